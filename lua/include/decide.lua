@@ -1,0 +1,377 @@
+-- decide: which checkpoints of a thread stay, and why. It reads and never deletes.
+--
+-- A namespace that counts by itself (the root, a stateful subgraph) has a floor, from which on
+-- everything stays, and a few checkpoints below it that stay for reasons of their own. The
+-- namespaces of a subgraph's invocations live and die with the root checkpoint that started
+-- them.
+--
+-- Reasons: last, within, run, pinned (asked for by the policy), latest, delta, sends, unclear
+-- (needed by LangGraph), invocation (its root checkpoint stays).
+
+local decide = {}
+
+-- Below every id, above every id.
+local BOTTOM, TOP = "", "\255"
+-- Entries read ahead when a chain of ancestors is followed.
+local AHEAD = 40
+
+local function add_reason(kept, id, reason)
+  kept[id] = kept[id] or {}
+  for _, known in ipairs(kept[id]) do
+    if known == reason then return end
+  end
+  table.insert(kept[id], reason)
+end
+
+local function is_real(thread, ns, id)
+  return layout.real(thread, ns, { id })[id]
+end
+
+local function ids_down(view, ns, below, chunk, visit)
+  local prefix, last = entry.of(entry.STANDING, ns), nil
+  index.each_down(view, "(" .. prefix .. below, "[" .. prefix, chunk, function(member)
+    local id = entry.fields(member)[2]
+    if id == last then return true end
+    last = id
+    return visit(id)
+  end)
+end
+
+-- The newest `count` checkpoints that really exist at this moment; those that the index knows
+-- and that are gone are added to `gone`.
+local function newest_real(view, thread, ns, count, gone)
+  local real, unproved = {}, {}
+  local function prove()
+    local exists = layout.real(thread, ns, unproved)
+    for _, id in ipairs(unproved) do
+      table.insert(exists[id] and real or gone, id)
+    end
+    unproved = {}
+  end
+  ids_down(view, ns, TOP, math.min(count, 500), function(id)
+    unproved[#unproved + 1] = id
+    if #real + #unproved >= count then prove() end
+    return #real < count
+  end)
+  if #unproved > 0 then prove() end
+  return real
+end
+
+-- The oldest id that is not older than `oldest_ms`, walking down from `floor`. An id that does
+-- not say its time cannot be proved old.
+local function floor_within(view, ns, floor, oldest_ms)
+  local prefix = entry.of(entry.STANDING, ns)
+  while true do
+    local below = view.down("(" .. prefix .. floor, "[" .. prefix, 1)[1]
+    if not below then return BOTTOM end
+    local id = entry.fields(below)[2]
+    local made, kind = clock.of_id(id)
+    if made and made < oldest_ms then return floor end
+    local first = made and clock.first_id(oldest_ms, kind) or id
+    floor = bytes.less(first, id) and first or id
+  end
+end
+
+-- The last checkpoint of each of the newest `count` runs. A pinned one stays anyway and does
+-- not use up one of the runs.
+local function run_ends(view, thread, count, pinned)
+  local ends, counted, below = {}, 0, TOP
+  while counted < count do
+    local last
+    ids_down(view, "", below, 5, function(id)
+      if is_real(thread, "", id) then last = id end
+      return last == nil
+    end)
+    if not last then break end
+    ends[#ends + 1] = last
+    if not pinned[last] then counted = counted + 1 end
+    local beginning = view.down("[" .. entry.RUN .. last, "[" .. entry.RUN, 1)[1]
+    if not beginning then break end
+    below = string.sub(beginning, #entry.RUN + 1)
+  end
+  return ends
+end
+
+-- What is known of a namespace's ancestors, read ahead because most chains are straight.
+local function ancestry(view, thread, ns)
+  local prefix = entry.of(entry.STANDING, ns)
+  local exists, chains = {}, {}
+
+  local function read_ahead(id)
+    local ids = { id }
+    for _, member in ipairs(view.down("(" .. prefix .. id .. "\1", "[" .. prefix, AHEAD)) do
+      local fields = entry.fields(member)
+      local known = fields[2]
+      -- Put twice with different needs: the document decides.
+      if chains[known] == nil then chains[known] = entry.chain(fields) or false
+      else chains[known] = false end
+      ids[#ids + 1] = known
+    end
+    for known, real in pairs(layout.real(thread, ns, ids)) do exists[known] = real end
+  end
+
+  local found = {}
+
+  function found.exists(id)
+    if exists[id] == nil then read_ahead(id) end
+    return exists[id]
+  end
+
+  -- Where the value of a delta channel is, seen from `id`, and the parent.
+  function found.look_for(id, channel)
+    local chain = chains[id]
+    if not chain or chain.here[channel] == nil then
+      return layout.look_for(thread, ns, id, channel)
+    end
+    return chain.here[channel] and "here" or "above", chain.parent
+  end
+
+  return found
+end
+
+-- Keeps the ancestors from whose writes the value of a delta channel is replayed, up to and with
+-- the first that has the value. Answers false when an ancestor is missing before that.
+local function follow_channel(ancestors, kept, walked, id, channel)
+  while id ~= "" and not walked[channel .. "\0" .. id] do
+    walked[channel .. "\0" .. id] = true
+    if not ancestors.exists(id) then return false end
+    add_reason(kept, id, "delta")
+    local where, parent = ancestors.look_for(id, channel)
+    if where ~= "above" then break end
+    id = parent
+  end
+  return true
+end
+
+-- What a checkpoint needs by its own document, for one that the index does not know.
+local function chain_of_document(thread, ns, id)
+  local head = layout.head(layout.checkpoint_key(thread, ns, id))
+  return head and entry.chain(entry.fields(entry.members(head)[1]))
+end
+
+-- Calls `visit(chain)` for every checkpoint that stays and needs something of its ancestors.
+local function each_chain(view, thread, ns, floor, kept, visit)
+  local prefix = entry.of(entry.STANDING, ns)
+  local function visit_chain(chain)
+    if chain then visit(chain) end
+  end
+  index.each_up(view, "[" .. prefix .. floor, index.past(prefix), function(member)
+    visit_chain(entry.chain(entry.fields(member)))
+  end)
+  local ids = {}
+  for id in pairs(kept) do
+    ids[#ids + 1] = id
+  end
+  for _, id in ipairs(ids) do
+    local members = index.members_of(view, entry.STANDING, ns, id)
+    if #members == 0 then visit_chain(chain_of_document(thread, ns, id)) end
+    for _, member in ipairs(members) do
+      if bytes.less(id, floor) then visit_chain(entry.chain(entry.fields(member))) end
+    end
+  end
+end
+
+-- Adds what the kept checkpoints need of their ancestors; false when a chain is broken, and
+-- whatever is older might belong to it.
+local function keep_needed(view, thread, ns, floor, kept)
+  local ancestors, walked, whole = ancestry(view, thread, ns), {}, true
+  each_chain(view, thread, ns, floor, kept, function(chain)
+    if chain.sends and chain.parent ~= "" and ancestors.exists(chain.parent) then
+      add_reason(kept, chain.parent, "sends")
+    end
+    for _, channel in ipairs(chain.channels) do
+      whole = follow_channel(ancestors, kept, walked, chain.parent, channel) and whole
+    end
+  end)
+  return whole
+end
+
+local function floor_of_count(view, thread, ns, policy, gone)
+  local real = newest_real(view, thread, ns, policy.keep_last, gone)
+  return real[policy.keep_last] or BOTTOM
+end
+
+local function asked_for(view, thread, ns, policy, pinned)
+  local kept = {}
+  for id in pairs(pinned) do
+    add_reason(kept, id, "pinned")
+  end
+  if ns == "" and policy.keep_runs > 0 then
+    for _, id in ipairs(run_ends(view, thread, policy.keep_runs, pinned)) do
+      add_reason(kept, id, "run")
+    end
+  end
+  local latest = layout.latest(thread, ns)
+  if latest then add_reason(kept, latest, "latest") end
+  return kept
+end
+
+-- Only what exists can stay: of the rest, an index entry or some writes may be left.
+local function drop_unreal(thread, ns, kept)
+  local ids = {}
+  for id in pairs(kept) do
+    ids[#ids + 1] = id
+  end
+  for id, real in pairs(layout.real(thread, ns, ids)) do
+    if not real then kept[id] = nil end
+  end
+end
+
+-- Judges a namespace that counts by itself. Answers a verdict:
+--   floor        everything from this id on stays
+--   stays(id)    whether a checkpoint stays
+--   reasons(id)  why it stays, nil when it goes
+--   oldest()     the oldest id that stays
+--   gone         ids that the index knows and that no longer exist
+local function judge_namespace(view, thread, ns, policy, pinned)
+  local verdict = { gone = {} }
+  local counted = floor_of_count(view, thread, ns, policy, verdict.gone)
+  local asked = counted
+  if policy.keep_within >= 0 then
+    asked = floor_within(view, ns, counted, policy.now - policy.keep_within)
+  end
+  local kept = asked_for(view, thread, ns, policy, pinned)
+  drop_unreal(thread, ns, kept)
+  verdict.floor = keep_needed(view, thread, ns, asked, kept) and asked or BOTTOM
+
+  function verdict.stays(id)
+    return kept[id] ~= nil or not bytes.less(id, verdict.floor)
+  end
+
+  function verdict.reasons(id)
+    if not verdict.stays(id) then return nil end
+    local reasons = { unpack(kept[id] or {}) }
+    if not bytes.less(id, counted) then
+      table.insert(reasons, 1, "last")
+    elseif not bytes.less(id, asked) then
+      table.insert(reasons, 1, "within")
+    elseif #reasons == 0 then
+      reasons[1] = "unclear"
+    end
+    return reasons
+  end
+
+  function verdict.oldest()
+    local prefix = entry.of(entry.STANDING, ns)
+    local first = view.up("[" .. prefix .. verdict.floor, index.past(prefix), 1)[1]
+    local oldest = first and entry.fields(first)[2] or TOP
+    for id in pairs(kept) do
+      if bytes.less(id, oldest) then oldest = id end
+    end
+    return oldest
+  end
+
+  return verdict
+end
+
+-- A verdict by which everything stays for one reason, or everything goes.
+local function same_for_all(reason)
+  return {
+    gone = {},
+    floor = reason and BOTTOM or TOP,
+    stays = function() return reason ~= nil end,
+    reasons = function() return reason and { reason } end,
+    oldest = function() return reason and BOTTOM or TOP end,
+  }
+end
+
+local function first_id(view, ns)
+  local prefix = entry.of(entry.STANDING, ns)
+  local member = view.up("[" .. prefix, index.past(prefix), 1)[1]
+  return member and entry.fields(member)[2]
+end
+
+local function newest_id(view, thread)
+  local latest = layout.latest(thread, "")
+  local newest
+  ids_down(view, "", TOP, 1, function(id)
+    newest = id
+    return false
+  end)
+  if not newest or not latest then return newest or latest end
+  return bytes.less(newest, latest) and latest or newest
+end
+
+-- Whether the whole thread goes: nothing has happened in it for `expire` milliseconds, nobody
+-- is waited for, and nothing in it is pinned.
+local function is_expired(view, thread, policy, pins)
+  if policy.expire < 0 or next(pins) then return false end
+  local id = newest_id(view, thread)
+  local made = id and clock.of_id(id)
+  if not made or made >= policy.now - policy.expire then return false end
+  return policy.expire_waiting or not layout.waits(thread, id)
+end
+
+-- Judges a thread. `pins` is {[ns] = {[id] = true}}, and {all = true} for the whole thread.
+-- `settled` asks for the end of a trim that may take several calls, not for this call alone.
+-- Answers:
+--   unjudged           {ns, id} of a checkpoint that this version does not understand
+--   expired            true when all of the thread goes
+--   namespace(ns)      the verdict on a namespace that counts by itself
+--   invocation(ns)     why the namespace of an invocation stays, nil when it goes
+function decide.thread(view, thread, policy, pins, settled)
+  local judged = {}
+  local odd = view.up("[" .. entry.UNJUDGED, "(" .. entry.beyond(entry.UNJUDGED), 1)[1]
+  if odd then
+    judged.unjudged = entry.fields(odd)
+    return judged
+  end
+
+  local for_all
+  if pins.all then
+    for_all = same_for_all("pinned")
+  elseif is_expired(view, thread, policy, pins) then
+    for_all = same_for_all(nil)
+    judged.expired = true
+  end
+
+  local verdicts = {}
+  function judged.namespace(ns)
+    if not verdicts[ns] then
+      verdicts[ns] = for_all or judge_namespace(view, thread, ns, policy, pins[ns] or {})
+    end
+    return verdicts[ns]
+  end
+
+  local oldest_root
+  local function is_too_old(root)
+    oldest_root = oldest_root or settled and judged.namespace("").oldest()
+      or first_id(view, "") or BOTTOM
+    return bytes.less(root, oldest_root)
+  end
+
+  -- A root checkpoint that nobody knows may be on its way, unless it would be the oldest.
+  local function root_stays(root)
+    if #index.members_of(view, entry.STANDING, "", root) > 0 then
+      return judged.namespace("").stays(root)
+    end
+    return not is_too_old(root) or is_real(thread, "", root)
+  end
+
+  -- Whether the newest checkpoint of an invocation's namespace is one that the index knows: if
+  -- not, it does not know the namespace well enough to judge it.
+  local function is_known(ns)
+    local latest = layout.latest(thread, ns)
+    if not latest or #index.members_of(view, entry.TASK, ns, latest) > 0 then return true end
+    return not is_real(thread, ns, latest)
+  end
+
+  local function some_root_stays(ns)
+    local start, known, stays = entry.of(entry.BY_NAMESPACE, ns), false, false
+    index.each_up(view, "[" .. start, index.past(start), function(member)
+      known = true
+      stays = root_stays(entry.fields(member)[2])
+      return not stays
+    end)
+    return stays or not known
+  end
+
+  function judged.invocation(ns)
+    if for_all then return for_all.reasons() end
+    if pins[ns] then return { "pinned" } end
+    if some_root_stays(ns) then return { "invocation" } end
+    return not is_known(ns) and { "unclear" } or nil
+  end
+
+  return judged
+end

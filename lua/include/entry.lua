@@ -1,0 +1,76 @@
+-- entry: what one member of a thread's index says.
+--
+-- All members have the score 0, so that the sorted set orders them by their bytes and a question
+-- is a range. The first byte is the kind, NUL parts the fields, "" is the root namespace:
+--
+--   s {ns} NUL {id} [NUL {chain}]  a checkpoint in a namespace that counts by itself
+--   t {ns} NUL {id}                a checkpoint in the namespace of one invocation (of one task)
+--   p {root} NUL {ns}              the invocations that root checkpoint {root} started
+--   n {ns} NUL {root}              the same the other way round
+--   b {id}                         a run begins with root checkpoint {id}
+--   x {ns} NUL {id}                a checkpoint that cannot be judged: the thread is left alone
+--
+-- {chain} says what a checkpoint needs of its ancestors, or hands on to its descendants:
+--   {parent} {NUL item}*           item: v  its pending sends are writes of its parent
+--                                        -c delta channel c has no value here, look at the parent
+--                                        +c delta channel c is counted and has its value here
+--
+-- An entry with its chain is one member: an index that lost members can then only know less
+-- checkpoints, never the same ones with fewer needs.
+
+local entry = {}
+
+entry.STANDING, entry.TASK, entry.BY_ROOT, entry.BY_NAMESPACE, entry.RUN, entry.UNJUDGED =
+  "s", "t", "p", "n", "b", "x"
+
+-- The beginning of all entries of a kind for one namespace (or root).
+function entry.of(kind, group)
+  return kind .. group .. "\0"
+end
+
+-- The smallest text above all that begin with `prefix`.
+function entry.beyond(prefix)
+  local last = string.byte(prefix, -1)
+  return string.sub(prefix, 1, -2) .. string.char(last + 1)
+end
+
+-- {group, id, chain fields...} of a member of the kinds s, t, p, n, x.
+function entry.fields(member)
+  return bytes.split(string.sub(member, 2))
+end
+
+-- The members that one checkpoint puts into the index. `head` is what the layout read.
+function entry.members(head)
+  local id = head.id
+  if head.unjudged then return { entry.of(entry.UNJUDGED, head.ns) .. id } end
+  if head.root then
+    return {
+      entry.of(entry.TASK, head.ns) .. id,
+      entry.of(entry.BY_ROOT, head.root) .. head.ns,
+      entry.of(entry.BY_NAMESPACE, head.ns) .. head.root,
+    }
+  end
+  local member = entry.of(entry.STANDING, head.ns) .. id
+  if #head.needs > 0 then
+    member = member .. "\0" .. head.parent .. "\0" .. table.concat(head.needs, "\0")
+  end
+  if head.begins_run then return { member, entry.RUN .. id } end
+  return { member }
+end
+
+-- What an entry needs: {parent =, sends = true, channels = {name...}, here = {name = bool}}, or
+-- nil when it stands for itself.
+function entry.chain(fields)
+  if #fields < 4 then return nil end
+  local chain = { parent = fields[3], channels = {}, here = {} }
+  for at = 4, #fields do
+    local item, name = string.sub(fields[at], 1, 1), string.sub(fields[at], 2)
+    if item == "v" then
+      chain.sends = true
+    else
+      chain.channels[#chain.channels + 1] = name
+      chain.here[name] = item == "+"
+    end
+  end
+  return chain
+end

@@ -1,0 +1,119 @@
+-- index: the entries of one thread, read by ranges.
+--
+-- Two kinds with the same questions: `index.stored` asks the sorted set (trim, track, and a plan
+-- of a thread that is indexed), `index.listed` a sorted list that the caller brought (a plan of
+-- a thread that is not indexed: it must not write). The decision does not know which it has.
+--
+-- Bounds are written as for ZRANGEBYLEX: "[x" from x on, "(x" without x, "-" and "+" the ends.
+
+local index = {}
+
+-- The members of the sorted set at `key`.
+function index.stored(key)
+  local view = {}
+
+  function view.up(low, high, count)
+    return redis.call("ZRANGEBYLEX", key, low, high, "LIMIT", 0, count)
+  end
+
+  function view.down(high, low, count)
+    return redis.call("ZREVRANGEBYLEX", key, high, low, "LIMIT", 0, count)
+  end
+
+  return view
+end
+
+-- The members list[first], list[first + 1], ..., which are in the order of bytes.
+function index.listed(list, first)
+  local view = {}
+
+  local function first_not_below(text)
+    local low, high = first, #list + 1
+    while low < high do
+      local middle = math.floor((low + high) / 2)
+      if bytes.less(list[middle], text) then low = middle + 1 else high = middle end
+    end
+    return low
+  end
+
+  -- The position of the first member above the bound, or on it if `with` says so.
+  local function position(bound, with)
+    if bound == "-" then return first end
+    if bound == "+" then return #list + 1 end
+    local text = string.sub(bound, 2)
+    local at = first_not_below(text)
+    if list[at] == text and string.sub(bound, 1, 1) ~= with then at = at + 1 end
+    return at
+  end
+
+  local function slice(from, to, step, count)
+    local found = {}
+    for at = from, to, step do
+      if #found == count then break end
+      found[#found + 1] = list[at]
+    end
+    return found
+  end
+
+  function view.up(low, high, count)
+    return slice(position(low, "["), position(high, "(") - 1, 1, count)
+  end
+
+  function view.down(high, low, count)
+    return slice(position(high, "(") - 1, position(low, "["), -1, count)
+  end
+
+  return view
+end
+
+-- Bounds around everything that begins with a prefix.
+function index.first_of(prefix)
+  return "[" .. prefix
+end
+
+function index.past(prefix)
+  return "(" .. entry.beyond(prefix)
+end
+
+-- Calls `visit(member)` for each member from `low` to `high`, until it answers false.
+function index.each_up(view, low, high, visit)
+  local chunk = 50
+  repeat
+    local members = view.up(low, high, chunk)
+    for _, member in ipairs(members) do
+      if visit(member) == false then return end
+    end
+    local read = #members
+    if read > 0 then low = "(" .. members[read] end
+  until read < chunk
+end
+
+-- The same from `high` down to `low`.
+function index.each_down(view, high, low, chunk, visit)
+  repeat
+    local members = view.down(high, low, chunk)
+    for _, member in ipairs(members) do
+      if visit(member) == false then return end
+    end
+    local read = #members
+    if read > 0 then high = "(" .. members[read] end
+  until read < chunk
+end
+
+-- The members of one checkpoint: one, or two when it was put twice with different needs.
+function index.members_of(view, kind, ns, id)
+  local start = entry.of(kind, ns) .. id
+  return view.up("[" .. start, "(" .. start .. "\1", 10)
+end
+
+-- The namespaces that have entries of `kind`, in order; the root, "", is the first.
+function index.namespaces(view, kind)
+  local found, low = {}, "[" .. kind
+  while true do
+    local member = view.up(low, "(" .. entry.beyond(kind), 1)[1]
+    if not member then return found end
+    local ns = entry.fields(member)[1]
+    found[#found + 1] = ns
+    low = "(" .. kind .. ns .. "\1"
+  end
+end

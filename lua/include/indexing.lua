@@ -1,0 +1,40 @@
+-- indexing: reads checkpoint documents and says what their entries in the index are.
+
+local indexing = {}
+
+-- Reads the document at `key`. `only` is the thread asked for, "" for any; `writes` how many write
+-- documents the caller has seen for it, 0 when it has not looked. Answers a letter, and for r and
+-- u the head that the layout read:
+--   r  a checkpoint               u  a checkpoint whose registry does not name all its writes
+--   p  a stub of a checkpoint     o  a checkpoint of another thread than the one asked for
+--   f  foreign, none of this saver's
+function indexing.read(key, only, writes)
+  local head, why = layout.head(key)
+  if not head then return why == "partial" and "p" or "f" end
+  if only ~= "" and head.thread ~= only then return "o" end
+  if writes > 0 and layout.registered(head.thread, head.ns, head.id) < writes then
+    return "u", head
+  end
+  return "r", head
+end
+
+local function zadd(members)
+  local call = { "ZADD", members.key }
+  for _, member in ipairs(members) do
+    call[#call + 1] = 0
+    call[#call + 1] = member
+  end
+  return call
+end
+
+-- Adds members, a list with the field `key`. At `maxmemory` a script is refused whose first
+-- write adds, but not one that has deleted: what an index costs is little beside what its trim
+-- frees.
+function indexing.add(members)
+  local call = zadd(members)
+  local reply = redis.pcall(unpack(call))
+  if type(reply) ~= "table" or not reply.err then return end
+  if not string.find(reply.err, "OOM", 1, true) then error(reply) end
+  redis.call("UNLINK", members.key .. ":none")
+  redis.call(unpack(call))
+end

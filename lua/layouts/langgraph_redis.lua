@@ -1,0 +1,309 @@
+-- layout: what the keys of langgraph-checkpoint-redis mean (`RedisSaver`, `AsyncRedisSaver`).
+--
+--   {checkpoint}:{thread}:{ns}:{id}               JSON    one checkpoint
+--   {checkpoint}_latest:{thread}:{ns}             string  key of the newest checkpoint
+--   {write}:{thread}:{ns}:{id}:{task}:{idx}       JSON    one pending write of one task
+--   write_keys_zset:{thread}:{ns}:{id}            zset    names of that checkpoint's write keys
+--
+-- {checkpoint} and {write} are the saver's prefixes. The root namespace stands as `__empty__`;
+-- above this file it is "". Threads, namespaces and ids may contain colons, so a key is never
+-- split: the fields of the document say whose it is, and the key built from them must be the key
+-- they came from. A shallow saver's document, and one under a longer prefix, fail that test.
+--
+-- Another storage format is another file with these functions and fields.
+
+local layout = {}
+
+local ROOT = "__empty__"
+local REGISTRY = "write_keys_zset"
+local SHALLOW_REGISTRY = "write_registry"
+local CHUNK = 500
+local HEX4 = "%x%x%x%x"
+local TASK_ID = ":" .. HEX4 .. HEX4 .. "%-" .. HEX4 .. "%-" .. HEX4 .. "%-" .. HEX4 .. "%-"
+  .. HEX4 .. HEX4 .. HEX4 .. "$"
+-- The write of an interrupt has a fixed number (WRITES_IDX_MAP in langgraph-checkpoint).
+local INTERRUPT = ":-3"
+-- Since this format the pending sends of a checkpoint are in its own channel values.
+local OWN_SENDS_SINCE = 4
+
+local HEAD = { "$.thread_id", "$.checkpoint_ns", "$.checkpoint_id", "$.parent_checkpoint_id",
+  "$.metadata", "$.source", "$.checkpoint.v" }
+local DESCRIPTION = { "$.source", "$.step", "$.checkpoint_ts" }
+local OWNER = { "$.thread_id", "$.checkpoint_ns", "$.checkpoint_id" }
+
+local checkpoint_prefix, write_prefix
+
+function layout.use(checkpoint, write)
+  checkpoint_prefix, write_prefix = checkpoint, write
+end
+
+local function stored_ns(ns)
+  return ns == "" and ROOT or ns
+end
+
+-- What all keys of one checkpoint have in common.
+function layout.suffix(thread, ns, id)
+  return ":" .. thread .. ":" .. stored_ns(ns) .. ":" .. id
+end
+
+function layout.checkpoint_key(thread, ns, id)
+  return checkpoint_prefix .. layout.suffix(thread, ns, id)
+end
+
+function layout.latest_key(thread, ns)
+  return checkpoint_prefix .. "_latest:" .. thread .. ":" .. stored_ns(ns)
+end
+
+function layout.registry_key(thread, ns, id)
+  return REGISTRY .. layout.suffix(thread, ns, id)
+end
+
+-- The beginning of the names of a checkpoint's write documents.
+function layout.write_key_start(thread, ns, id)
+  return write_prefix .. layout.suffix(thread, ns, id) .. ":"
+end
+
+-- A call that answers nil where the key is missing or holds something of another type.
+local function quietly(...)
+  local reply = redis.pcall(...)
+  if type(reply) ~= "table" or not reply.err then return reply or nil end
+  if string.find(reply.err, "[Ww][Rr][Oo][Nn][Gg]") then return nil end
+  error(reply)
+end
+
+local function decoded(text)
+  local fine, value = pcall(cjson.decode, text)
+  if fine and type(value) == "table" then return value end
+  return nil
+end
+
+local function read(key, paths)
+  local text = quietly("JSON.GET", key, unpack(paths))
+  local found = text and decoded(text)
+  if not found then return nil end
+  local values = {}
+  for at, path in ipairs(paths) do
+    values[at] = type(found[path]) == "table" and found[path][1] or nil
+  end
+  return values
+end
+
+-- Whether the namespace belongs to one invocation: one of its segments carries a task id.
+function layout.of_task(ns)
+  for segment in string.gmatch(ns, "[^|]+") do
+    if string.find(segment, TASK_ID) then return true end
+  end
+  return false
+end
+
+local function keys_of(key, path)
+  local reply = quietly("JSON.OBJKEYS", key, path)
+  local names, any = {}, false
+  for _, name in ipairs(type(reply) == "table" and reply[1] or {}) do
+    names[name], any = true, true
+  end
+  return names, any
+end
+
+-- What is known of the values of a checkpoint's channels.
+local function channels_at(key)
+  local here = keys_of(key, "$.checkpoint.channel_values")
+  local versions, any_version = keys_of(key, "$.checkpoint.channel_versions")
+  return {
+    here = here,
+    -- LangGraph gives a channel a version with the first write: without one there is nothing
+    -- to look for. A document without any version says nothing about it.
+    unwritten = function(name) return any_version and not versions[name] end,
+  }
+end
+
+-- Sorted, so that the same document always gives the same entry.
+local function delta_needs(counters, channels)
+  local needs = {}
+  for name in pairs(counters) do
+    if not channels.unwritten(name) then
+      needs[#needs + 1] = (channels.here[name] and "+" or "-") .. name
+    end
+  end
+  table.sort(needs)
+  return needs
+end
+
+-- The parts of the metadata that decide; nil when the metadata cannot be read.
+local function judged_metadata(text, ns)
+  local delta = string.find(text, "counters_since_delta_snapshot", 1, true)
+  local task = layout.of_task(ns)
+  if not delta and not task then return {} end
+  local metadata = decoded(text)
+  if not metadata then return nil end
+  local parents = task and type(metadata.parents) == "table" and metadata.parents or {}
+  local counters = metadata.counters_since_delta_snapshot
+  return {
+    root = type(parents[""]) == "string" and parents[""] ~= "" and parents[""] or nil,
+    counters = delta and type(counters) == "table" and counters or nil,
+  }
+end
+
+local function clean(...)
+  for _, text in ipairs({ ... }) do
+    if string.find(text, "\0", 1, true) then return false end
+  end
+  return true
+end
+
+local function judge(head, key, metadata_text, version)
+  local metadata = type(metadata_text) == "string" and judged_metadata(metadata_text, head.ns)
+  if not metadata or not clean(head.ns, head.id, head.parent, metadata.root or "") then
+    head.unjudged = true
+    return head
+  end
+  head.root = metadata.root
+  if head.root or head.parent == "" then return head end
+  if metadata.counters then head.needs = delta_needs(metadata.counters, channels_at(key)) end
+  if (tonumber(version) or 0) < OWN_SENDS_SINCE then table.insert(head.needs, 1, "v") end
+  if not clean(unpack(head.needs)) then head.unjudged = true end
+  return head
+end
+
+local function begins_run(head, source)
+  if head.ns ~= "" then return false end
+  if source == "input" or source == "fork" then return true end
+  if head.parent == "" then return false end
+  return redis.call("EXISTS", layout.checkpoint_key(head.thread, "", head.parent)) == 0
+end
+
+-- What the document at `key` says of itself, or nil and why it is none of ours:
+--   {thread =, ns =, id =, parent = "" or id, needs = {chain items}, begins_run = bool,
+--    root = the root checkpoint that an invocation's namespace belongs to,
+--    unjudged = true when it says something that this version does not understand}
+-- "partial": a write has come before its checkpoint (or after its end), there are no fields yet.
+-- "foreign": another saver's document, or no document at all.
+function layout.head(key)
+  local values = read(key, HEAD)
+  if not values then return nil, "foreign" end
+  local thread, ns, id = values[1], values[2], values[3]
+  if thread == nil and ns == nil and id == nil then return nil, "partial" end
+  if type(thread) ~= "string" or type(ns) ~= "string" or type(id) ~= "string" then
+    return nil, "foreign"
+  end
+  if ns == ROOT then ns = "" end
+  if layout.checkpoint_key(thread, ns, id) ~= key then return nil, "foreign" end
+  local parent = type(values[4]) == "string" and values[4] or ""
+  local head = { thread = thread, ns = ns, id = id, parent = parent, needs = {} }
+  judge(head, key, values[5], values[7])
+  head.begins_run = begins_run(head, values[6])
+  return head
+end
+
+-- What a person would want to know of a checkpoint, as texts: its source, its step, and the
+-- milliseconds at which it was made. "" where it does not say.
+function layout.description(thread, ns, id)
+  local values = read(layout.checkpoint_key(thread, ns, id), DESCRIPTION) or {}
+  local made = clock.of_id(id) or tonumber(values[3])
+  return { tostring(values[1] or ""), tostring(values[2] or ""),
+    made and string.format("%d", made) or "" }
+end
+
+-- For each id whether its checkpoint exists, as more than a stub, at this moment.
+function layout.real(thread, ns, ids)
+  local is_real = {}
+  for first = 1, #ids, CHUNK do
+    local last = math.min(first + CHUNK - 1, #ids)
+    local call = { "JSON.MGET" }
+    for at = first, last do
+      call[#call + 1] = layout.checkpoint_key(thread, ns, ids[at])
+    end
+    call[#call + 1] = "$.checkpoint_id"
+    for at, reply in ipairs(redis.call(unpack(call))) do
+      is_real[ids[first + at - 1]] = type(reply) == "string" and string.find(reply, '"', 1, true) ~= nil
+    end
+  end
+  return is_real
+end
+
+-- The id that the newest-checkpoint pointer names, nil without a pointer.
+function layout.latest(thread, ns)
+  local key = quietly("GET", layout.latest_key(thread, ns))
+  local start = layout.checkpoint_key(thread, ns, "")
+  if key and bytes.starts(key, start) then return string.sub(key, #start + 1) end
+  return nil
+end
+
+-- Where the value of a delta channel is, seen from checkpoint `id`: "here", "nowhere" (never
+-- written on this branch) or "above"; and the parent.
+function layout.look_for(thread, ns, id, channel)
+  local key = layout.checkpoint_key(thread, ns, id)
+  local values = read(key, { "$.parent_checkpoint_id" })
+  local parent = values and values[1] or ""
+  local channels = channels_at(key)
+  if channels.here[channel] then return "here", parent end
+  if channels.unwritten(channel) then return "nowhere", parent end
+  return "above", parent
+end
+
+-- Up to `limit` write keys that a checkpoint's registry names and that are its own; whether the
+-- registry must outlive them, as it names others too (its prefix is the same for every saver in
+-- the database) or is no registry; and whether that was all.
+function layout.writes(thread, ns, id, limit)
+  local registry, start = layout.registry_key(thread, ns, id), layout.write_key_start(thread, ns, id)
+  local mine, shared, from = {}, false, 0
+  repeat
+    local names = quietly("ZRANGE", registry, from, from + CHUNK - 1)
+    if not names then return mine, true, true end
+    for _, key in ipairs(names) do
+      if #mine == limit then return mine, shared, false end
+      if bytes.starts(key, start) then mine[#mine + 1] = key else shared = true end
+    end
+    from = from + CHUNK
+  until #names < CHUNK
+  return mine, shared, true
+end
+
+-- Whether the checkpoint waits for a human: a task of it has asked, with `interrupt()`.
+function layout.waits(thread, id)
+  for _, key in ipairs((layout.writes(thread, "", id))) do
+    if string.sub(key, -#INTERRUPT) == INTERRUPT then return true end
+  end
+  return false
+end
+
+-- How many writes the registry of a checkpoint names.
+function layout.registered(thread, ns, id)
+  return quietly("ZCARD", layout.registry_key(thread, ns, id)) or 0
+end
+
+-- Whose write the document at `key` is: thread, ns, id; nil when it does not say or is foreign.
+function layout.write_owner(key)
+  local values = read(key, OWNER)
+  if not values then return nil end
+  local thread, ns, id = values[1], values[2], values[3]
+  if type(thread) ~= "string" or type(ns) ~= "string" or type(id) ~= "string" then return nil end
+  if ns == ROOT then ns = "" end
+  if not bytes.starts(key, layout.write_key_start(thread, ns, id)) then return nil end
+  return thread, ns, id
+end
+
+-- The namespace and id in a suffix of this thread, nil where it could be read in another way
+-- too: with a colon in the thread or the namespace, unless it ends like the root namespace.
+function layout.split(suffix, thread)
+  local ns, id = string.match(string.sub(suffix, #thread + 3), "^(.*):([^:]*)$")
+  if not ns or not bytes.starts(suffix, ":" .. thread .. ":") then return nil end
+  if ns == ROOT and clock.of_id(id) then return "", id end
+  if string.find(thread, ":", 1, true) or string.find(ns, ":", 1, true) then return nil end
+  return ns == ROOT and "" or ns, id
+end
+
+-- The id that a pointer names when nothing is there, nil when something is.
+function layout.dangling(pointer)
+  local key = quietly("GET", pointer)
+  if not key or not bytes.starts(key, checkpoint_prefix .. ":") then return nil end
+  if redis.call("EXISTS", key) == 1 then return nil end
+  return string.match(key, ":([^:]*)$")
+end
+
+-- Whether a shallow saver keeps this namespace: its writes have no checkpoint of their own.
+function layout.shallow(thread, ns)
+  local place = ":" .. thread .. ":" .. stored_ns(ns)
+  return redis.call("EXISTS", checkpoint_prefix .. place,
+    SHALLOW_REGISTRY .. place .. ":shallow") > 0
+end

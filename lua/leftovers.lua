@@ -1,0 +1,147 @@
+-- Deletes what writers left of checkpoints that are gone: stubs, write documents, registries,
+-- and pointers to nothing.
+--
+-- A writer does not wait: `put_writes` may run before the `put` of its checkpoint, or after its
+-- checkpoint was trimmed. What is newer than the newest checkpoint is on its way and stays; what
+-- is older than the oldest goes; in between it goes when it is old enough.
+--
+-- KEYS[1]  zset    the thread's index (include/entry.lua), read when no entries are given
+--
+-- ARGV[1]  the thread, as it stands in the keys
+-- ARGV[2]  the saver's checkpoint prefix
+-- ARGV[3]  the saver's write prefix
+-- ARGV[4]  milliseconds after which something in between is a leftover
+-- ARGV[5]  1 to count only, else 0
+-- ARGV[6]  the number of index entries that follow, -1 to ask the index
+-- then     the index entries, in the order of bytes: of each namespace at least its oldest and
+--          its newest checkpoint
+-- then     the leftovers, in groups of what bears one checkpoint's name:
+--            flags: "g" when the checkpoint counts as gone, though it is there; else ""
+--            suffix: the part of the key that all have in common, ":{thread}:{ns}:{id}"
+--            the number of write keys, and the write keys
+--          or  "p", a pointer, 0
+--
+-- Reply    {documents deleted, keys deleted (the documents with them), documents left: stubs}
+--
+-- It deletes at most all keys that it is given, two more for each group, and looks at each first.
+
+--@include include/bytes.lua
+--@include include/clock.lua
+--@include layouts/${layout}.lua
+--@include include/entry.lua
+--@include include/index.lua
+
+layout.use(ARGV[2], ARGV[3])
+local thread, grace, counting = ARGV[1], tonumber(ARGV[4]), ARGV[5] == "1"
+local listed = tonumber(ARGV[6])
+local entries = {}
+for at = 7, 6 + math.max(listed, 0) do
+  entries[#entries + 1] = ARGV[at]
+end
+local view = listed >= 0 and index.listed(entries, 1) or index.stored(KEYS[1])
+local now = clock.now_ms()
+local documents, keys, stubs = 0, 0, 0
+
+local function delete(key)
+  return redis.call(counting and "EXISTS" or "UNLINK", key)
+end
+
+local function ends(kind, ns)
+  local prefix = entry.of(kind, ns)
+  local oldest = view.up("[" .. prefix, index.past(prefix), 1)[1]
+  if not oldest then return nil end
+  local newest = view.down("(" .. entry.beyond(prefix), "[" .. prefix, 1)[1]
+  return { oldest = entry.fields(oldest)[2], newest = entry.fields(newest)[2] }
+end
+
+-- The oldest and the newest checkpoint to compare with; nil in a thread without any.
+local function ends_for(ns)
+  return ends(entry.STANDING, ns) or ends(entry.TASK, ns) or ends(entry.STANDING, "")
+end
+
+local function is_old(id)
+  local made = clock.of_id(id)
+  return made ~= nil and now - made >= grace
+end
+
+local function is_leftover(ns, id)
+  local known = ends_for(ns)
+  if known and bytes.less(id, known.oldest) then return true end
+  if known and bytes.less(known.newest, id) then return false end
+  return is_old(id)
+end
+
+-- The write keys whose documents say that they belong to this thread, with their namespace and
+-- id; without one, what the name alone says where it can be read in one way only.
+local function owned(suffix, writes)
+  local mine, ns, id = {}, nil, nil
+  for _, key in ipairs(writes) do
+    local owner, owner_ns, owner_id = layout.write_owner(key)
+    if owner == thread and layout.suffix(owner, owner_ns, owner_id) == suffix then
+      mine[#mine + 1] = key
+      ns, id = owner_ns, owner_id
+    elseif owner then
+      return nil
+    end
+  end
+  if not ns then ns, id = layout.split(suffix, thread) end
+  return mine, ns, id
+end
+
+local function delete_registry(ns, id)
+  local registry = layout.registry_key(thread, ns, id)
+  local writes, shared = layout.writes(thread, ns, id)
+  if not shared then return delete(registry) end
+  if not counting then
+    for _, key in ipairs(writes) do redis.call("ZREM", registry, key) end
+  end
+  return 0
+end
+
+local function is_stub(document)
+  local _, why = layout.head(document)
+  return why == "partial"
+end
+
+local function delete_group(ns, id, writes, stub)
+  if stub then
+    local deleted = delete(layout.checkpoint_key(thread, ns, id))
+    documents, keys = documents + deleted, keys + deleted
+  end
+  keys = keys + delete_registry(ns, id)
+  for _, key in ipairs(writes) do
+    keys = keys + delete(key)
+  end
+end
+
+local function sweep_group(gone, suffix, writes)
+  local mine, ns, id = owned(suffix, writes)
+  if not mine or not id then return end
+  if not gone and layout.real(thread, ns, { id })[id] then return end
+  local stub = is_stub(layout.checkpoint_key(thread, ns, id))
+  if not layout.shallow(thread, ns) and (gone or is_leftover(ns, id)) then
+    delete_group(ns, id, mine, stub)
+  elseif stub then
+    stubs = stubs + 1
+  end
+end
+
+-- A pointer to a document that is not there says nothing to anyone, whosever it is.
+local function sweep_pointer(key)
+  local id = layout.dangling(key)
+  if not id then return end
+  local root = ends(entry.STANDING, "")
+  if is_old(id) or root and bytes.less(id, root.oldest) then keys = keys + delete(key) end
+end
+
+local at = 7 + math.max(listed, 0)
+while at <= #ARGV do
+  local flags, name, count = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
+  local writes = {}
+  for offset = 1, count do
+    writes[offset] = ARGV[at + 2 + offset]
+  end
+  if flags == "p" then sweep_pointer(name) else sweep_group(flags == "g", name, writes) end
+  at = at + 3 + count
+end
+return { documents, keys, stubs }

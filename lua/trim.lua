@@ -1,0 +1,39 @@
+-- Trims one indexed thread: deletes what the policy gives up, with all that belongs to it.
+--
+-- KEYS[1]  zset    the thread's index (include/entry.lua); also deleted from and rebuilt
+-- KEYS[2]  hash    the thread's pins (include/pins.lua)
+--
+-- ARGV[1]  the thread, as it stands in the keys
+-- ARGV[2]  the saver's checkpoint prefix
+-- ARGV[3]  the saver's write prefix
+-- ARGV[4]  keys that this call may delete, at least 10
+-- ARGV[5]  1 when an earlier call of the same trim has said "more", else 0
+-- ARGV[6]… the policy, five values (include/policy.lua)
+--
+-- Reply    {state, checkpoints deleted, keys deleted (the checkpoints with them), checkpoints
+--          left in the index, ns, id}
+--          state "done": nothing is left to delete; "more": call again, after this reply;
+--          "unjudged": nothing was done, because of checkpoint {ns, id}
+--
+-- Other keys it touches are the saver's, of this thread only (the layout names them all): reads
+-- checkpoint documents, pointers and registries; deletes checkpoint and write documents,
+-- registries, and the pointers of namespaces in which nothing is left.
+--
+-- Every call alone leaves the thread in order. A thread without an index is left as it is.
+
+--@include include/bytes.lua
+--@include include/clock.lua
+--@include layouts/${layout}.lua
+--@include include/entry.lua
+--@include include/index.lua
+--@include include/pins.lua
+--@include include/policy.lua
+--@include include/decide.lua
+--@include include/removal.lua
+--@include include/trimming.lua
+
+layout.use(ARGV[2], ARGV[3])
+local result = trimming.step(KEYS[1], KEYS[2], ARGV[1], policy.read(ARGV, 6), tonumber(ARGV[4]),
+  ARGV[5] == "1")
+local where = result.where or { "", "" }
+return { result.state, result.checkpoints, result.keys, result.left, where[1], where[2] }
