@@ -1,0 +1,27 @@
+"""Keeps LangGraph's checkpoints in Redis from growing without end.
+
+>>> from redis import Redis
+>>> from redis_retention import Policy, Retention
+>>> retention = Retention(Redis())
+>>> retention.trim("my-thread", Policy(keep_last=10))  # doctest: +SKIP
+"""
+
+from redis_retention.engine import RetentionError
+from redis_retention.plan import Plan, PlannedCheckpoint
+from redis_retention.policy import InvalidPolicy, Policy
+from redis_retention.retention import AsyncRetention, LeftAlone, Retention, TrimResult
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AsyncRetention",
+    "InvalidPolicy",
+    "LeftAlone",
+    "Plan",
+    "PlannedCheckpoint",
+    "Policy",
+    "Retention",
+    "RetentionError",
+    "TrimResult",
+    "__version__",
+]

@@ -1,0 +1,555 @@
+"""The engine: what can be done to one thread, as steps that any client can run.
+
+It knows the scripts and what they answer. It does not know where keys come from.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, TypeVar
+
+from redis.exceptions import ResponseError
+
+from redis_retention.layouts import LangGraphRedis
+from redis_retention.policy import Policy
+from redis_retention.scripts import Script, load
+from redis_retention.transport import Argument, Call, Steps, ask, command
+
+T = TypeVar("T")
+
+DEFAULT_PREFIX = "retention:"
+DEFAULT_KEYS_PER_CALL = 250
+SMALLEST_KEYS_PER_CALL = 10
+LEFTOVER_AGE_MS = 3_600_000
+
+# Documents read by one call: some 10 microseconds each.
+_DOCUMENTS_PER_CALL = 100
+_PAGE = 500
+_DESCRIBED_PAGE = 100
+
+
+class RetentionError(Exception):
+    """Something stands in the way; the message says what, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a checkpoint is: its namespace (``b""`` is the root) and its id."""
+
+    namespace: bytes
+    checkpoint_id: bytes
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was deleted.
+
+    Attributes:
+        checkpoints: Checkpoint documents.
+        keys: All keys of the saver, the documents with them.
+    """
+
+    checkpoints: int = 0
+    keys: int = 0
+
+    def add(self, checkpoints: int, keys: int) -> None:
+        """Count more of them."""
+        self.checkpoints += checkpoints
+        self.keys += keys
+
+
+@dataclass(slots=True)
+class Trimmed:
+    """What trimming one thread by its index has done.
+
+    Attributes:
+        deleted: What was deleted.
+        left: Checkpoints that the index knows after it.
+        unjudged: The checkpoint because of which the thread was left alone.
+    """
+
+    deleted: Tally = field(default_factory=Tally)
+    left: int = 0
+    unjudged: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a checkpoint says of itself; None where it does not.
+
+    Attributes:
+        source: ``input``, ``loop``, ``update`` or ``fork``.
+        step: Its superstep.
+        made_ms: Milliseconds since 1970 at which it was made.
+        size: Bytes of memory of its document and writes.
+    """
+
+    source: str | None
+    step: int | None
+    made_ms: int | None
+    size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a trim would do to one checkpoint.
+
+    Attributes:
+        place: Which checkpoint.
+        reasons: Why it stays; empty when it goes.
+        documents: Documents that deleting it would delete, 0 when it stays.
+        keys: Keys that deleting it would delete, the document with them.
+        description: What it says of itself, when that was asked for.
+    """
+
+    place: Place
+    reasons: tuple[str, ...]
+    documents: int
+    keys: int
+    description: Description | None = None
+
+
+@dataclass(slots=True)
+class Judged:
+    """A whole thread, judged.
+
+    Attributes:
+        verdicts: One for each checkpoint, oldest first in each namespace.
+        unjudged: The checkpoint because of which the thread would be left alone.
+    """
+
+    verdicts: list[Verdict] = field(default_factory=list)
+    unjudged: Place | None = None
+
+
+@dataclass(slots=True)
+class Entries:
+    """What reading the documents of a thread has found.
+
+    Attributes:
+        letters: For each document key what it is (``lua/include/indexing.lua``).
+        members: The index entries; empty when they went into the index.
+    """
+
+    letters: dict[bytes, str] = field(default_factory=dict)
+    members: list[bytes] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """Keys that bear one checkpoint's name and may be all that is left of it.
+
+    Attributes:
+        suffix: What the keys have in common, ``:thread:namespace:id``.
+        writes: Write documents among them.
+        gone: Count them as left over although the checkpoint is there: a plan gives it up.
+    """
+
+    suffix: bytes
+    writes: Sequence[bytes] = ()
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What to do with threads of some name, while documents are tracked.
+
+    Attributes:
+        pattern: A glob for the thread id, as for Redis' KEYS.
+        policy: What to keep of such a thread.
+        trigger: Trim it when one of its namespaces has more checkpoints than this; None never.
+    """
+
+    pattern: bytes
+    policy: Policy
+    trigger: int | None = None
+
+    def arguments(self) -> list[Argument]:
+        """The seven values that ``lua/track.lua`` reads."""
+        trigger = -1 if self.trigger is None else self.trigger
+        return [lua_pattern(self.pattern), trigger, *self.policy.arguments()]
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """A thread that was trimmed because it crossed its trigger.
+
+    Attributes:
+        thread: The thread as it stands in the keys.
+        deleted: What was deleted.
+        more: There is more to delete than one call may: `Engine.trim` goes on with it.
+        unjudged: It was left alone.
+        left: Checkpoints that its index knows after it.
+    """
+
+    thread: bytes
+    deleted: Tally
+    more: bool
+    unjudged: bool
+    left: int
+
+
+def lua_pattern(glob: bytes) -> bytes:
+    """A glob as for KEYS (wildcards, sets, a backslash before either) as a Lua pattern."""
+    parts: list[bytes] = []
+    at = 0
+    while at < len(glob):
+        one = glob[at : at + 1]
+        closing = glob.find(b"]", at + 1) if one == b"[" else -1
+        if one == b"*":
+            parts.append(b".*")
+        elif one == b"?":
+            parts.append(b".")
+        elif closing > 0:
+            inner = glob[at + 1 : closing]
+            parts.append(b"[" + re.sub(rb"([%\]\[])", rb"%\1", inner) + b"]")
+            at = closing
+        else:
+            if one == b"\\" and at + 1 < len(glob):
+                at += 1
+                one = glob[at : at + 1]
+            # NUL ends a pattern in Lua 5.1.
+            parts.append(
+                b"%z" if one == b"\0" else re.sub(rb"([^0-9A-Za-z\x80-\xff])", rb"%\1", one)
+            )
+        at += 1
+    return b"^" + b"".join(parts) + b"$"
+
+
+def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items in lists of at most `size`."""
+    rest = iter(items)
+    while chunk := list(islice(rest, size)):
+        yield chunk
+
+
+def outline(members: Iterable[bytes], gone: Collection[Place]) -> list[bytes]:
+    """The oldest and the newest entry of each namespace, without the checkpoints that are gone.
+
+    Args:
+        members: Index entries in the order of bytes (``lua/include/entry.lua``).
+        gone: Checkpoints to leave out.
+    """
+    ends: dict[bytes, list[bytes]] = {}
+    for member in members:
+        if member[:1] not in (b"s", b"t"):
+            continue
+        namespace, checkpoint_id = member[1:].split(b"\0")[:2]
+        if Place(namespace, checkpoint_id) not in gone:
+            ends.setdefault(member[:1] + namespace, []).append(member)
+    return [member for known in ends.values() for member in dict.fromkeys((known[0], known[-1]))]
+
+
+def reason_left_alone(place: Place) -> str:
+    """Why a thread is left alone in which a checkpoint cannot be judged."""
+    shown = place.checkpoint_id.decode("utf-8", "replace")
+    return f"checkpoint {shown} says something that this version cannot judge"
+
+
+class Engine:
+    """Index, trim, plan and clean threads of one saver.
+
+    Args:
+        layout: The saver's storage format.
+        prefix: What all keys of our own begin with.
+        keys_per_call: Keys that one call of a script may delete. A server does nothing else
+            meanwhile; a key takes some 5 microseconds.
+
+    Raises:
+        ValueError: `keys_per_call` is less than 10, or `prefix` is empty.
+    """
+
+    def __init__(
+        self,
+        layout: LangGraphRedis | None = None,
+        *,
+        prefix: str = DEFAULT_PREFIX,
+        keys_per_call: int = DEFAULT_KEYS_PER_CALL,
+    ) -> None:
+        if keys_per_call < SMALLEST_KEYS_PER_CALL:
+            raise ValueError(f"keys_per_call must be at least {SMALLEST_KEYS_PER_CALL}")
+        if not prefix:
+            raise ValueError("prefix must not be empty: it keeps our keys apart from all others")
+        self.layout = layout or LangGraphRedis()
+        self.keys_per_call = keys_per_call
+        self._prefix = prefix
+        # A colon in the saver's prefix must not look like the beginning of a thread.
+        saver = self.layout.checkpoint_prefix.replace("%", "%25").replace(":", "%3A")
+        self._index_start = f"{prefix}index:{saver}:".encode()
+        self._pins_start = f"{prefix}pins:{saver}:".encode()
+
+    def index_key(self, thread: bytes) -> bytes:
+        """The sorted set that is a thread's index."""
+        return self._index_start + thread
+
+    def pins_key(self, thread: bytes) -> bytes:
+        """The hash that holds a thread's pins."""
+        return self._pins_start + thread
+
+    def check_server(self) -> Steps[None]:
+        """Make sure that the server can read the saver's documents.
+
+        Raises:
+            RetentionError: It has no RedisJSON.
+        """
+        try:
+            yield from command("JSON.GET", f"{self._prefix}none")
+        except ResponseError as error:
+            if "unknown command" not in str(error).lower():
+                raise
+            raise RetentionError(
+                "the server does not have RedisJSON, which LangGraph's RedisSaver needs: use "
+                "Redis 8, Redis Stack, or load the module rejson.so"
+            ) from error
+
+    def check_keys(self, thread: bytes) -> Steps[None]:
+        """Make sure that nobody else uses the names of our keys.
+
+        Raises:
+            RetentionError: One of them is something else.
+        """
+        for key, expected in ((self.index_key(thread), b"zset"), (self.pins_key(thread), b"hash")):
+            found = yield from command("TYPE", key)
+            found = found.encode() if isinstance(found, str) else found
+            if found not in (expected, b"none"):
+                raise _wrong_type(key, expected.decode())
+
+    def track(self, documents: Sequence[bytes], rules: Sequence[Rule] = ()) -> Steps[list[Tracked]]:
+        """Take documents of any threads into their indexes, and trim what crosses its trigger.
+
+        One call: the caller bounds the number of documents, some 10 microseconds each.
+
+        Args:
+            documents: Keys that may be checkpoint documents; what is none is passed over.
+            rules: The first whose pattern matches a thread counts for it.
+        """
+        arguments = self._track_arguments(b"", rules)
+        reply = yield from self._call("track", documents, arguments)
+        return [_tracked(*row) for row in reply[1:]]
+
+    def index(self, thread: bytes, documents: Mapping[bytes, int]) -> Steps[Entries]:
+        """Build a thread's index anew from its documents.
+
+        Args:
+            thread: The thread as it stands in the keys.
+            documents: Keys of documents that may be its checkpoints, each with the number of
+                write documents seen for it.
+        """
+        yield from command("UNLINK", self.index_key(thread))
+        found = Entries()
+        arguments = self._track_arguments(thread, ())
+        for some in chunks(documents, _DOCUMENTS_PER_CALL):
+            seen = [documents[key] for key in some]
+            reply = yield from self._call("track", some, [*arguments, *seen])
+            found.letters.update(zip(some, reply[0].decode(), strict=True))
+        return found
+
+    def _track_arguments(self, only: bytes, rules: Sequence[Rule]) -> list[Argument]:
+        return [
+            self._index_start,
+            self._pins_start,
+            *self.layout.arguments(),
+            self.keys_per_call,
+            only,
+            len(rules),
+            *(value for rule in rules for value in rule.arguments()),
+        ]
+
+    def read(self, thread: bytes, documents: Mapping[bytes, int]) -> Steps[Entries]:
+        """Read what `index` would put into the index, without writing anything."""
+        found = Entries()
+        for some in chunks(documents, _DOCUMENTS_PER_CALL):
+            seen = [documents[key] for key in some]
+            reply = yield from self._call("heads", some, [*self.layout.arguments(), thread, *seen])
+            found.letters.update(zip(some, reply[0].decode(), strict=True))
+            for members in reply[1:]:
+                found.members.extend(members)
+        found.members.sort()
+        return found
+
+    def trim(self, thread: bytes, policy: Policy) -> Steps[Trimmed]:
+        """Trim a thread by its index, call after call until nothing is left to delete.
+
+        Each call waits for the reply to the one before, so that others are served in between,
+        and each leaves the thread in order.
+        """
+        result = Trimmed()
+        again = 0
+        while True:
+            reply = yield from self._call(
+                "trim",
+                [self.index_key(thread), self.pins_key(thread)],
+                [
+                    thread,
+                    *self.layout.arguments(),
+                    self.keys_per_call,
+                    again,
+                    *policy.arguments(),
+                ],
+            )
+            state, checkpoints, keys, result.left, namespace, checkpoint_id = reply
+            result.deleted.add(checkpoints, keys)
+            if state == b"unjudged":
+                result.unjudged = Place(namespace, checkpoint_id)
+            if state != b"more":
+                return result
+            again = 1
+
+    def judge(
+        self,
+        thread: bytes,
+        policy: Policy,
+        members: Sequence[bytes] | None = None,
+        *,
+        describe: bool = False,
+    ) -> Steps[Judged]:
+        """Say what `trim` would do, without doing it.
+
+        Args:
+            thread: The thread as it stands in the keys.
+            policy: What to keep.
+            members: The thread's index entries in the order of bytes; None to use its index.
+            describe: Let each verdict have a description.
+        """
+        result = Judged()
+        cursor = b""
+        while True:
+            reply = yield from self._call(
+                "plan",
+                [self.index_key(thread), self.pins_key(thread)],
+                [
+                    thread,
+                    *self.layout.arguments(),
+                    cursor,
+                    _DESCRIBED_PAGE if describe else _PAGE,
+                    *policy.arguments(),
+                    int(describe),
+                    *([0] if members is None else [1, *members]),
+                ],
+            )
+            state, cursor, namespace, checkpoint_id, *rows = reply
+            if state == b"unjudged":
+                result.unjudged = Place(namespace, checkpoint_id)
+                return result
+            result.verdicts.extend(_verdict(row) for row in rows)
+            if not cursor:
+                return result
+
+    def clean(
+        self,
+        thread: bytes,
+        remains: Iterable[Remains],
+        pointers: Iterable[bytes],
+        *,
+        older_than_ms: int = LEFTOVER_AGE_MS,
+        members: Sequence[bytes] | None = None,
+    ) -> Steps[tuple[Tally, int]]:
+        """Delete what writers left of checkpoints that are gone.
+
+        Args:
+            thread: The thread as it stands in the keys.
+            remains: What may be left of its checkpoints.
+            pointers: Newest-checkpoint pointers that may point at nothing.
+            older_than_ms: Milliseconds after which something that stands between the oldest and
+                the newest checkpoint counts as left over.
+            members: The thread's index entries in the order of bytes, to count and not delete;
+                None to delete, by the index.
+
+        Returns:
+            What was deleted, and how many stubs are left.
+        """
+        entries = [] if members is None else list(members)
+        head: list[Argument] = [
+            thread,
+            *self.layout.arguments(),
+            older_than_ms,
+            int(members is not None),
+            -1 if members is None else len(entries),
+            *entries,
+        ]
+        tally, stubs = Tally(), 0
+        for groups in self._grouped(remains, pointers):
+            reply = yield from self._call("leftovers", [self.index_key(thread)], [*head, *groups])
+            tally.add(reply[0], reply[1])
+            stubs += reply[2]
+        return tally, stubs
+
+    def _grouped(
+        self, remains: Iterable[Remains], pointers: Iterable[bytes]
+    ) -> Iterator[list[Argument]]:
+        """The arguments of as many calls as the bound on deleted keys makes necessary."""
+        groups: list[Argument] = []
+        room = self.keys_per_call
+        for flag, name, writes in self._pieces(remains, pointers):
+            cost = 2 + len(writes)
+            if cost > room and groups:
+                yield groups
+                groups, room = [], self.keys_per_call
+            groups += [flag, name, len(writes), *writes]
+            room -= cost
+        if groups:
+            yield groups
+
+    def _pieces(
+        self, remains: Iterable[Remains], pointers: Iterable[bytes]
+    ) -> Iterator[tuple[str, bytes, Sequence[bytes]]]:
+        for group in remains:
+            flag = "g" if group.gone else ""
+            pieces = list(chunks(group.writes, self.keys_per_call - 2)) or [[]]
+            for writes in pieces:
+                yield flag, group.suffix, writes
+        for pointer in pointers:
+            yield "p", pointer, ()
+
+    def _call(
+        self, name: str, keys: Sequence[Argument], arguments: Sequence[Argument]
+    ) -> Steps[Any]:
+        try:
+            return (yield from ask(Call(self._script(name), keys, arguments)))
+        except ResponseError as error:
+            if "WRONGTYPE" in str(error):
+                raise RetentionError(
+                    f"a key under our prefix {self._prefix!r} has a type that is not ours "
+                    f"({_shown(keys[0])} or the like): give it another name, or choose another "
+                    "prefix with --prefix"
+                ) from error
+            raise
+
+    def _script(self, name: str) -> Script:
+        return load(name, self.layout.name)
+
+
+def _tracked(thread: bytes, state: bytes, checkpoints: int, keys: int, left: int) -> Tracked:
+    return Tracked(thread, Tally(checkpoints, keys), state == b"more", state == b"unjudged", left)
+
+
+def _verdict(row: Sequence[Any]) -> Verdict:
+    namespace, checkpoint_id, reasons, documents, keys, *description = row
+    names = tuple(reasons.decode().split(",")) if reasons else ()
+    described = _description(*description) if description else None
+    return Verdict(Place(namespace, checkpoint_id), names, documents, keys, described)
+
+
+def _description(source: bytes, step: bytes, made_ms: bytes, size: bytes) -> Description:
+    def number(text: bytes) -> int | None:
+        try:
+            return int(float(text))
+        except ValueError:
+            return None
+
+    shown = source.decode("utf-8", "replace") or None
+    return Description(shown, number(step), number(made_ms), number(size))
+
+
+def _shown(key: Argument) -> str:
+    return key.decode("utf-8", "replace") if isinstance(key, bytes) else str(key)
+
+
+def _wrong_type(key: bytes, expected: str) -> RetentionError:
+    return RetentionError(
+        f"the key {_shown(key)} is not a {expected} of ours: give it another name, or choose "
+        "another prefix with --prefix"
+    )

@@ -1,0 +1,76 @@
+"""What the keys of a storage format are called. Its Lua half is ``lua/layouts/{name}.lua``.
+
+Names only sort keys into families here. Whose a key is, the documents say, in Lua.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import ClassVar
+
+_ROOT_NAMESPACE = b"__empty__"
+_EMPTY_ID = b"00000000-0000-0000-0000-000000000000"
+
+
+class Family(Enum):
+    """What a key of the saver is for."""
+
+    CHECKPOINT = auto()
+    WRITE = auto()
+    REGISTRY = auto()
+    LATEST = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class LangGraphRedis:
+    """The format of `RedisSaver` and `AsyncRedisSaver` of langgraph-checkpoint-redis.
+
+    Attributes:
+        checkpoint_prefix: The saver's ``checkpoint_prefix``.
+        write_prefix: The saver's ``checkpoint_write_prefix``.
+    """
+
+    checkpoint_prefix: str = "checkpoint"
+    write_prefix: str = "checkpoint_write"
+
+    name: ClassVar[str] = "langgraph_redis"
+
+    def arguments(self) -> list[str]:
+        """The two values that the scripts hand to ``layout.use``."""
+        return [self.checkpoint_prefix, self.write_prefix]
+
+    def families(self) -> dict[bytes, Family]:
+        """What the names of each family's keys begin with."""
+        return {
+            f"{self.checkpoint_prefix}:".encode(): Family.CHECKPOINT,
+            f"{self.checkpoint_prefix}_latest:".encode(): Family.LATEST,
+            f"{self.write_prefix}:".encode(): Family.WRITE,
+            b"write_keys_zset:": Family.REGISTRY,
+        }
+
+    def stored_thread(self, thread: str | bytes) -> bytes:
+        """A thread id as it stands in keys and documents."""
+        name = thread.encode("utf-8", "surrogateescape") if isinstance(thread, str) else thread
+        return name or _EMPTY_ID
+
+    def checkpoint_key(self, thread: bytes, namespace: bytes, checkpoint_id: bytes) -> bytes:
+        """The key of a checkpoint's document; the root namespace is ``b""``."""
+        parts = self.checkpoint_prefix.encode(), thread, namespace or _ROOT_NAMESPACE, checkpoint_id
+        return b":".join(parts)
+
+    def suffix(self, family: Family, rest: bytes) -> bytes:
+        """What a key has in common with the others of its checkpoint.
+
+        Args:
+            family: CHECKPOINT, WRITE or REGISTRY.
+            rest: The key without what its family's names begin with.
+        """
+        if family is Family.WRITE:
+            # A task id and a number follow; neither has a colon.
+            rest = rest.rsplit(b":", 2)[0]
+        return b":" + rest
+
+    def checkpoint_suffix(self, thread: bytes, namespace: bytes, checkpoint_id: bytes) -> bytes:
+        """The same from the fields of a checkpoint."""
+        return b":" + b":".join((thread, namespace or _ROOT_NAMESPACE, checkpoint_id))

@@ -1,0 +1,70 @@
+"""What to keep. Every rule says what stays; a checkpoint stays if any rule keeps it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+class InvalidPolicy(ValueError):
+    """A policy that would mean nothing, or would delete everything."""
+
+
+def _milliseconds(span: timedelta | None) -> int:
+    return -1 if span is None else span // timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What to keep of each thread.
+
+    What LangGraph needs to go on stays whatever the policy says (see ``docs/guarantees.md``): the
+    newest checkpoint, subgraphs of checkpoints that stay, the ancestors of delta channels.
+
+    Attributes:
+        keep_last: The newest N checkpoints, of the graph itself and of each stateful subgraph.
+            At least 1.
+        keep_within: Everything younger than this, by the time in the checkpoint's id.
+        keep_runs: The final checkpoint of each of the newest N runs of the graph.
+        expire_after: A thread in which nothing has happened for this long goes entirely, unless
+            it waits for a human or something in it is pinned.
+        expire_waiting: Let a thread go also while it waits for a human.
+
+    Raises:
+        InvalidPolicy: A number is not a whole number of at least 1, or a time is not positive.
+    """
+
+    keep_last: int = 1
+    keep_within: timedelta | None = None
+    keep_runs: int | None = None
+    expire_after: timedelta | None = None
+    expire_waiting: bool = False
+
+    def __post_init__(self) -> None:
+        _require_count("keep_last", self.keep_last)
+        if self.keep_runs is not None:
+            _require_count("keep_runs", self.keep_runs)
+        _require_span("keep_within", self.keep_within)
+        _require_span("expire_after", self.expire_after)
+
+    def arguments(self) -> list[str | int]:
+        """The five values that ``lua/include/policy.lua`` reads."""
+        return [
+            self.keep_last,
+            _milliseconds(self.keep_within),
+            self.keep_runs or 0,
+            _milliseconds(self.expire_after),
+            int(self.expire_waiting),
+        ]
+
+
+def _require_count(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidPolicy(f"{name} must be a whole number of at least 1, not {value!r}")
+
+
+def _require_span(name: str, value: object) -> None:
+    if value is None:
+        return
+    if not isinstance(value, timedelta) or value < timedelta(milliseconds=1):
+        raise InvalidPolicy(f"{name} must be a time of at least a millisecond, not {value!r}")

@@ -1,0 +1,1 @@
+"""Where checkpoint keys come from: SCAN, and the server's own events."""

@@ -1,0 +1,200 @@
+"""Finds the keys of threads by SCAN: for threads that no index knows, and for leftovers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+
+from redis_retention.engine import (
+    Engine,
+    Entries,
+    Judged,
+    Place,
+    Remains,
+    Tally,
+    Trimmed,
+    outline,
+    reason_left_alone,
+)
+from redis_retention.layouts import Family, LangGraphRedis
+from redis_retention.policy import Policy
+from redis_retention.transport import Nodes, Steps, command
+
+_GLOB_CHARACTERS = re.compile(rb"([*?\[\]\\^-])")
+_KEYS_PER_SCAN = 1000
+
+
+def escape_glob(text: bytes) -> bytes:
+    """Text that MATCH takes literally."""
+    return _GLOB_CHARACTERS.sub(rb"\\\1", text)
+
+
+@dataclass(slots=True)
+class Found:
+    """The keys that may belong to one thread: their names begin like the thread's.
+
+    Attributes:
+        documents: Checkpoint documents, key by suffix.
+        writes: Write documents, keys by the suffix of their checkpoint.
+        registries: Suffixes that have a registry.
+        pointers: Newest-checkpoint pointers.
+    """
+
+    documents: dict[bytes, bytes] = field(default_factory=dict)
+    writes: dict[bytes, set[bytes]] = field(default_factory=dict)
+    registries: set[bytes] = field(default_factory=set)
+    pointers: set[bytes] = field(default_factory=set)
+
+    def add(self, layout: LangGraphRedis, family: Family, key: bytes, rest: bytes) -> None:
+        """Take in one key; `rest` is the key without what its family's names begin with."""
+        if family is Family.LATEST:
+            self.pointers.add(key)
+            return
+        suffix = layout.suffix(family, rest)
+        if family is Family.CHECKPOINT:
+            self.documents[suffix] = key
+        elif family is Family.REGISTRY:
+            self.registries.add(suffix)
+        else:
+            self.writes.setdefault(suffix, set()).add(key)
+
+    def writes_seen(self) -> dict[bytes, int]:
+        """For each document key the number of write documents that bear its name."""
+        return {key: len(self.writes.get(s, ())) for s, key in self.documents.items()}
+
+    def remains(self, letters: dict[bytes, str], given_up: Collection[bytes] = ()) -> list[Remains]:
+        """What may be left of checkpoints that are gone, or were never there.
+
+        Args:
+            letters: What the documents were found to be.
+            given_up: Suffixes of checkpoints that count as gone though they are there.
+        """
+        known = {s: letters.get(key) for s, key in self.documents.items()}
+        candidates = {*self.writes, *self.registries, *(s for s, x in known.items() if x == "p")}
+        return [
+            Remains(suffix, sorted(self.writes.get(suffix, ())), suffix in given_up)
+            for suffix in sorted(candidates)
+            # A checkpoint whose registry names all its writes leaves nothing behind; one of
+            # another thread is none of ours.
+            if known.get(suffix) not in ("r", "o")
+        ]
+
+
+@dataclass(slots=True)
+class ThreadResult:
+    """What was done to one thread, or would be.
+
+    Attributes:
+        deleted: What was deleted.
+        kept: Checkpoint documents left.
+        left_alone: Why nothing was done, None when something could be.
+    """
+
+    deleted: Tally = field(default_factory=Tally)
+    kept: int = 0
+    left_alone: str | None = None
+
+
+def find(layout: LangGraphRedis, threads: Collection[bytes]) -> Steps[dict[bytes, Found]]:
+    """Look for all the threads' keys, in one pass over the database."""
+    found = {thread: Found() for thread in threads}
+    match = b"*:" + escape_glob(next(iter(threads))) + b":*" if len(found) == 1 else None
+    for node in (yield Nodes()):
+        cursor = 0
+        while True:
+            pattern = ("MATCH", match) if match is not None else ()
+            reply = yield from command("SCAN", cursor, *pattern, "COUNT", _KEYS_PER_SCAN, node=node)
+            cursor = int(reply[0])
+            for key in reply[1]:
+                for family, rest in _families_of(layout, key):
+                    for thread in _threads_of(rest, found):
+                        found[thread].add(layout, family, key, rest)
+            if cursor == 0:
+                break
+    return found
+
+
+def _families_of(layout: LangGraphRedis, key: bytes) -> Iterator[tuple[Family, bytes]]:
+    for start, family in layout.families().items():
+        if key.startswith(start):
+            yield family, key[len(start) :]
+
+
+def _threads_of(rest: bytes, threads: Collection[bytes]) -> Iterator[bytes]:
+    """The threads that the key may belong to: each reading of where the thread id ends."""
+    at = rest.find(b":")
+    while at >= 0:
+        if rest[:at] in threads:
+            yield rest[:at]
+        at = rest.find(b":", at + 1)
+
+
+def trim(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Steps[ThreadResult]:
+    """Index a thread's documents anew, trim it, and clean up what writers left behind."""
+    yield from engine.check_keys(thread)
+    entries = yield from engine.index(thread, found.writes_seen())
+    trimmed = yield from engine.trim(thread, policy)
+    result = done(trimmed)
+    if trimmed.unjudged is not None:
+        result.kept = _checkpoints(entries)
+        return result
+    cleaned, stubs = yield from engine.clean(
+        thread, found.remains(entries.letters), sorted(found.pointers)
+    )
+    result.kept = _checkpoints(entries) - trimmed.deleted.checkpoints + stubs
+    result.deleted.add(cleaned.checkpoints, cleaned.keys)
+    return result
+
+
+def plan(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Steps[Judged]:
+    """Say what `trim` would do to the checkpoints of a thread, without writing anything."""
+    entries = yield from engine.read(thread, found.writes_seen())
+    return (yield from engine.judge(thread, policy, entries.members, describe=True))
+
+
+def dry_run(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Steps[ThreadResult]:
+    """Count what `trim` would do, leftovers with it, without writing anything."""
+    entries = yield from engine.read(thread, found.writes_seen())
+    judged = yield from engine.judge(thread, policy, entries.members)
+    result = would_be(judged)
+    if judged.unjudged is not None:
+        result.kept = _checkpoints(entries)
+        return result
+    given_up = {
+        engine.layout.checkpoint_suffix(thread, v.place.namespace, v.place.checkpoint_id)
+        for v in judged.verdicts
+        if not v.reasons
+    }
+    result.kept = _checkpoints(entries) - result.deleted.checkpoints
+    cleaned, stubs = yield from engine.clean(
+        thread,
+        found.remains(entries.letters, given_up),
+        sorted(found.pointers),
+        members=outline(entries.members, {v.place for v in judged.verdicts if not v.reasons}),
+    )
+    result.deleted.add(cleaned.checkpoints, cleaned.keys)
+    result.kept += stubs
+    return result
+
+
+def done(trimmed: Trimmed) -> ThreadResult:
+    """The result of a trim by the index alone, which is all that it knows."""
+    return ThreadResult(trimmed.deleted, trimmed.left, _why(trimmed.unjudged))
+
+
+def would_be(judged: Judged) -> ThreadResult:
+    """The result that a trim by the index alone would have."""
+    result = ThreadResult(left_alone=_why(judged.unjudged))
+    for verdict in judged.verdicts:
+        result.deleted.add(verdict.documents, verdict.keys)
+        result.kept += bool(verdict.reasons)
+    return result
+
+
+def _checkpoints(entries: Entries) -> int:
+    return sum(letter in "ru" for letter in entries.letters.values())
+
+
+def _why(unjudged: Place | None) -> str | None:
+    return None if unjudged is None else reason_left_alone(unjudged)

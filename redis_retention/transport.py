@@ -1,0 +1,203 @@
+"""How a request reaches the server, the same for synchronous and asynchronous clients.
+
+The engine is written as generators that yield requests and are sent the replies. What is left
+for a client to do is to send a list of commands: once with ``await``, once without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, TypeVar
+
+import redis
+import redis.asyncio
+from redis.client import NEVER_DECODE
+from redis.exceptions import NoScriptError, ResponseError
+
+from redis_retention.scripts import Script
+
+Argument: TypeAlias = bytes | str | int
+Client: TypeAlias = "redis.Redis | redis.RedisCluster"
+AsyncClient: TypeAlias = "redis.asyncio.Redis | redis.asyncio.RedisCluster"
+
+T = TypeVar("T")
+
+# A server that forgets its scripts again and again is failing over: give it a few chances.
+_LOADS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One Redis command; `node` says which node of a cluster gets it."""
+
+    arguments: tuple[Argument, ...]
+    node: Any = None
+
+    def words(self) -> tuple[Argument, ...]:
+        """The command as it is sent."""
+        return self.arguments
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a script by EVALSHA."""
+
+    script: Script
+    keys: Sequence[Argument]
+    arguments: Sequence[Argument] = field(repr=False)
+    node: Any = None
+
+    def words(self) -> tuple[Argument, ...]:
+        """The command as it is sent."""
+        return ("EVALSHA", self.script.sha, len(self.keys), *self.keys, *self.arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """The nodes of a cluster that hold keys; one ``None`` for a single server."""
+
+
+Request: TypeAlias = Command | Call
+Steps: TypeAlias = Generator[Sequence[Request] | Nodes, Any, T]
+"""Yields what is to be sent in one go, is sent the replies, returns a result."""
+
+_Sending: TypeAlias = Generator[list[Request], list[Any], list[Any]]
+
+
+def ask(request: Request) -> Steps[Any]:
+    """Send one request and return its reply."""
+    replies = yield [request]
+    return replies[0]
+
+
+def command(*arguments: Argument, node: Any = None) -> Steps[Any]:
+    """Send one command and return its reply."""
+    return (yield from ask(Command(arguments, node)))
+
+
+def _delivered(requests: Sequence[Request]) -> _Sending:
+    """Send requests until each has a reply, loading the scripts that the server has lost.
+
+    EVALSHA of an unknown script does nothing, so only those calls are sent again.
+
+    Raises:
+        redis.exceptions.ResponseError: The server refused one of them. The others were sent.
+    """
+    replies: list[Any] = yield list(requests)
+    for _ in range(_LOADS):
+        lost = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if not lost:
+            break
+        scripts = {call.script for at in lost if isinstance(call := requests[at], Call)}
+        yield [Command(("SCRIPT", "LOAD", script.text)) for script in scripts]
+        again = yield [requests[at] for at in lost]
+        for at, reply in zip(lost, again, strict=True):
+            replies[at] = reply
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return replies
+
+
+def _exchange(steps: Steps[T], nodes: list[Any]) -> Generator[list[Request], list[Any], T]:
+    """Yields what to send now, is sent the raw replies, returns the result of the steps."""
+    try:
+        wanted = next(steps)
+        while True:
+            if isinstance(wanted, Nodes):
+                wanted = steps.send(nodes)
+                continue
+            try:
+                replies = yield from _delivered(wanted)
+            except ResponseError as error:
+                wanted = steps.throw(error)
+            else:
+                wanted = steps.send(replies)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+
+
+def _options(request: Request) -> dict[str, Any]:
+    # Thread ids are bytes, whatever the client would make of them.
+    options: dict[str, Any] = {NEVER_DECODE: True}
+    if request.node is not None:
+        options["target_nodes"] = request.node
+    return options
+
+
+class Transport:
+    """Runs steps on a synchronous client."""
+
+    def __init__(self, client: Client) -> None:
+        # redis-py types neither commands by name nor a cluster's nodes.
+        self._client: Any = client
+
+    def run(self, steps: Steps[T]) -> T:
+        """Run steps to their end and return their result."""
+        exchange = _exchange(steps, self._nodes())
+        try:
+            requests = next(exchange)
+            while True:
+                requests = exchange.send(self._send_all(requests))
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+    def _nodes(self) -> list[Any]:
+        if isinstance(self._client, redis.RedisCluster):
+            return list(self._client.get_primaries())
+        return [None]
+
+    def _send(self, request: Request) -> Any:
+        try:
+            return self._client.execute_command(*request.words(), **_options(request))
+        except ResponseError as error:
+            return error
+
+    def _send_all(self, requests: list[Request]) -> list[Any]:
+        if len(requests) == 1 or isinstance(self._client, redis.RedisCluster):
+            return [self._send(request) for request in requests]
+        with self._client.pipeline(transaction=False) as pipeline:
+            for request in requests:
+                pipeline.execute_command(*request.words(), **_options(request))
+            return pipeline.execute(raise_on_error=False)
+
+
+class AsyncTransport:
+    """Runs steps on an asynchronous client."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client: Any = client
+
+    async def run(self, steps: Steps[T]) -> T:
+        """Run steps to their end and return their result."""
+        exchange = _exchange(steps, await self._nodes())
+        try:
+            requests = next(exchange)
+            while True:
+                requests = exchange.send(await self._send_all(requests))
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+    async def _nodes(self) -> list[Any]:
+        if isinstance(self._client, redis.asyncio.RedisCluster):
+            await self._client.initialize()
+            return list(self._client.get_primaries())
+        return [None]
+
+    async def _send(self, request: Request) -> Any:
+        try:
+            return await self._client.execute_command(*request.words(), **_options(request))
+        except ResponseError as error:
+            return error
+
+    async def _send_all(self, requests: list[Request]) -> list[Any]:
+        if len(requests) == 1 or isinstance(self._client, redis.asyncio.RedisCluster):
+            return [await self._send(request) for request in requests]
+        async with self._client.pipeline(transaction=False) as pipeline:
+            for request in requests:
+                pipeline.execute_command(*request.words(), **_options(request))
+            return await pipeline.execute(raise_on_error=False)
