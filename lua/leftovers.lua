@@ -16,7 +16,8 @@
 -- then     the index entries, in the order of bytes: of each namespace at least its oldest and
 --          its newest checkpoint
 -- then     the leftovers, in groups of what bears one checkpoint's name:
---            flags: "g" when the checkpoint counts as gone, though it is there; else ""
+--            flags: "g" when the checkpoint was there when the caller looked, and is given up:
+--            whatever is left of it goes; when counting it may be there still. Else ""
 --            suffix: the part of the key that all have in common, ":{thread}:{ns}:{id}"
 --            the number of write keys, and the write keys
 --          or  "p", a pointer, 0
@@ -90,7 +91,7 @@ end
 
 local function delete_registry(ns, id)
   local registry = layout.registry_key(thread, ns, id)
-  local writes, shared = layout.writes(thread, ns, id)
+  local writes, shared = layout.writes(layout.names(thread, ns), id)
   if not shared then return delete(registry) end
   if not counting then
     for _, key in ipairs(writes) do redis.call("ZREM", registry, key) end
@@ -103,7 +104,14 @@ local function is_stub(document)
   return why == "partial"
 end
 
-local function delete_group(ns, id, writes, stub)
+-- A shallow saver's writes look like leftovers: beside one, only those that a registry names go.
+local function deletable(ns, id, writes)
+  if not layout.shallow(thread, ns) then return writes end
+  return (layout.writes(layout.names(thread, ns), id))
+end
+
+local function delete_group(ns, id, all_writes, stub)
+  local writes = deletable(ns, id, all_writes)
   if stub then
     local deleted = delete(layout.checkpoint_key(thread, ns, id))
     documents, keys = documents + deleted, keys + deleted
@@ -114,22 +122,36 @@ local function delete_group(ns, id, writes, stub)
   end
 end
 
+-- What a plan has not counted of a checkpoint that it gives up: writes that no registry names.
+local function count_unregistered(ns, id, writes)
+  local registered = {}
+  for _, key in ipairs((layout.writes(layout.names(thread, ns), id))) do
+    registered[key] = true
+  end
+  for _, key in ipairs(deletable(ns, id, writes)) do
+    if not registered[key] then keys = keys + delete(key) end
+  end
+end
+
 local function sweep_group(gone, suffix, writes)
   local mine, ns, id = owned(suffix, writes)
   if not mine or not id then return end
-  if not gone and layout.real(thread, ns, { id })[id] then return end
+  if layout.real(thread, ns, { id })[id] then
+    if gone and counting then count_unregistered(ns, id, mine) end
+    return
+  end
   local stub = is_stub(layout.checkpoint_key(thread, ns, id))
-  if not layout.shallow(thread, ns) and (gone or is_leftover(ns, id)) then
+  if gone or is_leftover(ns, id) then
     delete_group(ns, id, mine, stub)
   elseif stub then
     stubs = stubs + 1
   end
 end
 
--- A pointer to a document that is not there says nothing to anyone, whosever it is.
+-- A pointer to a document that is not there, in a namespace without any.
 local function sweep_pointer(key)
-  local id = layout.dangling(key)
-  if not id then return end
+  local ns, id = layout.dangling(key, thread)
+  if not ns or ends(entry.STANDING, ns) or ends(entry.TASK, ns) then return end
   local root = ends(entry.STANDING, "")
   if is_old(id) or root and bytes.less(id, root.oldest) then keys = keys + delete(key) end
 end

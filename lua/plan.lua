@@ -56,7 +56,7 @@ end
 
 local function cost(ns, id)
   local document = redis.call("EXISTS", layout.checkpoint_key(thread, ns, id))
-  local writes, shared = layout.writes(thread, ns, id)
+  local writes, shared = layout.writes(layout.names(thread, ns), id)
   local keys = document + existing(writes)
   if not shared then keys = keys + existing({ layout.registry_key(thread, ns, id) }) end
   return document, keys
@@ -83,7 +83,7 @@ local function describe(row, ns, id)
   for _, text in ipairs(layout.description(thread, ns, id)) do
     row[#row + 1] = text
   end
-  local keys = layout.writes(thread, ns, id)
+  local keys = layout.writes(layout.names(thread, ns), id)
   keys[#keys + 1] = layout.checkpoint_key(thread, ns, id)
   keys[#keys + 1] = layout.registry_key(thread, ns, id)
   row[#row + 1] = memory(keys)
@@ -91,15 +91,16 @@ local function describe(row, ns, id)
 end
 
 local function row(kind, ns, id)
+  local invocation = kind == entry.TASK and not judged.rootless(ns)
   local reasons
-  if kind == entry.TASK then
+  if invocation then
     reasons = judged.invocation(ns)
   else
     reasons = judged.namespace(ns).reasons(id)
   end
   if reasons then return { ns, id, table.concat(reasons, ","), 0, 0 } end
   local documents, keys = cost(ns, id)
-  local emptied = kind == entry.TASK or not judged.namespace(ns).stays("\255")
+  local emptied = invocation or not judged.namespace(ns).stays("\255")
   if emptied and is_first_of(kind, ns, id) then
     keys = keys + existing({ layout.latest_key(thread, ns) })
   end

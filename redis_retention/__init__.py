@@ -6,10 +6,11 @@
 >>> retention.trim("my-thread", Policy(keep_last=10))  # doctest: +SKIP
 """
 
-from redis_retention.engine import RetentionError
+from redis_retention.engine import Place, RetentionError, Rule
+from redis_retention.pins import Pin
 from redis_retention.plan import Plan, PlannedCheckpoint
 from redis_retention.policy import InvalidPolicy, Policy
-from redis_retention.retention import AsyncRetention, LeftAlone, Retention, TrimResult
+from redis_retention.retention import AsyncRetention, LeftAlone, NoPolicy, Retention, TrimResult
 
 __version__ = "0.1.0"
 
@@ -17,11 +18,15 @@ __all__ = [
     "AsyncRetention",
     "InvalidPolicy",
     "LeftAlone",
+    "NoPolicy",
+    "Pin",
+    "Place",
     "Plan",
     "PlannedCheckpoint",
     "Policy",
     "Retention",
     "RetentionError",
+    "Rule",
     "TrimResult",
     "__version__",
 ]

@@ -145,7 +145,7 @@ class Remains:
     Attributes:
         suffix: What the keys have in common, ``:thread:namespace:id``.
         writes: Write documents among them.
-        gone: Count them as left over although the checkpoint is there: a plan gives it up.
+        gone: The checkpoint was there, and is given up: whatever is left of it goes.
     """
 
     suffix: bytes
@@ -281,6 +281,11 @@ class Engine:
         self._index_start = f"{prefix}index:{saver}:".encode()
         self._pins_start = f"{prefix}pins:{saver}:".encode()
 
+    @property
+    def prefix(self) -> str:
+        """What all keys of our own begin with."""
+        return self._prefix
+
     def index_key(self, thread: bytes) -> bytes:
         """The sorted set that is a thread's index."""
         return self._index_start + thread
@@ -346,6 +351,18 @@ class Engine:
             reply = yield from self._call("track", some, [*arguments, *seen])
             found.letters.update(zip(some, reply[0].decode(), strict=True))
         return found
+
+    def forget(self, documents: Sequence[bytes]) -> Steps[int]:
+        """Take checkpoints out of their indexes that others have deleted, and say how many.
+
+        One call: the caller bounds the number of documents, some 5 microseconds each.
+
+        Args:
+            documents: Keys that may have been checkpoint documents; what exists stays.
+        """
+        arguments: list[Argument] = [self._index_start, *self.layout.arguments()]
+        forgotten: int = yield from self._call("forget", documents, arguments)
+        return forgotten
 
     def _track_arguments(self, only: bytes, rules: Sequence[Rule]) -> list[Argument]:
         return [

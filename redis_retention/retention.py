@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TypeAlias
 
-from redis_retention.engine import DEFAULT_KEYS_PER_CALL, DEFAULT_PREFIX, Engine
+from redis_retention.engine import (
+    DEFAULT_KEYS_PER_CALL,
+    DEFAULT_PREFIX,
+    Engine,
+    Place,
+    RetentionError,
+    Rule,
+)
 from redis_retention.layouts import LangGraphRedis
+from redis_retention.pins import Pin, Pins
 from redis_retention.plan import Plan, planned
+from redis_retention.policies import DEFAULT_PATTERN, Policies, matching
 from redis_retention.policy import Policy
 from redis_retention.sources import scan
 from redis_retention.transport import AsyncClient, AsyncTransport, Client, Steps, Transport
 
 ThreadId: TypeAlias = "str | bytes"
+
+_UNMATCHED = "no stored policy matches its id"
+
+
+class NoPolicy(RetentionError):
+    """No policy was given, and none that is stored matches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +52,8 @@ class TrimResult:
         keys_deleted: All keys of the saver that are gone, the documents with them.
         dry_run: Nothing was deleted, the numbers say what would be.
         elapsed_ms: How long it took, in milliseconds.
-        left_alone: Threads that were not touched because something in them cannot be judged.
+        left_alone: Threads that were not touched because something in them cannot be judged, or
+            because no stored policy matches them.
     """
 
     threads: int = 0
@@ -67,26 +83,45 @@ class _Steps:
     def __init__(self, checkpoint_prefix: str, write_prefix: str, prefix: str, keys: int) -> None:
         layout = LangGraphRedis(checkpoint_prefix, write_prefix)
         self._engine = Engine(layout, prefix=prefix, keys_per_call=keys)
+        self._policies = Policies(layout, prefix)
+        self._pins = Pins(self._engine)
 
     def _names(self, threads: ThreadId | Iterable[ThreadId]) -> list[bytes]:
         several = [threads] if isinstance(threads, str | bytes) else threads
         return list(dict.fromkeys(self._engine.layout.stored_thread(name) for name in several))
 
+    def _name(self, thread: ThreadId) -> bytes:
+        return self._engine.layout.stored_thread(thread)
+
+    def _policies_for(
+        self, names: Sequence[bytes], policy: Policy | None
+    ) -> Steps[dict[bytes, Policy]]:
+        """The policy of each thread, without those that no stored policy matches."""
+        if policy is not None:
+            return dict.fromkeys(names, policy)
+        rules = yield from self._policies.rules()
+        found = {name: matching(rules, name) for name in names}
+        if names and not any(found.values()):
+            raise NoPolicy("no policy given, and no stored one matches")
+        return {name: rules[0].policy for name, rules in found.items() if rules}
+
     def _trim(
         self,
         threads: ThreadId | Iterable[ThreadId],
-        policy: Policy,
+        policy: Policy | None,
         indexed_only: bool,
         dry_run: bool,
     ) -> Steps[TrimResult]:
         begun = perf_counter()
         names = self._names(threads)
         result = TrimResult(dry_run=dry_run)
+        policies = yield from self._policies_for(names, policy)
         if indexed_only:
-            for name in names:
-                result.add(name, (yield from self._trim_indexed(name, policy, dry_run)))
+            for name, chosen in policies.items():
+                result.add(name, (yield from self._trim_indexed(name, chosen, dry_run)))
         else:
-            yield from self._trim_found(names, policy, result)
+            yield from self._trim_found(policies, result)
+        result.left_alone += [_unmatched(name) for name in names if name not in policies]
         result.elapsed_ms = (perf_counter() - begun) * 1000
         return result
 
@@ -96,27 +131,62 @@ class _Steps:
             return scan.would_be(judged)
         return scan.done((yield from self._engine.trim(name, policy)))
 
-    def _trim_found(
-        self, names: Sequence[bytes], policy: Policy, result: TrimResult
-    ) -> Steps[None]:
+    def _trim_found(self, policies: Mapping[bytes, Policy], result: TrimResult) -> Steps[None]:
         yield from self._engine.check_server()
-        if not names:
+        if not policies:
             return
-        found = yield from scan.find(self._engine.layout, names)
+        found = yield from scan.find(self._engine.layout, policies)
         trim = scan.dry_run if result.dry_run else scan.trim
-        for name in names:
+        for name, policy in policies.items():
             # What was found of a thread is not needed once it is trimmed.
             result.add(name, (yield from trim(self._engine, name, found.pop(name), policy)))
 
-    def _plan(self, thread: ThreadId, policy: Policy, indexed_only: bool) -> Steps[Plan]:
+    def _plan(self, thread: ThreadId, policy: Policy | None, indexed_only: bool) -> Steps[Plan]:
         yield from self._engine.check_server()
-        [name] = self._names(thread)
+        name = self._name(thread)
+        chosen = (yield from self._policies_for([name], policy))[name]
         if indexed_only:
-            judged = yield from self._engine.judge(name, policy, describe=True)
+            judged = yield from self._engine.judge(name, chosen, describe=True)
         else:
             found = yield from scan.find(self._engine.layout, [name])
-            judged = yield from scan.plan(self._engine, name, found[name], policy)
+            judged = yield from scan.plan(self._engine, name, found[name], chosen)
         return planned(name, judged)
+
+    def _set_policy(self, policy: Policy, pattern: ThreadId, trigger: int | None) -> Steps[Rule]:
+        rule = Rule(_encoded(pattern), policy, trigger)
+        yield from self._policies.set(rule)
+        return rule
+
+    def _matching(self, thread: ThreadId) -> Steps[list[Rule]]:
+        return matching((yield from self._policies.rules()), self._name(thread))
+
+    def _pin(
+        self,
+        thread: ThreadId,
+        checkpoint_id: str | bytes | None,
+        namespace: str | bytes,
+        note: str,
+    ) -> Steps[None]:
+        return self._pins.pin(self._name(thread), _place(namespace, checkpoint_id), note)
+
+    def _unpin(
+        self, thread: ThreadId, checkpoint_id: str | bytes | None, namespace: str | bytes
+    ) -> Steps[bool]:
+        return self._pins.unpin(self._name(thread), _place(namespace, checkpoint_id))
+
+
+def _unmatched(name: bytes) -> LeftAlone:
+    return LeftAlone(name.decode("utf-8", "replace"), _UNMATCHED)
+
+
+def _encoded(text: str | bytes) -> bytes:
+    return text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+
+
+def _place(namespace: str | bytes, checkpoint_id: str | bytes | None) -> Place | None:
+    if checkpoint_id is None:
+        return None
+    return Place(_encoded(namespace), _encoded(checkpoint_id))
 
 
 class Retention(_Steps):
@@ -146,7 +216,7 @@ class Retention(_Steps):
     def trim(
         self,
         threads: ThreadId | Iterable[ThreadId],
-        policy: Policy,
+        policy: Policy | None = None,
         *,
         indexed_only: bool = False,
         dry_run: bool = False,
@@ -155,20 +225,80 @@ class Retention(_Steps):
 
         Args:
             threads: One thread id or several, byte for byte as the application uses them.
-            policy: What to keep.
+            policy: What to keep; None for what the stored policies say of each thread.
             indexed_only: Trust the index: one round trip for a thread that is kept trimmed. What
                 the index does not know stays, and leftovers of writers too.
             dry_run: Change nothing and say what would be deleted.
 
         Raises:
-            RetentionError: The server lacks RedisJSON, or a name of ours is taken.
+            RetentionError: The server lacks RedisJSON, a name of ours is taken, or (`NoPolicy`)
+                no policy is given and no stored one matches any of the threads.
             redis.exceptions.RedisError: The server cannot be reached, or refuses.
         """
         return self._transport.run(self._trim(threads, policy, indexed_only, dry_run))
 
-    def plan(self, thread: ThreadId, policy: Policy, *, indexed_only: bool = False) -> Plan:
+    def plan(
+        self, thread: ThreadId, policy: Policy | None = None, *, indexed_only: bool = False
+    ) -> Plan:
         """Say what `trim` would do to each checkpoint of a thread, and why. Changes nothing."""
         return self._transport.run(self._plan(thread, policy, indexed_only))
+
+    def set_policy(
+        self, policy: Policy, pattern: ThreadId = DEFAULT_PATTERN, *, trigger: int | None = None
+    ) -> Rule:
+        """Store a policy in Redis, for everybody who trims without saying what to keep.
+
+        Args:
+            policy: What to keep.
+            pattern: A glob for the ids of the threads; which one wins says
+                `redis_retention.policies`.
+            trigger: Let the automatic trims fire when there are more checkpoints than this.
+
+        Raises:
+            InvalidPolicy: The pattern is wrong, or the trigger less than what is kept.
+        """
+        return self._transport.run(self._set_policy(policy, pattern, trigger))
+
+    def remove_policy(self, pattern: ThreadId) -> bool:
+        """Remove the stored policy with exactly this pattern; False when there is none."""
+        return self._transport.run(self._policies.remove(_encoded(pattern)))
+
+    def policies(self) -> list[Rule]:
+        """The stored policies, the most specific first."""
+        return self._transport.run(self._policies.rules())
+
+    def policies_for(self, thread: ThreadId) -> list[Rule]:
+        """The stored policies that match a thread: the first one counts for it."""
+        return self._transport.run(self._matching(thread))
+
+    def pin(
+        self,
+        thread: ThreadId,
+        checkpoint_id: str | bytes | None = None,
+        *,
+        namespace: str | bytes = "",
+        note: str = "",
+    ) -> None:
+        """Keep a checkpoint, or the whole thread, whatever a policy says.
+
+        Raises:
+            RetentionError: There is no such checkpoint.
+        """
+        self._transport.run(self._pin(thread, checkpoint_id, namespace, note))
+
+    def unpin(
+        self,
+        thread: ThreadId,
+        checkpoint_id: str | bytes | None = None,
+        *,
+        namespace: str | bytes = "",
+    ) -> bool:
+        """Take a pin away again; False when there is none."""
+        return self._transport.run(self._unpin(thread, checkpoint_id, namespace))
+
+    def pins(self, thread: ThreadId) -> list[Pin]:
+        """The pins of a thread."""
+        return self._transport.run(self._pins.of(self._name(thread)))
 
 
 class AsyncRetention(_Steps):
@@ -189,7 +319,7 @@ class AsyncRetention(_Steps):
     async def trim(
         self,
         threads: ThreadId | Iterable[ThreadId],
-        policy: Policy,
+        policy: Policy | None = None,
         *,
         indexed_only: bool = False,
         dry_run: bool = False,
@@ -197,6 +327,51 @@ class AsyncRetention(_Steps):
         """Trim threads now; see `Retention.trim`."""
         return await self._transport.run(self._trim(threads, policy, indexed_only, dry_run))
 
-    async def plan(self, thread: ThreadId, policy: Policy, *, indexed_only: bool = False) -> Plan:
+    async def plan(
+        self, thread: ThreadId, policy: Policy | None = None, *, indexed_only: bool = False
+    ) -> Plan:
         """Say what `trim` would do to each checkpoint of a thread; see `Retention.plan`."""
         return await self._transport.run(self._plan(thread, policy, indexed_only))
+
+    async def set_policy(
+        self, policy: Policy, pattern: ThreadId = DEFAULT_PATTERN, *, trigger: int | None = None
+    ) -> Rule:
+        """Store a policy in Redis; see `Retention.set_policy`."""
+        return await self._transport.run(self._set_policy(policy, pattern, trigger))
+
+    async def remove_policy(self, pattern: ThreadId) -> bool:
+        """Remove the stored policy with exactly this pattern; False when there is none."""
+        return await self._transport.run(self._policies.remove(_encoded(pattern)))
+
+    async def policies(self) -> list[Rule]:
+        """The stored policies, the most specific first."""
+        return await self._transport.run(self._policies.rules())
+
+    async def policies_for(self, thread: ThreadId) -> list[Rule]:
+        """The stored policies that match a thread: the first one counts for it."""
+        return await self._transport.run(self._matching(thread))
+
+    async def pin(
+        self,
+        thread: ThreadId,
+        checkpoint_id: str | bytes | None = None,
+        *,
+        namespace: str | bytes = "",
+        note: str = "",
+    ) -> None:
+        """Keep a checkpoint, or the whole thread; see `Retention.pin`."""
+        await self._transport.run(self._pin(thread, checkpoint_id, namespace, note))
+
+    async def unpin(
+        self,
+        thread: ThreadId,
+        checkpoint_id: str | bytes | None = None,
+        *,
+        namespace: str | bytes = "",
+    ) -> bool:
+        """Take a pin away again; False when there is none."""
+        return await self._transport.run(self._unpin(thread, checkpoint_id, namespace))
+
+    async def pins(self, thread: ThreadId) -> list[Pin]:
+        """The pins of a thread."""
+        return await self._transport.run(self._pins.of(self._name(thread)))

@@ -15,6 +15,15 @@ local BOTTOM, TOP = "", "\255"
 -- Entries read ahead when a chain of ancestors is followed.
 local AHEAD = 40
 
+-- The entries of a namespace that counts by itself. One whose name carries a task id does so when
+-- none of its checkpoints says which root it belongs to.
+function decide.space(ns)
+  local kind = layout.of_task(ns) and entry.TASK or entry.STANDING
+  return { ns = ns, kind = kind, prefix = entry.of(kind, ns) }
+end
+
+local ROOT = { ns = "", kind = entry.STANDING, prefix = entry.of(entry.STANDING, "") }
+
 local function add_reason(kept, id, reason)
   kept[id] = kept[id] or {}
   for _, known in ipairs(kept[id]) do
@@ -27,10 +36,10 @@ local function is_real(thread, ns, id)
   return layout.real(thread, ns, { id })[id]
 end
 
-local function ids_down(view, ns, below, chunk, visit)
-  local prefix, last = entry.of(entry.STANDING, ns), nil
+local function ids_down(view, space, below, chunk, visit)
+  local prefix, last = space.prefix, nil
   index.each_down(view, "(" .. prefix .. below, "[" .. prefix, chunk, function(member)
-    local id = entry.fields(member)[2]
+    local id = entry.id(member, prefix)
     if id == last then return true end
     last = id
     return visit(id)
@@ -39,16 +48,16 @@ end
 
 -- The newest `count` checkpoints that really exist at this moment; those that the index knows
 -- and that are gone are added to `gone`.
-local function newest_real(view, thread, ns, count, gone)
+local function newest_real(view, thread, space, count, gone)
   local real, unproved = {}, {}
   local function prove()
-    local exists = layout.real(thread, ns, unproved)
+    local exists = layout.real(thread, space.ns, unproved)
     for _, id in ipairs(unproved) do
       table.insert(exists[id] and real or gone, id)
     end
     unproved = {}
   end
-  ids_down(view, ns, TOP, math.min(count, 500), function(id)
+  ids_down(view, space, TOP, math.min(count, 500), function(id)
     unproved[#unproved + 1] = id
     if #real + #unproved >= count then prove() end
     return #real < count
@@ -59,12 +68,12 @@ end
 
 -- The oldest id that is not older than `oldest_ms`, walking down from `floor`. An id that does
 -- not say its time cannot be proved old.
-local function floor_within(view, ns, floor, oldest_ms)
-  local prefix = entry.of(entry.STANDING, ns)
+local function floor_within(view, space, floor, oldest_ms)
+  local prefix = space.prefix
   while true do
     local below = view.down("(" .. prefix .. floor, "[" .. prefix, 1)[1]
     if not below then return BOTTOM end
-    local id = entry.fields(below)[2]
+    local id = entry.id(below, prefix)
     local made, kind = clock.of_id(id)
     if made and made < oldest_ms then return floor end
     local first = made and clock.first_id(oldest_ms, kind) or id
@@ -78,7 +87,7 @@ local function run_ends(view, thread, count, pinned)
   local ends, counted, below = {}, 0, TOP
   while counted < count do
     local last
-    ids_down(view, "", below, 5, function(id)
+    ids_down(view, ROOT, below, 5, function(id)
       if is_real(thread, "", id) then last = id end
       return last == nil
     end)
@@ -93,8 +102,8 @@ local function run_ends(view, thread, count, pinned)
 end
 
 -- What is known of a namespace's ancestors, read ahead because most chains are straight.
-local function ancestry(view, thread, ns)
-  local prefix = entry.of(entry.STANDING, ns)
+local function ancestry(view, thread, space)
+  local prefix, ns = space.prefix, space.ns
   local exists, chains = {}, {}
 
   local function read_ahead(id)
@@ -129,18 +138,21 @@ local function ancestry(view, thread, ns)
   return found
 end
 
--- Keeps the ancestors from whose writes the value of a delta channel is replayed, up to and with
--- the first that has the value. Answers false when an ancestor is missing before that.
-local function follow_channel(ancestors, kept, walked, id, channel)
-  while id ~= "" and not walked[channel .. "\0" .. id] do
-    walked[channel .. "\0" .. id] = true
-    if not ancestors.exists(id) then return false end
-    add_reason(kept, id, "delta")
-    local where, parent = ancestors.look_for(id, channel)
-    if where ~= "above" then break end
-    id = parent
+-- Keeps the ancestors of `id` from whose writes the value of a delta channel is replayed, up to
+-- and with the first that has the value. Answers the last one reached when its parent is missing
+-- before that, else nil.
+local function follow_channel(ancestors, kept, walked, id, parent, channel)
+  while parent ~= "" do
+    if not ancestors.exists(parent) then return id end
+    add_reason(kept, parent, "delta")
+    local step = channel .. "\0" .. parent
+    if walked[step] then return nil end
+    walked[step] = true
+    local where, next_parent = ancestors.look_for(parent, channel)
+    if where ~= "above" then return nil end
+    id, parent = parent, next_parent
   end
-  return true
+  return nil
 end
 
 -- What a checkpoint needs by its own document, for one that the index does not know.
@@ -149,46 +161,47 @@ local function chain_of_document(thread, ns, id)
   return head and entry.chain(entry.fields(entry.members(head)[1]))
 end
 
--- Calls `visit(chain)` for every checkpoint that stays and needs something of its ancestors.
-local function each_chain(view, thread, ns, floor, kept, visit)
-  local prefix = entry.of(entry.STANDING, ns)
-  local function visit_chain(chain)
-    if chain then visit(chain) end
-  end
-  index.each_up(view, "[" .. prefix .. floor, index.past(prefix), function(member)
-    visit_chain(entry.chain(entry.fields(member)))
-  end)
+local function ids_of(kept)
   local ids = {}
   for id in pairs(kept) do
     ids[#ids + 1] = id
   end
-  for _, id in ipairs(ids) do
-    local members = index.members_of(view, entry.STANDING, ns, id)
-    if #members == 0 then visit_chain(chain_of_document(thread, ns, id)) end
-    for _, member in ipairs(members) do
-      if bytes.less(id, floor) then visit_chain(entry.chain(entry.fields(member))) end
-    end
+  return ids
+end
+
+-- Calls `visit(id, chain)` for each checkpoint that stays and needs something of its ancestors.
+-- `asked` are ids that stay wherever they are; what is kept only for others needs nothing itself.
+local function each_chain(view, thread, space, floor, asked, visit)
+  local prefix, known = space.prefix, {}
+  local function visit_entry(member)
+    local fields = entry.fields(member)
+    local chain = entry.chain(fields)
+    known[fields[2]] = true
+    if chain then visit(fields[2], chain) end
+  end
+  index.each_up(view, "[" .. prefix .. floor, index.past(prefix), visit_entry)
+  for _, id in ipairs(asked) do
+    local members = known[id] and {} or index.members_of(view, space.kind, space.ns, id)
+    for _, member in ipairs(members) do visit_entry(member) end
+    local chain = not known[id] and chain_of_document(thread, space.ns, id)
+    if chain then visit(id, chain) end
   end
 end
 
--- Adds what the kept checkpoints need of their ancestors; false when a chain is broken, and
--- whatever is older might belong to it.
-local function keep_needed(view, thread, ns, floor, kept)
-  local ancestors, walked, whole = ancestry(view, thread, ns), {}, true
-  each_chain(view, thread, ns, floor, kept, function(chain)
+-- Adds what the kept checkpoints need of their ancestors. Answers the id below which nothing is
+-- clear: a chain breaks there, and whatever is older might belong to it.
+local function keep_needed(view, thread, space, floor, kept)
+  local ancestors, walked, unclear = ancestry(view, thread, space), {}, BOTTOM
+  each_chain(view, thread, space, floor, ids_of(kept), function(id, chain)
     if chain.sends and chain.parent ~= "" and ancestors.exists(chain.parent) then
       add_reason(kept, chain.parent, "sends")
     end
     for _, channel in ipairs(chain.channels) do
-      whole = follow_channel(ancestors, kept, walked, chain.parent, channel) and whole
+      local broken = follow_channel(ancestors, kept, walked, id, chain.parent, channel)
+      if broken and bytes.less(unclear, broken) then unclear = broken end
     end
   end)
-  return whole
-end
-
-local function floor_of_count(view, thread, ns, policy, gone)
-  local real = newest_real(view, thread, ns, policy.keep_last, gone)
-  return real[policy.keep_last] or BOTTOM
+  return unclear
 end
 
 local function asked_for(view, thread, ns, policy, pinned)
@@ -207,35 +220,40 @@ local function asked_for(view, thread, ns, policy, pinned)
 end
 
 -- Only what exists can stay: of the rest, an index entry or some writes may be left.
-local function drop_unreal(thread, ns, kept)
-  local ids = {}
-  for id in pairs(kept) do
-    ids[#ids + 1] = id
+local function drop_unreal(thread, ns, kept, proved)
+  local unproved = {}
+  for _, id in ipairs(ids_of(kept)) do
+    if not proved[id] then unproved[#unproved + 1] = id end
   end
-  for id, real in pairs(layout.real(thread, ns, ids)) do
+  for id, real in pairs(layout.real(thread, ns, unproved)) do
     if not real then kept[id] = nil end
   end
 end
 
 -- Judges a namespace that counts by itself. Answers a verdict:
 --   floor        everything from this id on stays
+--   unclear      everything below this id stays
+--   kept         what stays in between, by id
 --   stays(id)    whether a checkpoint stays
 --   reasons(id)  why it stays, nil when it goes
 --   oldest()     the oldest id that stays
 --   gone         ids that the index knows and that no longer exist
-local function judge_namespace(view, thread, ns, policy, pinned)
-  local verdict = { gone = {} }
-  local counted = floor_of_count(view, thread, ns, policy, verdict.gone)
+local function judge_namespace(view, thread, space, policy, pinned)
+  local verdict, proved, ns = { gone = {} }, {}, space.ns
+  local real = newest_real(view, thread, space, policy.keep_last, verdict.gone)
+  for _, id in ipairs(real) do proved[id] = true end
+  local counted = real[policy.keep_last] or BOTTOM
   local asked = counted
   if policy.keep_within >= 0 then
-    asked = floor_within(view, ns, counted, policy.now - policy.keep_within)
+    asked = floor_within(view, space, counted, policy.now - policy.keep_within)
   end
   local kept = asked_for(view, thread, ns, policy, pinned)
-  drop_unreal(thread, ns, kept)
-  verdict.floor = keep_needed(view, thread, ns, asked, kept) and asked or BOTTOM
+  drop_unreal(thread, ns, kept, proved)
+  verdict.unclear = keep_needed(view, thread, space, asked, kept)
+  verdict.floor, verdict.kept = asked, kept
 
   function verdict.stays(id)
-    return kept[id] ~= nil or not bytes.less(id, verdict.floor)
+    return kept[id] ~= nil or not bytes.less(id, asked) or bytes.less(id, verdict.unclear)
   end
 
   function verdict.reasons(id)
@@ -252,9 +270,10 @@ local function judge_namespace(view, thread, ns, policy, pinned)
   end
 
   function verdict.oldest()
-    local prefix = entry.of(entry.STANDING, ns)
-    local first = view.up("[" .. prefix .. verdict.floor, index.past(prefix), 1)[1]
-    local oldest = first and entry.fields(first)[2] or TOP
+    local oldest_known = decide.first_id(view, space)
+    if oldest_known and bytes.less(oldest_known, verdict.unclear) then return oldest_known end
+    local first = view.up("[" .. space.prefix .. verdict.floor, index.past(space.prefix), 1)[1]
+    local oldest = first and entry.id(first, space.prefix) or TOP
     for id in pairs(kept) do
       if bytes.less(id, oldest) then oldest = id end
     end
@@ -268,6 +287,8 @@ end
 local function same_for_all(reason)
   return {
     gone = {},
+    kept = {},
+    unclear = BOTTOM,
     floor = reason and BOTTOM or TOP,
     stays = function() return reason ~= nil end,
     reasons = function() return reason and { reason } end,
@@ -275,16 +296,16 @@ local function same_for_all(reason)
   }
 end
 
-local function first_id(view, ns)
-  local prefix = entry.of(entry.STANDING, ns)
-  local member = view.up("[" .. prefix, index.past(prefix), 1)[1]
-  return member and entry.fields(member)[2]
+-- The oldest id that the index knows in a space, nil in an empty one.
+function decide.first_id(view, space)
+  local member = view.up("[" .. space.prefix, index.past(space.prefix), 1)[1]
+  return member and entry.id(member, space.prefix)
 end
 
 local function newest_id(view, thread)
   local latest = layout.latest(thread, "")
   local newest
-  ids_down(view, "", TOP, 1, function(id)
+  ids_down(view, ROOT, TOP, 1, function(id)
     newest = id
     return false
   end)
@@ -308,6 +329,8 @@ end
 --   unjudged           {ns, id} of a checkpoint that this version does not understand
 --   expired            true when all of the thread goes
 --   namespace(ns)      the verdict on a namespace that counts by itself
+--   namespaces()       the namespaces that count by themselves, the root first
+--   rootless(ns)       whether a namespace with a task id in its name is one of them
 --   invocation(ns)     why the namespace of an invocation stays, nil when it goes
 function decide.thread(view, thread, policy, pins, settled)
   local judged = {}
@@ -328,15 +351,18 @@ function decide.thread(view, thread, policy, pins, settled)
   local verdicts = {}
   function judged.namespace(ns)
     if not verdicts[ns] then
-      verdicts[ns] = for_all or judge_namespace(view, thread, ns, policy, pins[ns] or {})
+      verdicts[ns] = for_all
+        or judge_namespace(view, thread, decide.space(ns), policy, pins[ns] or {})
     end
     return verdicts[ns]
   end
 
   local oldest_root
   local function is_too_old(root)
-    oldest_root = oldest_root or settled and judged.namespace("").oldest()
-      or first_id(view, "") or BOTTOM
+    if not oldest_root then
+      local known = decide.first_id(view, ROOT) or BOTTOM
+      oldest_root = settled and known ~= BOTTOM and judged.namespace("").oldest() or known
+    end
     return bytes.less(root, oldest_root)
   end
 
@@ -356,21 +382,35 @@ function decide.thread(view, thread, policy, pins, settled)
     return not is_real(thread, ns, latest)
   end
 
-  local function some_root_stays(ns)
-    local start, known, stays = entry.of(entry.BY_NAMESPACE, ns), false, false
+  local function roots_of(ns)
+    local start, roots = entry.of(entry.BY_NAMESPACE, ns), {}
     index.each_up(view, "[" .. start, index.past(start), function(member)
-      known = true
-      stays = root_stays(entry.fields(member)[2])
-      return not stays
+      roots[#roots + 1] = entry.fields(member)[2]
     end)
-    return stays or not known
+    return roots
+  end
+
+  -- Whether a namespace with a task id in its name counts by itself after all.
+  function judged.rootless(ns)
+    return #roots_of(ns) == 0
   end
 
   function judged.invocation(ns)
     if for_all then return for_all.reasons() end
     if pins[ns] then return { "pinned" } end
-    if some_root_stays(ns) then return { "invocation" } end
+    for _, root in ipairs(roots_of(ns)) do
+      if root_stays(root) then return { "invocation" } end
+    end
     return not is_known(ns) and { "unclear" } or nil
+  end
+
+  -- The namespaces that count by themselves, the root first.
+  function judged.namespaces()
+    local found = index.namespaces(view, entry.STANDING)
+    for _, ns in ipairs(index.namespaces(view, entry.ROOTLESS)) do
+      if judged.rootless(ns) then found[#found + 1] = ns end
+    end
+    return found
   end
 
   return judged

@@ -4,9 +4,12 @@
 -- is a range. The first byte is the kind, NUL parts the fields, "" is the root namespace:
 --
 --   s {ns} NUL {id} [NUL {chain}]  a checkpoint in a namespace that counts by itself
---   t {ns} NUL {id}                a checkpoint in the namespace of one invocation (of one task)
+--   t {ns} NUL {id} [NUL {chain}]  a checkpoint in a namespace with a task id in its name: it
+--                                  belongs to one invocation
 --   p {root} NUL {ns}              the invocations that root checkpoint {root} started
 --   n {ns} NUL {root}              the same the other way round
+--   u {ns} NUL                     some checkpoint of a t namespace does not say its root: if none
+--                                  does, the namespace counts by itself
 --   b {id}                         a run begins with root checkpoint {id}
 --   x {ns} NUL {id}                a checkpoint that cannot be judged: the thread is left alone
 --
@@ -20,8 +23,8 @@
 
 local entry = {}
 
-entry.STANDING, entry.TASK, entry.BY_ROOT, entry.BY_NAMESPACE, entry.RUN, entry.UNJUDGED =
-  "s", "t", "p", "n", "b", "x"
+entry.STANDING, entry.TASK, entry.BY_ROOT, entry.BY_NAMESPACE = "s", "t", "p", "n"
+entry.ROOTLESS, entry.RUN, entry.UNJUDGED = "u", "b", "x"
 
 -- The beginning of all entries of a kind for one namespace (or root).
 function entry.of(kind, group)
@@ -39,21 +42,28 @@ function entry.fields(member)
   return bytes.split(string.sub(member, 2))
 end
 
+-- The id in a member that begins with `prefix`, of the kinds s and t.
+function entry.id(member, prefix)
+  local past = string.find(member, "\0", #prefix + 1, true)
+  return string.sub(member, #prefix + 1, past and past - 1)
+end
+
 -- The members that one checkpoint puts into the index. `head` is what the layout read.
 function entry.members(head)
   local id = head.id
   if head.unjudged then return { entry.of(entry.UNJUDGED, head.ns) .. id } end
+  local member = entry.of(head.task and entry.TASK or entry.STANDING, head.ns) .. id
+  if #head.needs > 0 then
+    member = member .. "\0" .. head.parent .. "\0" .. table.concat(head.needs, "\0")
+  end
   if head.root then
     return {
-      entry.of(entry.TASK, head.ns) .. id,
+      member,
       entry.of(entry.BY_ROOT, head.root) .. head.ns,
       entry.of(entry.BY_NAMESPACE, head.ns) .. head.root,
     }
   end
-  local member = entry.of(entry.STANDING, head.ns) .. id
-  if #head.needs > 0 then
-    member = member .. "\0" .. head.parent .. "\0" .. table.concat(head.needs, "\0")
-  end
+  if head.task then return { member, entry.of(entry.ROOTLESS, head.ns) } end
   if head.begins_run then return { member, entry.RUN .. id } end
   return { member }
 end

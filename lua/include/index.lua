@@ -77,7 +77,7 @@ end
 
 -- Calls `visit(member)` for each member from `low` to `high`, until it answers false.
 function index.each_up(view, low, high, visit)
-  local chunk = 50
+  local chunk = 100
   repeat
     local members = view.up(low, high, chunk)
     for _, member in ipairs(members) do

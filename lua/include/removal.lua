@@ -14,46 +14,59 @@ local function in_chunks(list, run)
   end
 end
 
--- A new removal of at most `limit` keys from `thread`.
-function removal.new(thread, limit)
+-- A new removal of at most `limit` keys.
+function removal.new(limit)
   local self = { checkpoints = 0, keys = 0 }
-  local room, half = limit, math.floor(limit / 2)
+  -- One is set aside for a pointer: it goes in the call in which its namespace is emptied.
+  local room, half = limit - 1, math.floor(limit / 2)
   local documents, others, unregistered = {}, {}, {}
 
-  local function take(list, key)
-    list[#list + 1] = key
+  -- Takes the pointer of a namespace in which nothing is left; false when there is no room.
+  function self.take_pointer(key)
+    if room < 0 then return false end
     room = room - 1
-  end
-
-  -- Takes a key that is not a checkpoint; false when there is no room for it.
-  function self.take_key(key)
-    if room < 1 then return false end
-    take(others, key)
+    others[#others + 1] = key
     return true
   end
 
   local function take_writes(registry, writes, unregister)
-    for _, key in ipairs(writes) do
-      take(others, key)
-      if unregister then unregistered[#unregistered + 1] = { registry, key } end
+    local taken = #others
+    for at = 1, #writes do
+      others[taken + at] = writes[at]
+      if unregister then unregistered[#unregistered + 1] = { registry, writes[at] } end
     end
+    room = room - #writes
   end
 
-  -- Takes a checkpoint; false when (a part of) it is left for the next call.
-  function self.take_checkpoint(ns, id)
+  -- The document and as many writes as there is room for; the registry names what is left.
+  local function take_part(names, id)
+    room = room - 1
+    documents[#documents + 1] = names.document .. id
+    if room < 1 then return end
+    local writes, shared = layout.writes(names, id, room)
+    -- The first that a shared registry names may be another saver's, all of them.
+    if shared then writes = { unpack((layout.writes(names, id)), 1, room) } end
+    take_writes(names.registry .. id, writes, true)
+  end
+
+  -- Takes a checkpoint; false when (a part of) it is left for the next call. `names` is what
+  -- layout.names says of its namespace.
+  function self.take_checkpoint(names, id)
     if room < 1 then return false end
-    local document = layout.checkpoint_key(thread, ns, id)
-    local registry = layout.registry_key(thread, ns, id)
-    local writes, shared, all = layout.writes(thread, ns, id, half)
-    if not all then
-      take(documents, document)
-      take_writes(registry, (layout.writes(thread, ns, id, room)), true)
+    local writes, shared, count = layout.writes(names, id, half)
+    if shared then
+      writes = layout.writes(names, id)
+      count = #writes
+    end
+    if count >= half then
+      take_part(names, id)
       return false
     end
     if #writes + 2 > room then return false end
-    take(documents, document)
-    take_writes(registry, writes, shared)
-    if not shared then take(others, registry) end
+    documents[#documents + 1] = names.document .. id
+    take_writes(names.registry .. id, writes, shared)
+    if not shared then others[#others + 1] = names.registry .. id end
+    room = room - 2
     return true
   end
 

@@ -2,137 +2,188 @@
 
 local trimming = {}
 
-local AHEAD = 200
+local AHEAD, FEW = 200, 20
 -- A sorted set that was large stays large when it has become small, unless it is built anew.
 -- Up to this many entries that costs less than a step.
 local REBUILT = 1000
 
--- Takes one checkpoint, and remembers its index entries as forgotten when all of it is taken.
-local function take_checkpoint(step, kind, ns, id)
-  if not step.removal.take_checkpoint(ns, id) then return false end
-  for _, member in ipairs(index.members_of(step.view, kind, ns, id)) do
-    step.forget(member)
+local function in_chunks(list, run)
+  for first = 1, #list, AHEAD do
+    run({ unpack(list, first, math.min(first + AHEAD - 1, #list)) })
   end
-  return true
 end
 
-local function forget_all(step, prefix)
-  index.each_up(step.view, "[" .. prefix, index.past(prefix), step.forget)
-end
-
--- Takes the namespace of an invocation: the pointer first, then what it has.
+-- Takes the namespace of an invocation, its pointer with the last of it.
 local function take_invocation(step, ns)
-  if not step.removal.take_key(layout.latest_key(step.thread, ns)) then return false end
-  local prefix, whole = entry.of(entry.TASK, ns), true
+  local names, prefix, whole = layout.names(step.thread, ns), entry.of(entry.TASK, ns), true
   index.each_up(step.view, "[" .. prefix, index.past(prefix), function(member)
-    whole = take_checkpoint(step, entry.TASK, ns, entry.fields(member)[2])
+    whole = step.removal.take_checkpoint(names, entry.id(member, prefix))
+    if whole then step.forget(member) end
     return whole
   end)
-  if not whole then return false end
+  if not whole or not step.removal.take_pointer(layout.latest_key(step.thread, ns)) then
+    return false
+  end
   local by_namespace = entry.of(entry.BY_NAMESPACE, ns)
   index.each_up(step.view, "[" .. by_namespace, index.past(by_namespace), function(member)
     step.forget(member)
     step.forget(entry.of(entry.BY_ROOT, entry.fields(member)[2]) .. ns)
   end)
+  step.forget(entry.of(entry.ROOTLESS, ns))
   return true
 end
 
--- Takes the invocations named by the entries from `low` to `high` that do not stay.
-local function take_invocations(step, low, high)
-  local whole = true
-  index.each_up(step.view, low, high, function(member)
-    local ns = entry.fields(member)[2]
-    if not step.forgotten[member] and not step.judged.invocation(ns) then
-      whole = take_invocation(step, ns)
+-- Takes an invocation by its entry in the list of its root, if it does not stay. Answers false
+-- when (a part of) it is left for the next call.
+local function take_if_over(step, member)
+  local ns = entry.fields(member)[2]
+  if step.forgotten[member] or step.judged.invocation(ns) then return true end
+  return take_invocation(step, ns)
+end
+
+-- The invocations in the order of their roots, as the roots are met in theirs.
+local function invocations(step)
+  local low, waiting, at = "[" .. entry.BY_ROOT, nil, 1
+  local self, passed = {}, false
+
+  local function peek()
+    if not waiting or at > #waiting and at > AHEAD then
+      waiting, at = step.view.up(low, "(" .. entry.beyond(entry.BY_ROOT), AHEAD), 1
+      low = "(" .. (waiting[#waiting] or "")
     end
-    return whole
-  end)
-  return whole
-end
+    return waiting[at]
+  end
 
-local function take_root(step, id)
-  local whole = step.removal.take_checkpoint("", id)
-  local started = entry.of(entry.BY_ROOT, id)
-  if not take_invocations(step, "[" .. started, index.past(started)) or not whole then
-    return false
+  local function root_of(member)
+    return entry.fields(member)[1]
   end
-  for _, member in ipairs(index.members_of(step.view, entry.STANDING, "", id)) do
-    step.forget(member)
+
+  -- Takes what roots older than `oldest` have started; nil is newer than all.
+  function self.take_older(oldest)
+    local member = peek()
+    while member and (not oldest or bytes.less(root_of(member), oldest)) do
+      if not take_if_over(step, member) then return false end
+      at = at + 1
+      member = peek()
+    end
+    return true
   end
-  return true
+
+  -- Takes what `root` has started, and passes over what roots below it have that nobody knows:
+  -- they may be on their way as long as there is an older one.
+  function self.take_of(root)
+    local member = peek()
+    while member do
+      local its = root_of(member)
+      if its ~= root then
+        if not bytes.less(its, root) then return true end
+        passed = true
+      elseif not take_if_over(step, member) then
+        return false
+      end
+      at = at + 1
+      member = peek()
+    end
+    return true
+  end
+
+  -- Whether there are invocations of roots older than `oldest` that were not judged as such.
+  function self.any_older(oldest)
+    local member = peek()
+    return passed or member ~= nil and bytes.less(root_of(member), oldest)
+  end
+
+  return self
 end
 
 -- Follows the beginnings of runs while checkpoints go: where the first checkpoint of a run is
 -- taken, the run begins with the next one that remains.
 local function run_marks(step)
-  local marks = { oldest = nil }
-  local beginnings, at = step.view.up("[" .. entry.RUN, "(" .. entry.beyond(entry.RUN), AHEAD), 1
+  local from = step.judged.namespace("").unclear
+  local low, beginnings, at = "[" .. entry.RUN .. from, nil, 1
+  local self = { oldest = nil }
 
-  function marks.remains(id)
-    local moved = false
-    while beginnings[at] and not bytes.less(entry.RUN .. id, beginnings[at]) do
-      if beginnings[at] ~= entry.RUN .. id then
-        step.forget(beginnings[at])
+  local function peek()
+    if not beginnings or at > #beginnings and at > FEW then
+      beginnings, at = step.view.up(low, "(" .. entry.beyond(entry.RUN), FEW), 1
+      low = "(" .. (beginnings[#beginnings] or "")
+    end
+    return beginnings[at]
+  end
+
+  function self.remains(id)
+    local here, moved = entry.RUN .. id, false
+    local beginning = peek()
+    while beginning and not bytes.less(here, beginning) do
+      if beginning ~= here then
+        step.forget(beginning)
         moved = true
       end
       at = at + 1
+      beginning = peek()
     end
-    if moved and marks.oldest then step.add(entry.RUN .. id) end
-    marks.oldest = marks.oldest or id
+    if moved and self.oldest then step.add(here) end
+    self.oldest = self.oldest or id
   end
 
-  return marks
+  return self
 end
 
+-- Takes what does not stay of a namespace that counts by itself, oldest first. `take(id)` takes
+-- one checkpoint, `remains(id)` is told of those that are still there.
 local function take_standing(step, ns, take, remains)
-  local verdict = step.judged.namespace(ns)
-  local prefix, whole = entry.of(entry.STANDING, ns), true
-  index.each_up(step.view, "[" .. prefix, "(" .. prefix .. verdict.floor, function(member)
-    local id = entry.fields(member)[2]
-    if step.forgotten[member] then return true end
-    whole = verdict.stays(id) or take(step, id)
-    if not whole or verdict.stays(id) then remains(id) end
+  local verdict, space = step.judged.namespace(ns), decide.space(ns)
+  local prefix, whole, kept = space.prefix, true, verdict.kept
+  local taken = step.new_range()
+  local oldest = decide.first_id(step.view, space)
+  if oldest and bytes.less(oldest, verdict.unclear) then remains(oldest) end
+  local low, high = "[" .. prefix .. verdict.unclear, "(" .. prefix .. verdict.floor
+  index.each_up(step.view, low, high, function(member)
+    local id = entry.id(member, prefix)
+    whole = kept[id] or take(id)
+    if not kept[id] and whole then
+      taken.grow(member)
+      return true
+    end
+    taken.close()
+    remains(id)
     return whole
   end)
-  if whole then
-    local first = step.view.up("[" .. prefix .. verdict.floor, index.past(prefix), 1)[1]
-    if first then
-      remains(entry.fields(first)[2])
-    elseif not verdict.stays("") then
-      whole = step.removal.take_key(layout.latest_key(step.thread, ns))
-    end
-  end
+  taken.close()
+  if not whole then return false end
   for _, id in ipairs(verdict.gone) do
-    for _, member in ipairs(index.members_of(step.view, entry.STANDING, ns, id)) do
+    for _, member in ipairs(index.members_of(step.view, space.kind, ns, id)) do
       step.forget(member)
     end
   end
-  return whole
+  local first = step.view.up("[" .. prefix .. verdict.floor, index.past(prefix), 1)[1]
+  if first then
+    remains(entry.id(first, prefix))
+  elseif step.judged.expired then
+    return step.removal.take_pointer(layout.latest_key(step.thread, ns))
+  end
+  return true
 end
 
--- The root namespace, with the invocations that its checkpoints started.
+-- The root namespace, with the invocations that its checkpoints have started.
 local function take_root_namespace(step)
-  local marks = run_marks(step)
-  local known = step.view.up("[" .. entry.of(entry.STANDING, ""), "+", 1)[1]
-  local oldest = known and entry.fields(known)[2]
-  -- Invocations of roots that are older than the oldest there is.
-  local old = oldest and "(" .. entry.BY_ROOT .. oldest or "(" .. entry.beyond(entry.BY_ROOT)
-  if not take_invocations(step, "[" .. entry.BY_ROOT, old) then return false end
-  if not take_standing(step, "", take_root, marks.remains) then return false end
-  if not oldest or not marks.oldest or marks.oldest == oldest then return true end
-  -- Roots went: what was started by one nobody knows may now be older than the oldest.
-  local left = false
-  index.each_up(step.view, old, "(" .. entry.BY_ROOT .. marks.oldest, function(member)
-    left = not step.forgotten[member]
-    return not left
-  end)
-  return not left
+  local names, marks, started = layout.names(step.thread, ""), run_marks(step), invocations(step)
+  local oldest = decide.first_id(step.view, decide.space(""))
+  if not started.take_older(oldest) then return false end
+  local take_checkpoint = step.removal.take_checkpoint
+  local function take(id)
+    local whole = take_checkpoint(names, id)
+    return started.take_of(id) and whole
+  end
+  if not take_standing(step, "", take, marks.remains) then return false end
+  return marks.oldest == oldest or not marks.oldest or not started.any_older(marks.oldest)
 end
 
 local function take_all(step)
   if not take_root_namespace(step) then return false end
-  for _, ns in ipairs(index.namespaces(step.view, entry.STANDING)) do
-    local function take(_, id) return take_checkpoint(step, entry.STANDING, ns, id) end
+  for _, ns in ipairs(step.judged.namespaces()) do
+    local names = layout.names(step.thread, ns)
+    local function take(id) return step.removal.take_checkpoint(names, id) end
     if ns ~= "" and not take_standing(step, ns, take, function() end) then return false end
   end
   if not step.judged.expired then return true end
@@ -141,12 +192,6 @@ local function take_all(step)
     if not step.forgotten[first] and not take_invocation(step, ns) then return false end
   end
   return true
-end
-
-local function in_chunks(list, run)
-  for first = 1, #list, AHEAD do
-    run({ unpack(list, first, math.min(first + AHEAD - 1, #list)) })
-  end
 end
 
 local function add_all(key, members)
@@ -170,19 +215,57 @@ local function count(key, kind)
   return redis.call("ZLEXCOUNT", key, "[" .. kind, "(" .. entry.beyond(kind))
 end
 
+-- The checkpoints that the index knows.
+local function known(key)
+  return count(key, entry.STANDING) + count(key, entry.TASK)
+end
+
 -- Deletes what was taken, then brings the index up to date: at `maxmemory` only a script that
 -- has deleted may add.
 local function settle(step, key, done, again)
   step.removal.run()
+  for _, range in ipairs(step.ranges) do
+    redis.call("ZREMRANGEBYLEX", key, "[" .. range.first, "[" .. range.last)
+  end
   in_chunks(step.forgets, function(chunk) redis.call("ZREM", key, unpack(chunk)) end)
   add_all(key, step.adds)
-  local left = count(key, entry.STANDING) + count(key, entry.TASK)
+  local left = known(key)
   if left == 0 and done then
     redis.call("UNLINK", key)
-  elseif done and left <= REBUILT and (again or #step.forgets > left) then
+  elseif done and left <= REBUILT and (again or step.removal.checkpoints > left) then
     rebuild(key)
   end
   return left
+end
+
+local function new_step(view, thread, judged, limit)
+  local step = {
+    view = view, thread = thread, judged = judged, removal = removal.new(limit),
+    forgets = {}, forgotten = {}, ranges = {}, adds = {},
+  }
+  function step.forget(member)
+    if not step.forgotten[member] then
+      step.forgotten[member] = true
+      step.forgets[#step.forgets + 1] = member
+    end
+  end
+  -- Entries that are forgotten one after the other, without one between them that is not.
+  function step.new_range()
+    local range, self = nil, {}
+    function self.grow(member)
+      if not range then
+        range = { first = member }
+        table.insert(step.ranges, range)
+      end
+      range.last = member
+    end
+    function self.close() range = nil end
+    return self
+  end
+  function step.add(member)
+    step.adds[#step.adds + 1] = member
+  end
+  return step
 end
 
 -- Trims `thread` by one call's worth. `limit` is the number of keys that a call may delete,
@@ -194,28 +277,12 @@ function trimming.step(key, pins_key, thread, policy, limit, again)
   local view = index.stored(key)
   local judged = decide.thread(view, thread, policy, pins.read(pins_key), false)
   if judged.unjudged then
-    local left = count(key, entry.STANDING) + count(key, entry.TASK)
-    return { state = "unjudged", checkpoints = 0, keys = 0, left = left, where = judged.unjudged }
+    return { state = "unjudged", checkpoints = 0, keys = 0, left = known(key),
+      where = judged.unjudged }
   end
-  local step = {
-    view = view, thread = thread, judged = judged, removal = removal.new(thread, limit),
-    forgets = {}, forgotten = {}, adds = {},
-  }
-  function step.forget(member)
-    if not step.forgotten[member] then
-      step.forgotten[member] = true
-      step.forgets[#step.forgets + 1] = member
-    end
-  end
-  function step.add(member)
-    step.adds[#step.adds + 1] = member
-  end
+  local step = new_step(view, thread, judged, limit)
   local done = take_all(step)
   local left = settle(step, key, done, again)
-  return {
-    state = done and "done" or "more",
-    checkpoints = step.removal.checkpoints,
-    keys = step.removal.keys,
-    left = left,
-  }
+  return { state = done and "done" or "more", checkpoints = step.removal.checkpoints,
+    keys = step.removal.keys, left = left }
 end

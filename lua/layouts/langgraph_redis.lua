@@ -15,19 +15,22 @@
 local layout = {}
 
 local ROOT = "__empty__"
+local LATEST = "_latest:"
 local REGISTRY = "write_keys_zset"
 local SHALLOW_REGISTRY = "write_registry"
 local CHUNK = 500
 local HEX4 = "%x%x%x%x"
 local TASK_ID = ":" .. HEX4 .. HEX4 .. "%-" .. HEX4 .. "%-" .. HEX4 .. "%-" .. HEX4 .. "%-"
   .. HEX4 .. HEX4 .. HEX4 .. "$"
--- The write of an interrupt has a fixed number (WRITES_IDX_MAP in langgraph-checkpoint).
-local INTERRUPT = ":-3"
+-- Some writes have fixed numbers (WRITES_IDX_MAP in langgraph-checkpoint).
+local FAILURE, INTERRUPT = ":-1", ":-3"
 -- Since this format the pending sends of a checkpoint are in its own channel values.
 local OWN_SENDS_SINCE = 4
 
+local find = string.find
+
 local HEAD = { "$.thread_id", "$.checkpoint_ns", "$.checkpoint_id", "$.parent_checkpoint_id",
-  "$.metadata", "$.source", "$.checkpoint.v" }
+  "$.metadata", "$.source", "$.checkpoint.v", "$.step" }
 local DESCRIPTION = { "$.source", "$.step", "$.checkpoint_ts" }
 local OWNER = { "$.thread_id", "$.checkpoint_ns", "$.checkpoint_id" }
 
@@ -46,21 +49,27 @@ function layout.suffix(thread, ns, id)
   return ":" .. thread .. ":" .. stored_ns(ns) .. ":" .. id
 end
 
+-- What the keys of a namespace's checkpoints begin with; the id follows.
+function layout.names(thread, ns)
+  local place = ":" .. thread .. ":" .. stored_ns(ns) .. ":"
+  return {
+    document = checkpoint_prefix .. place,
+    registry = REGISTRY .. place,
+    -- The id is followed by a colon, the task and the number of the write.
+    write = write_prefix .. place,
+  }
+end
+
 function layout.checkpoint_key(thread, ns, id)
   return checkpoint_prefix .. layout.suffix(thread, ns, id)
 end
 
 function layout.latest_key(thread, ns)
-  return checkpoint_prefix .. "_latest:" .. thread .. ":" .. stored_ns(ns)
+  return checkpoint_prefix .. LATEST .. thread .. ":" .. stored_ns(ns)
 end
 
 function layout.registry_key(thread, ns, id)
   return REGISTRY .. layout.suffix(thread, ns, id)
-end
-
--- The beginning of the names of a checkpoint's write documents.
-function layout.write_key_start(thread, ns, id)
-  return write_prefix .. layout.suffix(thread, ns, id) .. ":"
 end
 
 -- A call that answers nil where the key is missing or holds something of another type.
@@ -77,10 +86,13 @@ local function decoded(text)
   return nil
 end
 
+-- The values at `paths`, nil when there is no document. For one path alone JSON.GET answers
+-- without its name.
 local function read(key, paths)
   local text = quietly("JSON.GET", key, unpack(paths))
   local found = text and decoded(text)
   if not found then return nil end
+  if #paths == 1 then return { found[1] } end
   local values = {}
   for at, path in ipairs(paths) do
     values[at] = type(found[path]) == "table" and found[path][1] or nil
@@ -130,9 +142,8 @@ local function delta_needs(counters, channels)
 end
 
 -- The parts of the metadata that decide; nil when the metadata cannot be read.
-local function judged_metadata(text, ns)
+local function judged_metadata(text, task)
   local delta = string.find(text, "counters_since_delta_snapshot", 1, true)
-  local task = layout.of_task(ns)
   if not delta and not task then return {} end
   local metadata = decoded(text)
   if not metadata then return nil end
@@ -152,7 +163,7 @@ local function clean(...)
 end
 
 local function judge(head, key, metadata_text, version)
-  local metadata = type(metadata_text) == "string" and judged_metadata(metadata_text, head.ns)
+  local metadata = type(metadata_text) == "string" and judged_metadata(metadata_text, head.task)
   if not metadata or not clean(head.ns, head.id, head.parent, metadata.root or "") then
     head.unjudged = true
     return head
@@ -165,16 +176,23 @@ local function judge(head, key, metadata_text, version)
   return head
 end
 
-local function begins_run(head, source)
+-- Whether a run of the graph begins with this root checkpoint: with an input, with a replay, and
+-- with what is left of a run whose beginning is gone. With durability "exit" a run has one
+-- checkpoint only, whose step is more than one above its parent's.
+local function begins_run(head, source, step)
   if head.ns ~= "" then return false end
   if source == "input" or source == "fork" then return true end
   if head.parent == "" then return false end
-  return redis.call("EXISTS", layout.checkpoint_key(head.thread, "", head.parent)) == 0
+  local parent = read(layout.checkpoint_key(head.thread, "", head.parent), { "$.step" })
+  if not parent then return true end
+  local its = parent[1]
+  return type(step) == "number" and type(its) == "number" and step > its + 1
 end
 
 -- What the document at `key` says of itself, or nil and why it is none of ours:
 --   {thread =, ns =, id =, parent = "" or id, needs = {chain items}, begins_run = bool,
---    root = the root checkpoint that an invocation's namespace belongs to,
+--    task = whether the namespace has a task id in its name,
+--    root = the root checkpoint that the invocation belongs to, nil when it does not say,
 --    unjudged = true when it says something that this version does not understand}
 -- "partial": a write has come before its checkpoint (or after its end), there are no fields yet.
 -- "foreign": another saver's document, or no document at all.
@@ -189,9 +207,10 @@ function layout.head(key)
   if ns == ROOT then ns = "" end
   if layout.checkpoint_key(thread, ns, id) ~= key then return nil, "foreign" end
   local parent = type(values[4]) == "string" and values[4] or ""
-  local head = { thread = thread, ns = ns, id = id, parent = parent, needs = {} }
+  local head = { thread = thread, ns = ns, id = id, parent = parent, needs = {},
+    task = layout.of_task(ns) }
   judge(head, key, values[5], values[7])
-  head.begins_run = begins_run(head, values[6])
+  head.begins_run = begins_run(head, values[6], values[8])
   return head
 end
 
@@ -206,12 +225,12 @@ end
 
 -- For each id whether its checkpoint exists, as more than a stub, at this moment.
 function layout.real(thread, ns, ids)
-  local is_real = {}
+  local is_real, start = {}, layout.names(thread, ns).document
   for first = 1, #ids, CHUNK do
     local last = math.min(first + CHUNK - 1, #ids)
     local call = { "JSON.MGET" }
     for at = first, last do
-      call[#call + 1] = layout.checkpoint_key(thread, ns, ids[at])
+      call[#call + 1] = start .. ids[at]
     end
     call[#call + 1] = "$.checkpoint_id"
     for at, reply in ipairs(redis.call(unpack(call))) do
@@ -224,7 +243,7 @@ end
 -- The id that the newest-checkpoint pointer names, nil without a pointer.
 function layout.latest(thread, ns)
   local key = quietly("GET", layout.latest_key(thread, ns))
-  local start = layout.checkpoint_key(thread, ns, "")
+  local start = layout.names(thread, ns).document
   if key and bytes.starts(key, start) then return string.sub(key, #start + 1) end
   return nil
 end
@@ -241,28 +260,50 @@ function layout.look_for(thread, ns, id, channel)
   return "above", parent
 end
 
--- Up to `limit` write keys that a checkpoint's registry names and that are its own; whether the
--- registry must outlive them, as it names others too (its prefix is the same for every saver in
--- the database) or is no registry; and whether that was all.
-function layout.writes(thread, ns, id, limit)
-  local registry, start = layout.registry_key(thread, ns, id), layout.write_key_start(thread, ns, id)
-  local mine, shared, from = {}, false, 0
-  repeat
-    local names = quietly("ZRANGE", registry, from, from + CHUNK - 1)
-    if not names then return mine, true, true end
-    for _, key in ipairs(names) do
-      if #mine == limit then return mine, shared, false end
-      if bytes.starts(key, start) then mine[#mine + 1] = key else shared = true end
-    end
-    from = from + CHUNK
-  until #names < CHUNK
-  return mine, shared, true
+local function own(keys, start)
+  local mine = {}
+  for _, key in ipairs(keys) do
+    if bytes.starts(key, start) then mine[#mine + 1] = key end
+  end
+  return mine
 end
 
--- Whether the checkpoint waits for a human: a task of it has asked, with `interrupt()`.
+-- The write keys that a checkpoint's registry names and that are its own; whether the registry
+-- must outlive them, because it names others too (its prefix is the same for every saver in the
+-- database) or is no registry; and the number of all that it names, of which only the first
+-- `limit` were looked at.
+function layout.writes(names, id, limit)
+  local registry, start = names.registry .. id, names.write .. id .. ":"
+  local keys = redis.pcall("ZRANGE", registry, 0, limit and limit - 1 or -1)
+  if keys.err then return quietly("ZRANGE", registry, 0, 0) or {}, true, 0 end
+  local count = #keys
+  if count == limit then count = redis.call("ZCARD", registry) end
+  for at = 1, #keys do
+    if find(keys[at], start, 1, true) ~= 1 then return own(keys, start), true, count end
+  end
+  return keys, false, count
+end
+
+-- Whether a channel's value says that a node is to run: LangGraph leaves these behind until it
+-- has, also while it waits at a breakpoint. A join is due when it has names in it.
+local function is_due(channel, value)
+  if channel == "__start__" or channel == "__pregel_tasks" then return true end
+  if bytes.starts(channel, "branch:to:") then return true end
+  return bytes.starts(channel, "join:") and type(value) == "table"
+    and type(value.args) == "table" and type(value.args[1]) == "table" and #value.args[1] > 0
+end
+
+-- Whether root checkpoint `id` waits for somebody: a task has asked with `interrupt()`, or nodes
+-- are to run that have not failed.
 function layout.waits(thread, id)
-  for _, key in ipairs((layout.writes(thread, "", id))) do
+  local names, failed = layout.names(thread, ""), false
+  for _, key in ipairs((layout.writes(names, id))) do
     if string.sub(key, -#INTERRUPT) == INTERRUPT then return true end
+    failed = failed or string.sub(key, -#FAILURE) == FAILURE
+  end
+  local values = read(names.document .. id, { "$.checkpoint.channel_values" })
+  for channel, value in pairs(not failed and values and values[1] or {}) do
+    if is_due(channel, value) then return true end
   end
   return false
 end
@@ -279,7 +320,7 @@ function layout.write_owner(key)
   local thread, ns, id = values[1], values[2], values[3]
   if type(thread) ~= "string" or type(ns) ~= "string" or type(id) ~= "string" then return nil end
   if ns == ROOT then ns = "" end
-  if not bytes.starts(key, layout.write_key_start(thread, ns, id)) then return nil end
+  if not bytes.starts(key, layout.names(thread, ns).write .. id .. ":") then return nil end
   return thread, ns, id
 end
 
@@ -293,12 +334,15 @@ function layout.split(suffix, thread)
   return ns == ROOT and "" or ns, id
 end
 
--- The id that a pointer names when nothing is there, nil when something is.
-function layout.dangling(pointer)
-  local key = quietly("GET", pointer)
-  if not key or not bytes.starts(key, checkpoint_prefix .. ":") then return nil end
-  if redis.call("EXISTS", key) == 1 then return nil end
-  return string.match(key, ":([^:]*)$")
+-- The namespace of a thread's pointer and the id that it names, when nothing is there; else nil.
+function layout.dangling(pointer, thread)
+  local start = checkpoint_prefix .. LATEST .. thread .. ":"
+  local key = bytes.starts(pointer, start) and quietly("GET", pointer)
+  if not key or redis.call("EXISTS", key) == 1 then return nil end
+  local ns = string.sub(pointer, #start + 1)
+  local names = layout.names(thread, ns)
+  if not bytes.starts(key, names.document) then return nil end
+  return ns == ROOT and "" or ns, string.sub(key, #names.document + 1)
 end
 
 -- Whether a shallow saver keeps this namespace: its writes have no checkpoint of their own.

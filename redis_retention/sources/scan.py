@@ -63,17 +63,23 @@ class Found:
         """For each document key the number of write documents that bear its name."""
         return {key: len(self.writes.get(s, ())) for s, key in self.documents.items()}
 
-    def remains(self, letters: dict[bytes, str], given_up: Collection[bytes] = ()) -> list[Remains]:
+    def remains(
+        self, letters: dict[bytes, str], given_up: Collection[bytes] | None = None
+    ) -> list[Remains]:
         """What may be left of checkpoints that are gone, or were never there.
 
         Args:
             letters: What the documents were found to be.
-            given_up: Suffixes of checkpoints that count as gone though they are there.
+            given_up: Suffixes of the checkpoints that a trim would delete; None after a trim.
         """
         known = {s: letters.get(key) for s, key in self.documents.items()}
         candidates = {*self.writes, *self.registries, *(s for s, x in known.items() if x == "p")}
         return [
-            Remains(suffix, sorted(self.writes.get(suffix, ())), suffix in given_up)
+            Remains(
+                suffix,
+                sorted(self.writes.get(suffix, ())),
+                known.get(suffix) == "u" if given_up is None else suffix in given_up,
+            )
             for suffix in sorted(candidates)
             # A checkpoint whose registry names all its writes leaves nothing behind; one of
             # another thread is none of ours.

@@ -1,0 +1,129 @@
+-- Takes checkpoints that are gone out of the indexes of their threads: others than a trim have
+-- deleted or renamed them, or they have expired.
+--
+-- Of a document that is gone only the name is left, and that can be read in several ways: each
+-- colon may end the thread, each may end the namespace. So each reading is looked up. Whichever
+-- finds an entry names this very document, and the entry is out of date.
+--
+-- An entry stays while keys of its checkpoint are left, or invocations that it started: it is
+-- what remembers them until a trim has deleted them.
+--
+-- KEYS     any     names of checkpoint documents, of any threads; what exists is passed over
+--
+-- ARGV[1]  what the names of indexes begin with; the thread follows
+-- ARGV[2]  the saver's checkpoint prefix
+-- ARGV[3]  the saver's write prefix
+--
+-- Reply    the number of checkpoints forgotten
+--
+-- Other keys it touches: per thread a zset, its index (include/entry.lua), is read and deleted
+-- from; registries of these checkpoints are looked for.
+
+--@include include/bytes.lua
+--@include include/clock.lua
+--@include layouts/${layout}.lua
+--@include include/entry.lua
+--@include include/index.lua
+
+layout.use(ARGV[2], ARGV[3])
+
+local KINDS = { entry.STANDING, entry.TASK, entry.UNJUDGED }
+local start = layout.checkpoint_key("", "", "")
+start = string.sub(start, 1, string.find(start, ":", #ARGV[2] + 1, true))
+
+-- Our own trims are told of as well, hundreds of documents of one thread at a time: what has
+-- been looked up once is remembered.
+local indexes, groups = {}, {}
+
+local function index_of(thread)
+  local key = ARGV[1] .. thread
+  if indexes[key] == nil then
+    local exists = redis.call("EXISTS", key) == 1
+    indexes[key] = exists and { key = key, view = index.stored(key) } or false
+  end
+  return indexes[key]
+end
+
+-- Whether the index has entries of a kind for a namespace at all.
+local function has_group(found, kind, ns)
+  local prefix = entry.of(kind, ns)
+  local name = found.key .. "\0" .. prefix
+  if groups[name] == nil then
+    groups[name] = #found.view.up("[" .. prefix, index.past(prefix), 1) == 1
+  end
+  return groups[name]
+end
+
+local function is_remembering(found, thread, kind, ns, id)
+  if redis.call("EXISTS", layout.registry_key(thread, ns, id)) == 1 then return true end
+  if kind ~= entry.STANDING or ns ~= "" then return false end
+  local started = entry.of(entry.BY_ROOT, id)
+  return #found.view.up("[" .. started, index.past(started), 1) == 1
+end
+
+-- An invocation of which no checkpoint is left is no longer named.
+local function forget_invocation(found, ns)
+  local tasks, roots = entry.of(entry.TASK, ns), entry.of(entry.BY_NAMESPACE, ns)
+  if #found.view.up("[" .. tasks, index.past(tasks), 1) == 1 then return end
+  index.each_up(found.view, "[" .. roots, index.past(roots), function(member)
+    local root = entry.fields(member)[2]
+    redis.call("ZREM", found.key, member, entry.of(entry.BY_ROOT, root) .. ns)
+  end)
+end
+
+local function forget_kind(found, thread, kind, ns, id)
+  if not has_group(found, kind, ns) then return false end
+  local members = index.members_of(found.view, kind, ns, id)
+  if #members == 0 or is_remembering(found, thread, kind, ns, id) then return false end
+  redis.call("ZREM", found.key, unpack(members))
+  if kind == entry.TASK then forget_invocation(found, ns) end
+  return true
+end
+
+local function forget_reading(found, thread, ns, id)
+  for _, kind in ipairs(KINDS) do
+    if forget_kind(found, thread, kind, ns, id) then return true end
+  end
+  return false
+end
+
+-- Calls `visit(left, right)` for each colon of a text, until it answers true.
+local function each_split(text, visit)
+  local at = string.find(text, ":", 1, true)
+  while at do
+    if visit(string.sub(text, 1, at - 1), string.sub(text, at + 1)) then return true end
+    at = string.find(text, ":", at + 1, true)
+  end
+  return false
+end
+
+local function forget(key)
+  return each_split(string.sub(key, #start + 1), function(thread, rest)
+    local found = index_of(thread)
+    return found and each_split(rest, function(ns, id)
+      if layout.checkpoint_key(thread, "", id) == key then ns = "" end
+      return forget_reading(found, thread, ns, id)
+    end)
+  end)
+end
+
+-- Marks of where runs began say nothing in a thread without checkpoints.
+local function drop_if_empty(found)
+  for _, kind in ipairs(KINDS) do
+    if #found.view.up("[" .. kind, "(" .. entry.beyond(kind), 1) == 1 then return end
+  end
+  redis.call("UNLINK", found.key)
+end
+
+local forgotten = 0
+for _, key in ipairs(KEYS) do
+  if redis.call("EXISTS", key) == 0 and bytes.starts(key, start) and forget(key) then
+    forgotten = forgotten + 1
+  end
+end
+if forgotten > 0 then
+  for _, found in pairs(indexes) do
+    if found then drop_if_empty(found) end
+  end
+end
+return forgotten

@@ -1,0 +1,71 @@
+-- Says how many checkpoints indexes know, and how much memory some of them take, chosen at random.
+-- Writes nothing.
+--
+-- KEYS     zset    indexes of threads (include/entry.lua)
+--
+-- ARGV[1]  what the names of indexes begin with; the thread follows
+-- ARGV[2]  the saver's checkpoint prefix
+-- ARGV[3]  the saver's write prefix
+-- ARGV[4]  checkpoints to measure of each thread
+--
+-- Reply    {{checkpoints, measured, bytes of those, with their writes and registries}…}, one for
+--          each of KEYS; measured is 0 where the server does not tell
+--
+-- Other keys it touches, all read-only: checkpoint documents, registries and write documents.
+
+--@include include/bytes.lua
+--@include include/clock.lua
+--@include layouts/${layout}.lua
+--@include include/entry.lua
+
+layout.use(ARGV[2], ARGV[3])
+local wanted = tonumber(ARGV[4])
+-- Not every entry is a checkpoint, and none is looked at twice.
+local TRIES = 4
+local MOST_WRITES = 100
+
+local function count(key, kind)
+  return redis.call("ZLEXCOUNT", key, "[" .. kind, "(" .. entry.beyond(kind))
+end
+
+-- MEMORY USAGE of a key, 0 when it is gone; nil where the server does not offer it.
+local function memory(key)
+  local reply = redis.pcall("MEMORY", "USAGE", key)
+  if type(reply) == "table" then return nil end
+  return reply or 0
+end
+
+-- What a checkpoint takes, nil when it is gone or nobody knows.
+local function measure(thread, ns, id)
+  local bytes_used = memory(layout.checkpoint_key(thread, ns, id))
+  if not bytes_used or bytes_used == 0 then return nil end
+  local writes, _, named = layout.writes(layout.names(thread, ns), id, MOST_WRITES)
+  local of_writes = 0
+  for _, key in ipairs(writes) do
+    of_writes = of_writes + (memory(key) or 0)
+  end
+  -- Of very many writes the first speak for the rest.
+  if #writes == MOST_WRITES then of_writes = of_writes * named / MOST_WRITES end
+  return bytes_used + of_writes + (memory(layout.registry_key(thread, ns, id)) or 0)
+end
+
+local function sample(key, thread)
+  local measured, total = 0, 0
+  if wanted == 0 then return measured, total end
+  for _, member in ipairs(redis.call("ZRANDMEMBER", key, wanted * TRIES)) do
+    local kind = string.sub(member, 1, 1)
+    if measured < wanted and (kind == entry.STANDING or kind == entry.TASK) then
+      local fields = entry.fields(member)
+      local bytes_used = measure(thread, fields[1], fields[2])
+      if bytes_used then measured, total = measured + 1, total + bytes_used end
+    end
+  end
+  return measured, total
+end
+
+local reply = {}
+for at, key in ipairs(KEYS) do
+  local measured, total = sample(key, string.sub(key, #ARGV[1] + 1))
+  reply[at] = { count(key, entry.STANDING) + count(key, entry.TASK), measured, total }
+end
+return reply

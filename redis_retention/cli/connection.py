@@ -1,0 +1,152 @@
+"""The client that a command uses: made from the URL, a cluster's when the server is in one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+import redis
+from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.exceptions import ConnectionError as ConnectionFailed
+from redis.exceptions import ResponseError
+from redis.retry import Retry
+
+from redis_retention.engine import DEFAULT_PREFIX
+from redis_retention.retention import Retention
+from redis_retention.transport import Client
+
+DEFAULT_URL = "redis://localhost:6379/0"
+
+CONNECT_SECONDS = 5.0
+# Who does not answer a greeting in this time is no Redis.
+GREETING_SECONDS = 5.0
+REPLY_SECONDS = 30.0
+RETRIES = 3
+
+_DATABASE = re.compile(r"/?\d*/?")
+
+
+@dataclass(slots=True)
+class Settings:
+    """The options that every command has.
+
+    Attributes:
+        url: Where the server is.
+        checkpoint_prefix: The saver's ``checkpoint_prefix``.
+        write_prefix: The saver's ``checkpoint_write_prefix``.
+        prefix: What all keys of our own begin with.
+        json: Print one JSON object and nothing else.
+    """
+
+    url: str = DEFAULT_URL
+    checkpoint_prefix: str = "checkpoint"
+    write_prefix: str = "checkpoint_write"
+    prefix: str = DEFAULT_PREFIX
+    json: bool = False
+
+
+pass_settings = click.make_pass_decorator(Settings, ensure=True)
+
+
+def connect(url: str) -> Client:
+    """A client of the server at `url`, which has answered.
+
+    Dropped connections are made anew, with pauses in between: whatever is asked for can be asked
+    for twice.
+
+    Raises:
+        click.UsageError: The URL is none.
+        redis.exceptions.RedisError: The server cannot be reached, or refuses.
+    """
+    check_url(url)
+    try:
+        in_cluster = _greet(url).get(b"mode") == b"cluster"
+        if in_cluster:
+            return redis.RedisCluster.from_url(url, **_options())
+        return redis.Redis.from_url(url, **_options())
+    except (TypeError, ValueError) as error:
+        raise _wrong_url(str(error)) from error
+
+
+def check_url(url: str) -> None:
+    """Refuse what is no URL, and what redis-py would silently read as another one.
+
+    Raises:
+        click.UsageError: The URL is wrong.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise _wrong_url("its host or port cannot be read") from error
+    if port == 0:
+        raise _wrong_url("its port is 0")
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        raise _wrong_url("it must begin with redis://, rediss:// or unix://")
+    if parts.fragment:
+        raise _wrong_url("a # in a password is written %23")
+    if parts.scheme != "unix" and not _DATABASE.fullmatch(parts.path):
+        raise _wrong_url("what follows the port must be the number of a database")
+
+
+def _wrong_url(why: str) -> click.UsageError:
+    return click.UsageError(
+        f"the URL of the server is wrong: {why}; it looks like "
+        "redis://[[user]:password@]host[:port][/database]"
+    )
+
+
+def _options() -> dict[str, Any]:
+    return {
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "socket_timeout": REPLY_SECONDS,
+        # A server that keeps silent is not asked again: it would take minutes to give up.
+        "retry": Retry(ExponentialBackoff(cap=1, base=0.1), RETRIES, (ConnectionFailed,)),
+    }
+
+
+def _greet(url: str) -> dict[Any, Any]:
+    """What the server says of itself; nothing when it does not know the command."""
+    options = _options() | {"socket_timeout": GREETING_SECONDS, "retry": Retry(NoBackoff(), 0)}
+    with redis.Redis.from_url(url, **options) as client:
+        try:
+            greeting: Any = client.execute_command("HELLO")
+        except ResponseError as error:
+            if "unknown command" not in str(error).lower():
+                raise
+            return {}
+    if isinstance(greeting, dict):
+        return {_bytes(name): _bytes(value) for name, value in greeting.items()}
+    return dict(zip(*[iter(map(_bytes, greeting))] * 2, strict=False))
+
+
+def _bytes(value: Any) -> Any:
+    return value.encode() if isinstance(value, str) else value
+
+
+@contextmanager
+def retention(settings: Settings) -> Iterator[Retention]:
+    """What trims the threads on the server of the settings."""
+    client = connect(settings.url)
+    try:
+        yield Retention(
+            client,
+            checkpoint_prefix=settings.checkpoint_prefix,
+            write_prefix=settings.write_prefix,
+            prefix=settings.prefix,
+        )
+    finally:
+        close(client)
+
+
+def close(client: Any) -> None:
+    """Close a client and its connections, of which a cluster's `close` leaves some open."""
+    in_cluster = isinstance(client, redis.RedisCluster)
+    client.close()
+    if in_cluster:
+        client.disconnect_connection_pools()

@@ -1,0 +1,32 @@
+"""``redis-retention listen``: the listener alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from redis_retention.cli.configured import Configured
+from redis_retention.cli.connection import Settings, pass_settings
+from redis_retention.cli.options import global_options
+from redis_retention.cli.serving import Service, serve, service_options
+from redis_retention.daemon import Options
+from redis_retention.policy import Policy
+
+
+@click.command(cls=Configured, serve=serve)
+@service_options
+@global_options()
+@pass_settings
+def listen(
+    settings: Settings, /, policy: Policy | None, trigger: int | None, **rest: Any
+) -> Service:
+    """Trim each thread the moment it crosses its trigger, until told to stop.
+
+    What was there before, and what is missed while this does not run, is left to
+    `redis-retention sweep`; `redis-retention run` does both.
+    """
+    if policy is not None and trigger is None:
+        raise click.UsageError("say when to trim, as in --trigger 30")
+    return Service(replace(settings), Options(policy, trigger, schedule=None), **rest)

@@ -1,0 +1,178 @@
+"""Options that several commands share, with the same names everywhere."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import click
+
+from redis_retention.cli.connection import DEFAULT_URL, Settings
+from redis_retention.engine import DEFAULT_PREFIX
+from redis_retention.policy import Policy
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_SPAN = re.compile(r"(\d+)([smhdw])", re.ASCII)
+
+EVER = timedelta(days=50 * 365)
+"""Longer than LangGraph has existed: nothing is older."""
+
+
+def as_span(value: str) -> timedelta:
+    """A time: a whole number and a unit, as in ``30s``, ``15m``, ``12h``, ``7d``, ``2w``."""
+    read = _SPAN.fullmatch(value)
+    if not read or not int(read[1]):
+        raise click.BadParameter(f"{value!r} is not a time such as 30s, 15m, 12h, 7d or 2w.")
+    try:
+        return timedelta(**{_UNITS[read[2]]: int(read[1])})
+    except OverflowError as error:
+        raise click.BadParameter(f"{value!r} is too long.") from error
+
+
+def as_bytes(value: str | bytes) -> bytes:
+    """An argument byte for byte as the shell has given it."""
+    return os.fsencode(value)
+
+
+def not_empty(value: str) -> str:
+    """A text that is not empty."""
+    if not value:
+        raise click.BadParameter("It must not be empty.")
+    return value
+
+
+COUNT = click.IntRange(min=1)
+
+
+_GLOBAL: dict[str, dict[str, Any]] = {
+    "url": {"help": f"The server.  [default: {DEFAULT_URL}]", "metavar": "URL"},
+    "checkpoint-prefix": {
+        "help": "The saver's checkpoint_prefix.  [default: checkpoint]",
+        "type": not_empty,
+        "metavar": "TEXT",
+    },
+    "write-prefix": {
+        "help": "The saver's checkpoint_write_prefix.  [default: checkpoint_write]",
+        "type": not_empty,
+        "metavar": "TEXT",
+    },
+    "prefix": {
+        "help": f"What our own keys begin with.  [default: {DEFAULT_PREFIX}]",
+        "type": not_empty,
+        "metavar": "TEXT",
+    },
+    "json": {
+        "help": "Print one JSON object and nothing else.",
+        "is_flag": True,
+        "default": None,
+    },
+}
+
+
+def global_options(*names: str, from_environment: bool = False) -> Callable[[Function], Function]:
+    """The options of the program. Commands have them too, so that they may stand anywhere.
+
+    Args:
+        names: Which of them; all when none is named.
+        from_environment: Take those that are not given from the environment.
+    """
+
+    def add(function: Function) -> Function:
+        for name in reversed(names or tuple(_GLOBAL)):
+            variable = f"REDIS_RETENTION_{name.upper().replace('-', '_')}"
+            option = click.option(
+                f"--{name}",
+                expose_value=False,
+                callback=_remember,
+                envvar=variable if from_environment else None,
+                show_envvar=True,
+                **_GLOBAL[name],
+            )
+            function = option(function)
+        return function
+
+    return add
+
+
+def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    settings = ctx.ensure_object(Settings)
+    if value is not None and param.name is not None:
+        setattr(settings, param.name, value)
+
+
+def policy_options(function: Function) -> Function:
+    """What to keep; the function gets a `Policy`, or None when none of the options is given."""
+
+    @click.option("--keep-last", metavar="N", type=COUNT, help="Keep the newest N checkpoints.")
+    @click.option(
+        "--keep-within", metavar="TIME", type=as_span, help="Keep what is younger, e.g. 12h, 7d."
+    )
+    @click.option(
+        "--keep-runs",
+        metavar="N",
+        type=COUNT,
+        help="Keep the final checkpoint of each of the newest N runs.",
+    )
+    @click.option(
+        "--expire-threads-after",
+        metavar="TIME",
+        type=as_span,
+        help="Delete threads in which nothing has happened for so long, unless they wait for a "
+        "human. Alone, it deletes nothing else.",
+    )
+    @click.option("--expire-waiting", is_flag=True, help="Let threads expire also while they wait.")
+    @functools.wraps(function)
+    def with_policy(
+        *arguments: Any,
+        keep_last: int | None,
+        keep_within: timedelta | None,
+        keep_runs: int | None,
+        expire_threads_after: timedelta | None,
+        expire_waiting: bool,
+        **options: Any,
+    ) -> Any:
+        keeps = keep_last or keep_within or keep_runs
+        if expire_waiting and not expire_threads_after:
+            raise click.UsageError("--expire-waiting goes with --expire-threads-after")
+        policy = Policy(
+            keep_last=keep_last or 1,
+            keep_within=keep_within if keeps else EVER,
+            keep_runs=keep_runs,
+            expire_after=expire_threads_after,
+            expire_waiting=expire_waiting,
+        )
+        given = policy if keeps or expire_threads_after else None
+        return function(*arguments, policy=given, **options)
+
+    return with_policy  # type: ignore[return-value]
+
+
+NO_POLICY = (
+    "say what to keep, with --keep-last, --keep-within, --keep-runs or --expire-threads-after, "
+    "or store it with `redis-retention policy set`"
+)
+"""What to do when no policy is given and no stored one matches."""
+
+trigger_option = click.option(
+    "--trigger",
+    metavar="M",
+    type=COUNT,
+    help="Let the automatic trims fire when there are more than M checkpoints.",
+)
+
+indexed_only_option = click.option(
+    "--indexed-only",
+    is_flag=True,
+    help="Trust the index and do not look at the whole database. Faster; what the index does not "
+    "know stays.",
+)
+
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Change nothing, and say what would be deleted."
+)

@@ -1,0 +1,111 @@
+"""What commands print: sentences and tables for people, one JSON object for programs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+import click
+from rich import box, filesize
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from redis_retention.retention import TrimResult
+
+# No line of a table is as long: what is piped is not cut off or folded.
+_UNLIMITED = 10_000
+
+_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
+_AGES = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
+
+
+def show(*parts: RenderableType) -> None:
+    """Print texts and tables; in a pipe no line is folded."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _UNLIMITED
+    for part in parts:
+        console.print(part)
+
+
+def show_json(value: dict[str, Any]) -> None:
+    """Print one JSON object."""
+    click.echo(json.dumps(value))
+
+
+def shown(name: str | bytes) -> str:
+    """A name from the database as one line that no terminal stumbles over."""
+    text = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
+def named(name: str | bytes) -> Text:
+    """A name from the database, in a table."""
+    return Text(shown(name), overflow="fold", no_wrap=False)
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 thread``, ``1,000 threads``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def span(time: timedelta) -> str:
+    """A time as the options take it: ``7d``, ``90m``."""
+    seconds = time.total_seconds()
+    for unit, size in _UNITS:
+        if seconds % size == 0:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:g}s"
+
+
+def age(seconds: float | None) -> str:
+    """An age in its largest unit: ``3d``."""
+    if seconds is None:
+        return "?"
+    for unit, size in _AGES:
+        if seconds >= size:
+            return f"{seconds // size:,.0f}{unit}"
+    return "now"
+
+
+def size(number: int | None) -> str:
+    """Bytes with their unit; a dash where the server does not tell."""
+    return "-" if number is None else filesize.decimal(number)
+
+
+def show_result(result: TrimResult) -> None:
+    """Print what a trim or a sweep did, as a sentence."""
+    show(sentence(result))
+    for left in result.left_alone:
+        show(Text(f"Left alone: {shown(left.thread)}: {left.reason}.", style="yellow"))
+
+
+def sentence(result: TrimResult) -> Text:
+    """What a trim or a sweep did, or would do."""
+    looked_at = f"{counted(result.threads, 'thread')} in {result.elapsed_ms:,.0f} ms"
+    begin = f"Dry run, {looked_at}:" if result.dry_run else f"{looked_at}:"
+    if not result.keys_deleted:
+        stay = counted(result.checkpoints_kept, "checkpoint")
+        found = f"{stay} stay" if result.checkpoints_kept else "there are no checkpoints"
+        return Text(f"{begin} nothing to delete, {found}.")
+    would, be = ("would ", "be ") if result.dry_run else ("", "")
+    some = counted(result.checkpoints_deleted, "checkpoint")
+    if result.threads > 1:
+        some += f" of {counted(result.threads_trimmed, 'thread')}"
+    keys = counted(result.keys_deleted, "key")
+    return Text(
+        f"{begin} {some} {would}{be}deleted ({keys}), {result.checkpoints_kept:,} {would}stay."
+    )
+
+
+def result_json(result: TrimResult) -> dict[str, Any]:
+    """The same for programs."""
+    return {**asdict(result), "elapsed_ms": round(result.elapsed_ms, 2)}
+
+
+def new_table() -> Table:
+    """A table without borders."""
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))

@@ -1,0 +1,120 @@
+"""``redis-retention pin``, ``unpin`` and ``pins``: what stays whatever the policy says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from redis_retention.cli.connection import Settings, pass_settings, retention
+from redis_retention.cli.options import Function, as_bytes, global_options
+from redis_retention.cli.output import named, new_table, show, show_json, shown
+from redis_retention.pins import Pin
+
+
+def _place_options(function: Function) -> Function:
+    namespace = click.option(
+        "--namespace", metavar="NS", type=as_bytes, default=b"", help="The checkpoint's subgraph."
+    )
+    checkpoint = click.argument("checkpoint_id", type=as_bytes, required=False)
+    thread = click.argument("thread_id", type=as_bytes)
+    return thread(checkpoint(namespace(function)))
+
+
+@click.command
+@_place_options
+@click.option("--note", metavar="TEXT", default="", help="Why it is to be kept.")
+@global_options()
+@pass_settings
+def pin(
+    settings: Settings,
+    thread_id: bytes,
+    checkpoint_id: bytes | None,
+    namespace: bytes,
+    note: str,
+) -> None:
+    """Keep a checkpoint, or the whole thread, whatever a policy says."""
+    _require_checkpoint(checkpoint_id, namespace)
+    with retention(settings) as found:
+        found.pin(thread_id, checkpoint_id, namespace=namespace, note=note)
+    if settings.json:
+        place = _place_json(thread_id, checkpoint_id, namespace)
+        show_json({**place, "note": note, "pinned": True})
+    else:
+        show(Text(f"Pinned {_what(thread_id, checkpoint_id)}."))
+
+
+@click.command
+@_place_options
+@global_options()
+@pass_settings
+def unpin(
+    settings: Settings, thread_id: bytes, checkpoint_id: bytes | None, namespace: bytes
+) -> None:
+    """Take the pin of a checkpoint, or of the whole thread, away."""
+    _require_checkpoint(checkpoint_id, namespace)
+    with retention(settings) as found:
+        unpinned = found.unpin(thread_id, checkpoint_id, namespace=namespace)
+    if settings.json:
+        place = _place_json(thread_id, checkpoint_id, namespace)
+        show_json({**place, "unpinned": unpinned})
+    elif unpinned:
+        show(Text(f"No longer pinned: {_what(thread_id, checkpoint_id)}."))
+    else:
+        show(Text(f"Not pinned: {_what(thread_id, checkpoint_id)}."))
+
+
+@click.command
+@click.argument("thread_id", type=as_bytes)
+@global_options()
+@pass_settings
+def pins(settings: Settings, thread_id: bytes) -> None:
+    """Show what is pinned of a thread."""
+    with retention(settings) as found:
+        pinned = found.pins(thread_id)
+    if settings.json:
+        name = thread_id.decode("utf-8", "replace")
+        show_json({"thread": name, "pins": [_pin_json(one) for one in pinned]})
+    elif pinned:
+        show(Text(f"Thread {shown(thread_id)}", style="bold"), _table(pinned))
+    else:
+        show(Text(f"Nothing is pinned of thread {shown(thread_id)}."))
+
+
+def _require_checkpoint(checkpoint_id: bytes | None, namespace: bytes) -> None:
+    if namespace and checkpoint_id is None:
+        raise click.UsageError("--namespace goes with a CHECKPOINT_ID")
+
+
+def _what(thread_id: bytes, checkpoint_id: bytes | None) -> str:
+    if checkpoint_id is None:
+        return f"the whole thread {shown(thread_id)}"
+    return f"checkpoint {shown(checkpoint_id)} of thread {shown(thread_id)}"
+
+
+def _place_json(thread_id: bytes, checkpoint_id: bytes | None, namespace: bytes) -> dict[str, Any]:
+    whole = checkpoint_id is None
+    return {
+        "thread": thread_id.decode("utf-8", "replace"),
+        "namespace": None if whole else namespace.decode("utf-8", "replace"),
+        "checkpoint_id": (checkpoint_id or b"").decode("utf-8", "replace") or None,
+    }
+
+
+def _pin_json(one: Pin) -> dict[str, Any]:
+    return {"namespace": one.namespace, "checkpoint_id": one.checkpoint_id, "note": one.note}
+
+
+def _table(pinned: list[Pin]) -> Table:
+    made = new_table()
+    for title in ("checkpoint", "namespace", "note"):
+        made.add_column(title, overflow="fold")
+    for one in pinned:
+        made.add_row(
+            named(one.checkpoint_id or "the whole thread"),
+            named(one.namespace or ""),
+            named(one.note),
+        )
+    return made

@@ -1,0 +1,180 @@
+"""``redis-retention plan``: what a trim would do to each checkpoint of a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from redis_retention.cli.connection import Settings, pass_settings, retention
+from redis_retention.cli.options import (
+    NO_POLICY,
+    as_bytes,
+    global_options,
+    indexed_only_option,
+    policy_options,
+)
+from redis_retention.cli.output import age, counted, named, new_table, show, show_json, shown, size
+from redis_retention.pins import Pin
+from redis_retention.plan import Plan, PlannedCheckpoint
+from redis_retention.policy import Policy
+from redis_retention.retention import NoPolicy
+
+REASONS = {
+    "last": "among the newest, as --keep-last says",
+    "within": "young enough for --keep-within",
+    "run": "the end of a run, as --keep-runs says",
+    "pinned": "somebody has asked to keep it",
+    "latest": "LangGraph goes on from it",
+    "delta": "a checkpoint that stays is replayed from it",
+    "sends": "the one after it takes its pending sends from it",
+    "invocation": "of a subgraph whose checkpoint in the graph stays",
+    "unclear": "not known well enough to judge it",
+}
+"""Why a checkpoint stays, in words."""
+
+
+@click.command
+@click.argument("thread_id", metavar="THREAD_ID", type=as_bytes)
+@policy_options
+@indexed_only_option
+@global_options()
+@pass_settings
+def plan(settings: Settings, thread_id: bytes, policy: Policy | None, indexed_only: bool) -> None:
+    """Show what a trim would do to each checkpoint of a thread, and why."""
+    with retention(settings) as found:
+        try:
+            made = found.plan(thread_id, policy, indexed_only=indexed_only)
+        except NoPolicy as error:
+            raise click.UsageError(f"{error}: {NO_POLICY}") from error
+        pins = found.pins(thread_id)
+    if settings.json:
+        show_json(as_json(made))
+    else:
+        show_plan(made, pins)
+
+
+def as_json(made: Plan) -> dict[str, Any]:
+    """A plan for programs."""
+    now = datetime.now(timezone.utc)
+    return {
+        "thread": made.thread,
+        "checkpoints": [_checkpoint_json(one, now) for one in made.checkpoints],
+        "checkpoints_kept": len(made.kept),
+        "checkpoints_deleted": len(made.deleted),
+        "keys_deleted": sum(one.keys for one in made.deleted),
+        "bytes_deleted": made.bytes_deleted,
+        "left_alone": made.left_alone,
+    }
+
+
+def _checkpoint_json(one: PlannedCheckpoint, now: datetime) -> dict[str, Any]:
+    seconds = _age_seconds(one, now)
+    return {
+        "namespace": one.namespace,
+        "checkpoint_id": one.checkpoint_id,
+        "created": None if one.created is None else one.created.isoformat(timespec="milliseconds"),
+        "age_seconds": None if seconds is None else round(seconds, 3),
+        "step": one.step,
+        "source": one.source,
+        "size": one.size,
+        "kept": one.kept,
+        "reasons": list(one.reasons),
+        "keys": one.keys,
+    }
+
+
+def _age_seconds(one: PlannedCheckpoint, now: datetime) -> float | None:
+    return None if one.created is None else (now - one.created).total_seconds()
+
+
+def show_plan(made: Plan, pins: Sequence[Pin] = ()) -> None:
+    """Print a plan for people."""
+    if made.left_alone is not None:
+        show(Text(f"Thread {shown(made.thread)} would be left alone: {made.left_alone}."))
+        return
+    if not made.checkpoints:
+        show(Text(f"Thread {shown(made.thread)} has no checkpoints."))
+        return
+    show(
+        Text(f"Thread {shown(made.thread)}", style="bold"),
+        table(made.checkpoints, {(pin.namespace, pin.checkpoint_id): pin.note for pin in pins}),
+        *legend(made.kept),
+        totals(made),
+    )
+
+
+def table(
+    checkpoints: Iterable[PlannedCheckpoint | None],
+    notes: Mapping[tuple[str | None, str | None], str] | None = None,
+) -> Table:
+    """Checkpoints, each with its fate.
+
+    Args:
+        checkpoints: The rows; None stands for some that are left out.
+        notes: Notes of pins by namespace and id; both are None for the whole thread.
+    """
+    rows, notes = list(checkpoints), notes or {}
+    now = datetime.now(timezone.utc)
+    subgraphs = any(one is not None and one.namespace for one in rows)
+    made = new_table()
+    # Narrowed last, and then folded after all: `named` says so of its cells.
+    made.add_column("checkpoint", no_wrap=True)
+    if subgraphs:
+        made.add_column("namespace", overflow="fold", min_width=9)
+    for title in ("age", "step"):
+        made.add_column(title, justify="right", no_wrap=True)
+    made.add_column("source", no_wrap=True)
+    made.add_column("size", justify="right", no_wrap=True)
+    made.add_column("fate", overflow="fold")
+    for one in rows:
+        if one is None:
+            made.add_row("…", style="dim")
+            continue
+        made.add_row(
+            named(one.checkpoint_id),
+            *([named(one.namespace)] if subgraphs else []),
+            age(_age_seconds(one, now)),
+            "?" if one.step is None else str(one.step),
+            Text(shown(one.source or "?")),
+            size(one.size),
+            _fate(one, notes),
+            style=None if one.kept else "dim",
+        )
+    return made
+
+
+def _fate(one: PlannedCheckpoint, notes: Mapping[tuple[str | None, str | None], str]) -> Text:
+    if not one.kept:
+        return Text("deleted", style="red")
+    fate = Text(f"kept: {', '.join(one.reasons)}", style="green")
+    note = notes.get((one.namespace, one.checkpoint_id)) or notes.get((None, None))
+    if "pinned" in one.reasons and note:
+        fate.append(f" ({shown(note)})")
+    return fate
+
+
+def legend(kept: Iterable[PlannedCheckpoint]) -> list[Text]:
+    """What the reasons mean that were given."""
+    given = {reason for one in kept for reason in one.reasons}
+    return [
+        Text(f"{reason:>10}  {meaning}", style="dim")
+        for reason, meaning in REASONS.items()
+        if reason in given
+    ]
+
+
+def totals(made: Plan) -> Text:
+    """How much stays, how much goes."""
+    kept, deleted = len(made.kept), len(made.deleted)
+    text = Text(f"\n{counted(kept, 'checkpoint')} {'stays' if kept == 1 else 'stay'}, ")
+    text.append(f"{deleted:,} {'goes' if deleted == 1 else 'go'}", style="bold")
+    if deleted:
+        text.append(f", with {counted(sum(one.keys for one in made.deleted), 'key')}")
+    if deleted and made.bytes_deleted is not None:
+        text.append(f" and {size(made.bytes_deleted)} of memory")
+    return text.append(".")

@@ -1,0 +1,160 @@
+"""``redis-retention policy``: the policies that are kept in Redis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from redis_retention import policies
+from redis_retention.cli.connection import Settings, pass_settings, retention
+from redis_retention.cli.options import (
+    EVER,
+    as_bytes,
+    global_options,
+    policy_options,
+    trigger_option,
+)
+from redis_retention.cli.output import named, new_table, show, show_json, shown, span
+from redis_retention.engine import Rule
+from redis_retention.policy import Policy
+
+
+@click.group(no_args_is_help=False)
+def policy() -> None:
+    """Store what to keep in Redis, for everybody who trims.
+
+    PATTERN is a glob for thread ids: * for any text, ? for one character, [a-z] for a set, a
+    backslash before what is meant literally. The most specific pattern that matches a thread
+    wins, and its policy counts as a whole: first a thread id without any wildcard, then the
+    pattern with more literal characters, then the one with fewer wildcards.
+    """
+
+
+@policy.command(name="set")
+@click.argument("pattern", type=as_bytes, default=policies.DEFAULT_PATTERN)
+@policy_options
+@trigger_option
+@global_options()
+@pass_settings
+def set_policy(
+    settings: Settings, pattern: bytes, policy: Policy | None, trigger: int | None
+) -> None:
+    """Store the policy for PATTERN, by default for all threads."""
+    if policy is None:
+        raise click.UsageError(
+            "say what to keep: --keep-last, --keep-within, --keep-runs or --expire-threads-after"
+        )
+    with retention(settings) as found:
+        rule = found.set_policy(policy, pattern, trigger=trigger)
+    if settings.json:
+        show_json(as_json(rule))
+    else:
+        show(Text(f"Threads {shown(pattern)}: {sentence(rule)}."))
+
+
+@policy.command(name="get")
+@click.argument("thread_id", metavar="THREAD_ID", type=as_bytes)
+@global_options()
+@pass_settings
+def get_policy(settings: Settings, thread_id: bytes) -> None:
+    """Show which policy counts for a thread, and why."""
+    with retention(settings) as found:
+        matching = found.policies_for(thread_id)
+    if settings.json:
+        show_json(
+            {
+                "thread": thread_id.decode("utf-8", "replace"),
+                "policy": as_json(matching[0]) if matching else None,
+                "reason": why(matching) if matching else None,
+                "overruled": [as_json(rule) for rule in matching[1:]],
+            }
+        )
+    elif not matching:
+        show(Text(f"No stored policy matches {shown(thread_id)}."))
+    else:
+        show(
+            Text(f"Thread {shown(thread_id)}: {sentence(matching[0])}."),
+            Text(f"The pattern {shown(matching[0].pattern)} counts: {why(matching)}."),
+        )
+
+
+@policy.command(name="list")
+@global_options()
+@pass_settings
+def list_policies(settings: Settings) -> None:
+    """Show all stored policies, the most specific first."""
+    with retention(settings) as found:
+        rules = found.policies()
+    if settings.json:
+        show_json({"policies": [as_json(rule) for rule in rules]})
+    elif rules:
+        show(_table(rules))
+    else:
+        show(Text("No policy is stored; `redis-retention policy set` stores one."))
+
+
+@policy.command(name="remove")
+@click.argument("pattern", type=as_bytes)
+@global_options()
+@pass_settings
+def remove_policy(settings: Settings, pattern: bytes) -> None:
+    """Remove the policy for exactly this PATTERN."""
+    with retention(settings) as found:
+        removed = found.remove_policy(pattern)
+    if settings.json:
+        show_json({"pattern": pattern.decode("utf-8", "replace"), "removed": removed})
+    elif removed:
+        show(Text(f"Removed the policy for {shown(pattern)}."))
+    else:
+        show(Text(f"No policy is stored for {shown(pattern)}; `policy list` lists them."))
+
+
+def as_json(rule: Rule) -> dict[str, Any]:
+    """A stored policy for programs: all options, times in seconds, null where not given."""
+    options = dict.fromkeys(sorted(policies.OPTIONS)) | {"expire_waiting": False}
+    pattern = rule.pattern.decode("utf-8", "replace")
+    return {"pattern": pattern, **options, **policies.stated(rule)}
+
+
+def why(matching: list[Rule]) -> str:
+    """Why the first of the rules that match a thread counts."""
+    if policies.parse(matching[0].pattern).exact:
+        return "it is the thread's id"
+    if len(matching) == 1:
+        return "no other one matches"
+    others = ", ".join(shown(rule.pattern) for rule in matching[1:])
+    return f"it is more specific than {others}"
+
+
+def sentence(rule: Rule) -> str:
+    """A policy in words."""
+    words = ["keep " + ", ".join(_kept(rule.policy))]
+    if rule.policy.expire_after is not None:
+        waiting = ", even when waiting" if rule.policy.expire_waiting else ""
+        words.append(f"expire after {span(rule.policy.expire_after)}{waiting}")
+    if rule.trigger is not None:
+        words.append(f"trim by itself above {rule.trigger:,}")
+    return "; ".join(words)
+
+
+def _kept(policy: Policy) -> list[str]:
+    if policy.keep_within == EVER:
+        return ["everything"]
+    kept = [f"the newest {policy.keep_last:,}" if policy.keep_last > 1 else "the newest one"]
+    if policy.keep_within is not None:
+        kept.append(f"what is younger than {span(policy.keep_within)}")
+    if policy.keep_runs is not None:
+        kept.append(f"the ends of {policy.keep_runs:,} runs")
+    return kept
+
+
+def _table(rules: list[Rule]) -> Table:
+    made = new_table()
+    made.add_column("threads", overflow="fold")
+    made.add_column("policy")
+    for rule in rules:
+        made.add_row(named(rule.pattern), Text(sentence(rule)))
+    return made

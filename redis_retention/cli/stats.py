@@ -1,0 +1,89 @@
+"""``redis-retention stats``: how much there is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from redis_retention.cli.connection import Settings, connect, pass_settings
+from redis_retention.cli.options import global_options
+from redis_retention.cli.output import counted, named, show, show_json, size
+from redis_retention.engine import Engine
+from redis_retention.layouts import LangGraphRedis
+from redis_retention.stats import Stats
+from redis_retention.stats import stats as read_stats
+from redis_retention.transport import Transport
+
+
+@click.command
+@click.option(
+    "--top",
+    type=click.IntRange(min=0),
+    default=20,
+    metavar="N",
+    show_default=True,
+    help="How many of the largest threads to show.",
+)
+@global_options()
+@pass_settings
+def stats(settings: Settings, /, top: int) -> None:
+    """Show how many threads and checkpoints there are, how large they are, and which the most.
+
+    It is read from the indexes, which a sweep completes; sizes are estimated from samples.
+    """
+    layout = LangGraphRedis(settings.checkpoint_prefix, settings.write_prefix)
+    engine = Engine(layout, prefix=settings.prefix)
+    client = connect(settings.url)
+    try:
+        found = Transport(client).run(read_stats(engine, top))
+    finally:
+        client.close()
+    if settings.json:
+        show_json(as_json(found))
+    else:
+        show_stats(found)
+
+
+def as_json(found: Stats) -> dict[str, Any]:
+    """The numbers for programs; `bytes` are estimates."""
+    return {
+        "threads": found.threads,
+        "checkpoints": found.checkpoints,
+        "bytes": found.bytes,
+        "bytes_sampled": found.sampled,
+        "largest": [
+            {
+                "thread": one.thread.decode("utf-8", "replace"),
+                "checkpoints": one.checkpoints,
+                "bytes": one.bytes,
+            }
+            for one in found.largest
+        ],
+    }
+
+
+def show_stats(found: Stats) -> None:
+    """Print the numbers for people."""
+    if not found.threads:
+        show(Text("No thread is indexed; `redis-retention sweep` indexes all there are."))
+        return
+    total = f"{counted(found.threads, 'thread')}, {counted(found.checkpoints, 'checkpoint')}"
+    if found.bytes is not None:
+        total += f", about {size(found.bytes)} (estimated from {found.sampled:,} of them)"
+    show(Text(total + "."))
+    if found.largest:
+        show(_table(found))
+
+
+def _table(found: Stats) -> Table:
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    made.add_column("thread", overflow="fold")
+    made.add_column("checkpoints", justify="right", no_wrap=True)
+    made.add_column("about", justify="right", no_wrap=True)
+    for one in found.largest:
+        made.add_row(named(one.thread), f"{one.checkpoints:,}", size(one.bytes))
+    return made

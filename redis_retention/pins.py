@@ -1,0 +1,93 @@
+"""Pins: threads and checkpoints that stay whatever the policy says.
+
+One hash per thread; ``lua/include/pins.lua`` says what is in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from redis_retention.engine import Engine, Place, RetentionError
+from redis_retention.transport import Steps, command
+
+_WHOLE_THREAD = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """Something that somebody has asked to keep.
+
+    Attributes:
+        place: Which checkpoint, None for the whole thread.
+        note: What was noted with it.
+    """
+
+    place: Place | None
+    note: str = ""
+
+    @property
+    def namespace(self) -> str | None:
+        """The checkpoint's namespace as text, None for the whole thread."""
+        return None if self.place is None else _text(self.place.namespace)
+
+    @property
+    def checkpoint_id(self) -> str | None:
+        """The checkpoint's id as text, None for the whole thread."""
+        return None if self.place is None else _text(self.place.checkpoint_id)
+
+
+class Pins:
+    """The pins of a saver's threads, as steps."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def pin(self, thread: bytes, place: Place | None = None, note: str = "") -> Steps[None]:
+        """Pin a checkpoint or, without a place, the whole thread.
+
+        Raises:
+            RetentionError: There is no such checkpoint, or a name of ours is taken.
+        """
+        yield from self._engine.check_keys(thread)
+        if place is not None:
+            yield from self._require(thread, place)
+        text = note.encode("utf-8", "surrogateescape")
+        yield from command("HSET", self._engine.pins_key(thread), _field(place), text)
+
+    def unpin(self, thread: bytes, place: Place | None = None) -> Steps[bool]:
+        """Take a pin away again; False when there is none."""
+        yield from self._engine.check_keys(thread)
+        removed = yield from command("HDEL", self._engine.pins_key(thread), _field(place))
+        return bool(removed)
+
+    def of(self, thread: bytes) -> Steps[list[Pin]]:
+        """All pins of a thread, the one of the whole thread first, then the oldest first."""
+        yield from self._engine.check_keys(thread)
+        stored = yield from command("HGETALL", self._engine.pins_key(thread))
+        return [Pin(_place(field), _text(stored[field])) for field in sorted(stored)]
+
+    def _require(self, thread: bytes, place: Place) -> Steps[None]:
+        yield from self._engine.check_server()
+        layout = self._engine.layout
+        key = layout.checkpoint_key(thread, place.namespace, place.checkpoint_id)
+        found = yield from self._engine.read(thread, {key: 0})
+        if found.letters[key] not in "ru":
+            namespace = _text(place.namespace)
+            where = f"namespace {namespace!r} of " if namespace else ""
+            raise RetentionError(
+                f"there is no checkpoint {_text(place.checkpoint_id)} in {where}thread "
+                f"{_text(thread)}: `redis-retention plan` lists those that there are"
+            )
+
+
+def _field(place: Place | None) -> bytes:
+    return _WHOLE_THREAD if place is None else place.namespace + b"\0" + place.checkpoint_id
+
+
+def _place(field: bytes) -> Place | None:
+    namespace, parted, checkpoint_id = field.partition(b"\0")
+    return Place(namespace, checkpoint_id) if parted else None
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")

@@ -1,0 +1,230 @@
+"""Policies that are kept in Redis, so that everybody who trims a database does it alike.
+
+One hash, ``{prefix}policies:{checkpoint prefix}``: a field is a glob pattern for thread ids, as
+for Redis' KEYS (``*``, ``?``, ``[a-z]``, a backslash before what is meant literally); its value is
+the policy as JSON. The pattern ``*`` is everybody's default.
+
+**The most specific pattern wins, and its policy counts as a whole**: nothing is merged. That is
+
+1. a pattern without any wildcard, which is a thread id, before all others;
+2. then the one with more literal characters: ``user-eu-*`` before ``user-*``;
+3. then the one with fewer wildcards: ``user-*`` before ``*user-*``;
+4. then the one that comes first in the order of bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from redis_retention.engine import DEFAULT_PREFIX, RetentionError, Rule
+from redis_retention.layouts import LangGraphRedis
+from redis_retention.policy import InvalidPolicy, Policy
+from redis_retention.transport import Argument, Steps, command
+
+DEFAULT_PATTERN = b"*"
+
+_TOKEN = re.compile(
+    rb"\\(?P<escaped>.) | (?P<any>\*) | (?P<one>\?) | \[(?P<set>\^?[^\]]*)\] | (?P<literal>.)",
+    re.DOTALL | re.VERBOSE,
+)
+_RANGE = re.compile(rb"(?P<first>.)-(?P<last>.) | (?P<single>.)", re.DOTALL | re.VERBOSE)
+
+OPTIONS = frozenset(
+    {"keep_last", "keep_within", "keep_runs", "expire_after", "expire_waiting", "trigger"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Glob:
+    """A pattern for thread ids, taken apart.
+
+    Attributes:
+        literals: Bytes that stand for themselves.
+        wildcards: How many of ``*``, ``?`` and sets there are.
+        expression: What a thread id must match.
+    """
+
+    literals: int
+    wildcards: int
+    expression: re.Pattern[bytes]
+
+    @property
+    def exact(self) -> bool:
+        """Whether it is a thread id."""
+        return self.wildcards == 0
+
+
+@lru_cache(maxsize=1024)
+def parse(pattern: bytes) -> Glob:
+    """Take a pattern apart.
+
+    Raises:
+        InvalidPolicy: It is empty, or a set in it is.
+    """
+    if not pattern:
+        raise InvalidPolicy("the pattern for thread ids is empty: '*' stands for all of them")
+    literals = wildcards = 0
+    parts: list[bytes] = []
+    for token in _TOKEN.finditer(pattern):
+        kind = token.lastgroup
+        text = token[kind or 0]
+        if kind in ("escaped", "literal"):
+            literals += 1
+            parts.append(re.escape(text))
+        else:
+            wildcards += 1
+            parts.append({"any": b".*", "one": b"."}.get(kind or "") or _set(pattern, text))
+    return Glob(literals, wildcards, re.compile(b"".join(parts), re.DOTALL))
+
+
+def _set(pattern: bytes, inner: bytes) -> bytes:
+    negated = inner.startswith(b"^")
+    members = [_members(token) for token in _RANGE.finditer(inner[negated:])]
+    if not members or None in members:
+        shown = pattern.decode("utf-8", "replace")
+        raise InvalidPolicy(f"the pattern {shown!r} has a set in brackets that matches nothing")
+    return b"[" + b"^" * negated + b"".join(member or b"" for member in members) + b"]"
+
+
+def _members(token: re.Match[bytes]) -> bytes | None:
+    first, last = token["first"] or token["single"], token["last"] or token["single"]
+    return None if last < first else b"\\x%02x-\\x%02x" % (first[0], last[0])
+
+
+def rank(pattern: bytes) -> tuple[bool, int, int, bytes]:
+    """What patterns are sorted by, the most specific first."""
+    glob = parse(pattern)
+    return not glob.exact, -glob.literals, glob.wildcards, pattern
+
+
+def matching(rules: Iterable[Rule], thread: bytes) -> list[Rule]:
+    """The rules whose patterns match a thread, in the order given: the first one wins."""
+    return [rule for rule in rules if parse(rule.pattern).expression.fullmatch(thread)]
+
+
+def check(rule: Rule) -> None:
+    """Refuse a rule that would mean nothing.
+
+    Raises:
+        InvalidPolicy: Its pattern is wrong, or its trigger is less than what it keeps.
+    """
+    parse(rule.pattern)
+    trigger = rule.trigger
+    if trigger is None:
+        return
+    if isinstance(trigger, bool) or not isinstance(trigger, int):
+        raise InvalidPolicy(f"trigger must be a whole number, not {trigger!r}")
+    if trigger < rule.policy.keep_last:
+        raise InvalidPolicy(
+            f"trigger ({trigger}) must not be less than keep_last ({rule.policy.keep_last})"
+        )
+
+
+def stated(rule: Rule) -> dict[str, Any]:
+    """The options of a rule that are set, times in seconds, as they are stored."""
+    policy = rule.policy
+    options = {
+        "keep_last": policy.keep_last,
+        "keep_within": _seconds(policy.keep_within),
+        "keep_runs": policy.keep_runs,
+        "expire_after": _seconds(policy.expire_after),
+        "expire_waiting": policy.expire_waiting or None,
+        "trigger": rule.trigger,
+    }
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _seconds(span: timedelta | None) -> float | None:
+    if span is None:
+        return None
+    seconds = span.total_seconds()
+    return int(seconds) if seconds.is_integer() else seconds
+
+
+def _span(seconds: float | None) -> timedelta | None:
+    return None if seconds is None else timedelta(seconds=seconds)
+
+
+def _rule(pattern: bytes, stored: bytes) -> Rule:
+    try:
+        options = json.loads(stored)
+        # An option that only a newer version knows may be what keeps something.
+        unknown = options.keys() - OPTIONS
+        if unknown:
+            raise InvalidPolicy(f"unknown option {min(unknown)!r}")
+        policy = Policy(
+            keep_last=options.get("keep_last", 1),
+            keep_within=_span(options.get("keep_within")),
+            keep_runs=options.get("keep_runs"),
+            expire_after=_span(options.get("expire_after")),
+            expire_waiting=options.get("expire_waiting") is True,
+        )
+        rule = Rule(pattern, policy, options.get("trigger"))
+        check(rule)
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
+        shown = pattern.decode("utf-8", "replace")
+        raise RetentionError(
+            f"the policy stored for {shown!r} cannot be read ({error}): set it anew with "
+            "`redis-retention policy set`, or remove it"
+        ) from error
+    return rule
+
+
+class Policies:
+    """The policies stored for the threads of one saver, as steps.
+
+    Args:
+        layout: The saver's storage format.
+        prefix: What all keys of our own begin with.
+    """
+
+    def __init__(self, layout: LangGraphRedis, prefix: str = DEFAULT_PREFIX) -> None:
+        saver = layout.checkpoint_prefix.replace("%", "%25").replace(":", "%3A")
+        self.key = f"{prefix}policies:{saver}".encode()
+
+    def rules(self) -> Steps[list[Rule]]:
+        """All of them, the most specific first.
+
+        Raises:
+            RetentionError: One cannot be read. Without it another would count for its threads.
+        """
+        stored = yield from self._ask("HGETALL", self.key)
+        rules = [_rule(pattern, value) for pattern, value in stored.items()]
+        return sorted(rules, key=lambda rule: rank(rule.pattern))
+
+    def get(self, thread: bytes) -> Steps[Rule | None]:
+        """The one that counts for a thread, None when no pattern matches."""
+        rules = yield from self.rules()
+        return next(iter(matching(rules, thread)), None)
+
+    def set(self, rule: Rule) -> Steps[None]:
+        """Store one, in place of the one with the same pattern.
+
+        Raises:
+            InvalidPolicy: It would mean nothing.
+        """
+        check(rule)
+        yield from self._ask("HSET", self.key, rule.pattern, json.dumps(stated(rule)))
+
+    def remove(self, pattern: bytes) -> Steps[bool]:
+        """Remove the one with exactly this pattern; False when there is none."""
+        return bool((yield from self._ask("HDEL", self.key, pattern)))
+
+    def _ask(self, *words: Argument) -> Steps[Any]:
+        try:
+            return (yield from command(*words))
+        except ResponseError as error:
+            if "WRONGTYPE" not in str(error):
+                raise
+            raise RetentionError(
+                f"the key {self.key.decode('utf-8', 'replace')} is not a hash of ours: give it "
+                "another name, or choose another prefix with --prefix"
+            ) from error

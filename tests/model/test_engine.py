@@ -1,0 +1,195 @@
+"""The engine against the model: random threads, on a real server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import given
+
+from redis_retention import Policy, Retention
+from redis_retention.engine import SMALLEST_KEYS_PER_CALL, Engine
+from redis_retention.layouts import LangGraphRedis
+from redis_retention.sources import scan
+from redis_retention.transport import Request, Transport
+from tests.conftest import real_server
+from tests.model import rules
+from tests.model.rules import Judgement, boundary_complaints, complaints, judge
+from tests.model.snapshot import Database, read_database
+from tests.model.threads import DamageIndex, Example, examples
+
+NOW = time.time()
+
+
+@pytest.fixture(scope="module")
+def database() -> redis.Redis:
+    return real_server("redis-stack").client()
+
+
+def engine_policy(policy: rules.Policy) -> Policy:
+    within = policy.keep_within
+    return Policy(
+        keep_last=policy.keep_last,
+        keep_within=None if within is None else timedelta(seconds=within),
+        keep_runs=policy.keep_runs,
+    )
+
+
+@dataclass
+class Arranged:
+    """An example in the server, what the model says of it, and an engine to try on it."""
+
+    before: Database
+    judgement: Judgement
+    retention: Retention
+    engine: Engine
+    thread: bytes
+    policy: Policy
+
+
+def arranged(example: Example, database: redis.Redis, keys_per_call: int = 250) -> Arranged:
+    subject = example.subject
+    database.flushall()
+    example.write(database)
+    before = read_database(database)
+    policy, prefixes = example.policy, subject.prefixes
+    judgement = judge(before, subject.thread_id, policy, time.time(), prefixes)
+    engine = Engine(
+        LangGraphRedis(prefixes.checkpoint, prefixes.write), keys_per_call=keys_per_call
+    )
+    thread = engine.layout.stored_thread(subject.thread_id)
+    for namespace, checkpoint_id in judgement.checkpoints:
+        if checkpoint_id in policy.pinned:
+            database.hset(engine.pins_key(thread), f"{namespace}\0{checkpoint_id}", "")  # type: ignore[arg-type]
+    retention = Retention(
+        database, checkpoint_prefix=prefixes.checkpoint, write_prefix=prefixes.write
+    )
+    return Arranged(before, judgement, retention, engine, thread, engine_policy(policy))
+
+
+@given(examples(now=NOW))
+def test_a_trim_deletes_what_the_model_gives_up_and_nothing_else(
+    database: redis.Redis, example: Example
+) -> None:
+    it = arranged(example, database)
+
+    it.retention.trim(example.subject.thread_id, it.policy)
+
+    assert complaints(it.before, read_database(database), it.judgement) == []
+
+
+class Watched(Transport):
+    """Looks at the database after each thing that is sent."""
+
+    def __init__(self, client: redis.Redis, look: Callable[[], None]) -> None:
+        super().__init__(client)
+        self._look = look
+
+    def _send_all(self, requests: list[Request]) -> list[Any]:
+        replies = super()._send_all(requests)
+        self._look()
+        return replies
+
+
+@given(examples(now=NOW))
+def test_after_each_call_alone_the_thread_is_in_order(
+    database: redis.Redis, example: Example
+) -> None:
+    it = arranged(example, database)
+    found: list[str] = []
+
+    def look() -> None:
+        found.extend(boundary_complaints(it.before, read_database(database), it.judgement))
+
+    small = Engine(it.engine.layout, keys_per_call=SMALLEST_KEYS_PER_CALL)
+    keys = Transport(database).run(scan.find(small.layout, [it.thread]))[it.thread]
+    Watched(database, look).run(scan.trim(small, it.thread, keys, it.policy))
+
+    assert found == []
+    assert complaints(it.before, read_database(database), it.judgement) == []
+
+
+@given(examples(now=NOW))
+def test_a_dry_run_changes_nothing_and_counts_what_a_trim_does(
+    database: redis.Redis, example: Example
+) -> None:
+    it = arranged(example, database)
+    pins = read_database(database)
+
+    dry = it.retention.trim(example.subject.thread_id, it.policy, dry_run=True)
+    assert read_database(database) == pins
+
+    real = it.retention.trim(example.subject.thread_id, it.policy)
+    assert (dry.checkpoints_deleted, dry.checkpoints_kept, dry.keys_deleted) == (
+        real.checkpoints_deleted,
+        real.checkpoints_kept,
+        real.keys_deleted,
+    )
+
+
+@given(examples(now=NOW))
+def test_the_numbers_are_those_of_the_database_before_and_after(
+    database: redis.Redis, example: Example
+) -> None:
+    it = arranged(example, database)
+
+    result = it.retention.trim(example.subject.thread_id, it.policy)
+
+    after = read_database(database)
+    gone = it.before.keys() - after.keys()
+    documents = {c.key for c in it.judgement.thread.checkpoints.values()}
+    documents |= it.judgement.thread.stubs.keys()
+    assert result.keys_deleted == len(gone)
+    assert result.checkpoints_deleted == len(gone & documents)
+
+
+@given(examples(now=NOW))
+def test_a_plan_is_what_a_trim_then_does(database: redis.Redis, example: Example) -> None:
+    it = arranged(example, database)
+
+    plan = it.retention.plan(example.subject.thread_id, it.policy)
+    it.retention.trim(example.subject.thread_id, it.policy)
+
+    after = read_database(database)
+    there = {
+        place: checkpoint.key in after
+        for place, checkpoint in it.judgement.thread.checkpoints.items()
+    }
+    assert {(c.namespace, c.checkpoint_id): c.kept for c in plan.checkpoints} == there
+
+
+def damage_index(database: redis.Redis, it: Arranged, damages: Sequence[DamageIndex]) -> None:
+    key = it.engine.index_key(it.thread)
+    for damage in damages:
+        about = damage.id.encode()
+        if damage.damage == "lost":
+            database.delete(key)
+        elif damage.damage == "missing":
+            members: Any = database.zrange(key, 0, -1)
+            for member in members:
+                if about in member:
+                    database.zrem(key, member)
+        else:
+            database.zadd(key, {b"s" + damage.ns.encode() + b"\0" + about[:-1] + b"g": 0})
+
+
+@given(examples(now=NOW))
+def test_an_index_that_is_damaged_can_only_keep_too_much(
+    database: redis.Redis, example: Example
+) -> None:
+    # Where runs begin is known from the index alone; what it has lost cannot count as a run.
+    example = replace(example, policy=replace(example.policy, keep_runs=None))
+    it = arranged(example, database)
+    transport = Transport(database)
+    keys = transport.run(scan.find(it.engine.layout, [it.thread]))[it.thread]
+    transport.run(it.engine.index(it.thread, keys.writes_seen()))
+    damage_index(database, it, example.index_damage)
+
+    it.retention.trim(example.subject.thread_id, it.policy, indexed_only=True)
+
+    assert complaints(it.before, read_database(database), it.judgement, complete=False) == []
