@@ -119,12 +119,8 @@ def _exchange(steps: Steps[T], nodes: list[Any]) -> Generator[list[Request], lis
         return result
 
 
-def _options(request: Request) -> dict[str, Any]:
-    # Thread ids are bytes, whatever the client would make of them.
-    options: dict[str, Any] = {NEVER_DECODE: True}
-    if request.node is not None:
-        options["target_nodes"] = request.node
-    return options
+# Thread ids are bytes, whatever the client would make of them.
+_AS_BYTES: dict[str, Any] = {NEVER_DECODE: True}
 
 
 class Transport:
@@ -152,17 +148,23 @@ class Transport:
 
     def _send(self, request: Request) -> Any:
         try:
-            return self._client.execute_command(*request.words(), **_options(request))
+            return self._connection(request).execute_command(*request.words(), **_AS_BYTES)
         except ResponseError as error:
             return error
+
+    def _connection(self, request: Request) -> Any:
+        if request.node is None:
+            return self._client
+        return self._client.get_redis_connection(request.node)
 
     def _send_all(self, requests: list[Request]) -> list[Any]:
         if len(requests) == 1 or isinstance(self._client, redis.RedisCluster):
             return [self._send(request) for request in requests]
         with self._client.pipeline(transaction=False) as pipeline:
             for request in requests:
-                pipeline.execute_command(*request.words(), **_options(request))
-            return pipeline.execute(raise_on_error=False)
+                pipeline.execute_command(*request.words(), **_AS_BYTES)
+            replies: list[Any] = pipeline.execute(raise_on_error=False)
+            return replies
 
 
 class AsyncTransport:
@@ -190,7 +192,8 @@ class AsyncTransport:
 
     async def _send(self, request: Request) -> Any:
         try:
-            return await self._client.execute_command(*request.words(), **_options(request))
+            connection = self._client if request.node is None else request.node
+            return await connection.execute_command(*request.words(), **_AS_BYTES)
         except ResponseError as error:
             return error
 
@@ -199,5 +202,6 @@ class AsyncTransport:
             return [await self._send(request) for request in requests]
         async with self._client.pipeline(transaction=False) as pipeline:
             for request in requests:
-                pipeline.execute_command(*request.words(), **_options(request))
-            return await pipeline.execute(raise_on_error=False)
+                pipeline.execute_command(*request.words(), **_AS_BYTES)
+            replies: list[Any] = await pipeline.execute(raise_on_error=False)
+            return replies

@@ -334,7 +334,8 @@ function layout.split(suffix, thread)
   return ns == ROOT and "" or ns, id
 end
 
--- The namespace of a thread's pointer and the id that it names, when nothing is there; else nil.
+-- The namespace of a thread's pointer and the id that it names, when nothing is there; nil when
+-- something is, or when the pointer might be another thread's.
 function layout.dangling(pointer, thread)
   local start = checkpoint_prefix .. LATEST .. thread .. ":"
   local key = bytes.starts(pointer, start) and quietly("GET", pointer)
@@ -342,6 +343,8 @@ function layout.dangling(pointer, thread)
   local ns = string.sub(pointer, #start + 1)
   local names = layout.names(thread, ns)
   if not bytes.starts(key, names.document) then return nil end
+  local ambiguous = string.find(thread, ":", 1, true) or string.find(ns, ":", 1, true)
+  if ambiguous and ns ~= ROOT then return nil end
   return ns == ROOT and "" or ns, string.sub(key, #names.document + 1)
 end
 

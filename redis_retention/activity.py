@@ -1,0 +1,102 @@
+"""What a running service has done so far, for its summary line and its metrics."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import accumulate
+from time import monotonic
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+@dataclass(slots=True)
+class Distribution:
+    """How long something took, counted in classes as Prometheus does.
+
+    Attributes:
+        bounds: The upper end of each class, in seconds; one more class has none.
+        counts: How often it fell into each.
+        total: The sum of all, in seconds.
+    """
+
+    bounds: tuple[float, ...] = _SECONDS
+    counts: list[int] = field(default_factory=lambda: [0] * (len(_SECONDS) + 1))
+    total: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one."""
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.total += seconds
+
+    def cumulative(self) -> list[tuple[str, int]]:
+        """For each bound the number of those that were not above it."""
+        names = [*(str(bound) for bound in self.bounds), "+Inf"]
+        return list(zip(names, accumulate(self.counts), strict=True))
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Count the time that the block takes, unless it fails."""
+        begun = monotonic()
+        yield
+        self.add(monotonic() - begun)
+
+
+@dataclass(slots=True)
+class Activity:
+    """What has been done since the service started.
+
+    Attributes:
+        events: Changes of checkpoint documents that the server has told.
+        events_dropped: Those for which there was no room.
+        gaps: Times in which events may have been lost.
+        trims: Trims of one thread, by the listener or a sweep.
+        checkpoints_deleted: Checkpoint documents deleted.
+        keys_deleted: All keys deleted, the documents with them.
+        index_entries_forgotten: Index entries of checkpoints that others have deleted.
+        errors: What went wrong, by the kind of error.
+        lag: From the event to the reply of the call that has dealt with it.
+        calls: One call of a script by the listener.
+        sweeps: Sweeps by how they ended: ``done``, ``failed``, ``stopped``.
+        sweep_seconds: How long the last sweep took.
+        sweep_finished: Seconds since 1970 when the last sweep was done.
+        sweep_running: Whether a sweep is under way in this process.
+        threads: Threads that the last sweep has found.
+        checkpoints: Checkpoints that it has left.
+        listening: Whether events are arriving.
+    """
+
+    events: int = 0
+    events_dropped: int = 0
+    gaps: int = 0
+    trims: int = 0
+    checkpoints_deleted: int = 0
+    keys_deleted: int = 0
+    index_entries_forgotten: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+    lag: Distribution = field(default_factory=Distribution)
+    calls: Distribution = field(default_factory=Distribution)
+    sweeps: dict[str, int] = field(default_factory=dict)
+    sweep_seconds: float = 0.0
+    sweep_finished: float = 0.0
+    sweep_running: bool = False
+    threads: int = 0
+    checkpoints: int = 0
+    listening: bool = False
+
+    def trimmed(self, checkpoints: int, keys: int) -> None:
+        """Count the trim of one thread."""
+        self.trims += 1
+        self.checkpoints_deleted += checkpoints
+        self.keys_deleted += keys
+
+    def failed(self, error: BaseException) -> None:
+        """Count an error by its kind."""
+        kind = type(error).__name__
+        self.errors[kind] = self.errors.get(kind, 0) + 1
+
+    def swept(self, outcome: str) -> None:
+        """Count a sweep by how it ended."""
+        self.sweeps[outcome] = self.sweeps.get(outcome, 0) + 1

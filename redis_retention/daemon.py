@@ -1,0 +1,311 @@
+"""The service: the listener and the sweeper in one process, for a year.
+
+It starts only where it can work, and says in one line why not. Once it has started it outlives
+every failure of the server, and ends only when it is told to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from time import monotonic
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from redis_retention import policies
+from redis_retention.activity import Activity
+from redis_retention.engine import Engine, RetentionError, Rule
+from redis_retention.logs import fields, logger
+from redis_retention.policies import DEFAULT_PATTERN, Policies
+from redis_retention.policy import Policy
+from redis_retention.sources.keyspace import CHECK_SECONDS, Listener, State
+from redis_retention.sources.notifications import ADVICE
+from redis_retention.sweeping import Schedule, SharedSweeper, SweepResult
+from redis_retention.transport import AsyncClient, AsyncTransport, Steps
+
+log = logger("daemon")
+
+SUMMARY_SECONDS = 60.0
+RULES_SECONDS = 30.0
+_SETTLE_SECONDS = 10.0
+# SIGTERM ends the service within a second, whatever the server does.
+_STOP_SECONDS = 0.7
+_CLOSE_SECONDS = 0.1
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to do; may be read anew while the service runs.
+
+    Attributes:
+        policy: What to keep of threads for which no stored policy counts.
+        trigger: When to trim threads whose rule does not say it.
+        schedule: When to sweep; None for the listener alone.
+    """
+
+    policy: Policy | None = None
+    trigger: int | None = None
+    schedule: Schedule | None = field(default_factory=Schedule)
+
+
+def combined(stored: Sequence[Rule], options: Options) -> list[Rule]:
+    """The rules that count: the stored ones, and the given policy in place of the default."""
+    rules = list(stored)
+    if options.policy is not None:
+        rules = [rule for rule in stored if rule.pattern != DEFAULT_PATTERN]
+        rules.append(Rule(DEFAULT_PATTERN, options.policy, options.trigger))
+    triggered = [_with_trigger(rule, options.trigger) for rule in rules]
+    for rule in triggered:
+        policies.check(rule)
+    return triggered
+
+
+def _with_trigger(rule: Rule, trigger: int | None) -> Rule:
+    if rule.trigger is not None or trigger is None:
+        return rule
+    return replace(rule, trigger=max(trigger, rule.policy.keep_last))
+
+
+class Daemon:
+    """Runs until SIGTERM or SIGINT; SIGHUP reads options and stored policies anew.
+
+    Args:
+        client: A client that answers bytes and does not try again by itself; it is closed.
+        engine: What trims.
+        options: What to do.
+        sweep: Makes the steps of one sweep by rules; None for the listener alone.
+        reread: Reads the options again.
+        database: The number of the database.
+        check_every: Seconds between two proofs that events still arrive.
+    """
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        engine: Engine,
+        options: Options,
+        sweep: Callable[[Sequence[Rule]], Steps[SweepResult]] | None = None,
+        *,
+        reread: Callable[[], Options] | None = None,
+        database: int = 0,
+        check_every: float = CHECK_SECONDS,
+    ) -> None:
+        self.activity = Activity()
+        self._client = client
+        self._transport = AsyncTransport(client)
+        self._engine = engine
+        self._policies = Policies(engine.layout, engine.prefix)
+        self._options = options
+        self._reread = reread or (lambda: self._options)
+        self._stop = asyncio.Event()
+        self._rules_wanted = asyncio.Event()
+        self._rules: list[Rule] = []
+        self._ticked = monotonic()
+        self._listener = Listener(
+            client,
+            engine,
+            (),
+            database=database,
+            activity=self.activity,
+            on_gap=self._ask_for_sweep,
+            check_every=check_every,
+        )
+        self._sweeper = self._new_sweeper(sweep)
+
+    def _new_sweeper(
+        self, sweep: Callable[[Sequence[Rule]], Steps[SweepResult]] | None
+    ) -> SharedSweeper | None:
+        schedule = self._options.schedule
+        if sweep is None or schedule is None:
+            return None
+        return SharedSweeper(
+            self._client, self._engine, lambda: sweep(self._rules), schedule, self.activity
+        )
+
+    # --- what others ask -------------------------------------------------------------------
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the process still does something."""
+        return monotonic() - self._ticked < SUMMARY_SECONDS
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is connected: it listens, or knows that only sweeps can trim here."""
+        return self._listener.state in (State.LISTENING, State.OFF)
+
+    @property
+    def waiting(self) -> int:
+        """Changed documents that have not been dealt with."""
+        return self._listener.waiting
+
+    # --- running ---------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Run until told to stop.
+
+        Raises:
+            RetentionError: It cannot work with this server.
+            redis.exceptions.RedisError: The server cannot be reached, or refuses.
+        """
+        try:
+            await self._start()
+            await self._serve()
+        finally:
+            with suppress(asyncio.TimeoutError, RedisError, OSError):
+                await asyncio.wait_for(self._client.aclose(), _CLOSE_SECONDS)
+
+    async def _start(self) -> None:
+        await self._transport.run(self._engine.check_server())
+        await self._read_rules()
+        if not self._rules:
+            raise RetentionError(
+                "nothing says what to keep: give --keep-last or the like, or store a policy with "
+                "`redis-retention policy set`"
+            )
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self._end, number)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    async def _serve(self) -> None:
+        log.info("started", extra=fields(rules=len(self._rules)))
+        working = [asyncio.create_task(self._listener.run())]
+        if self._sweeper is not None:
+            working.append(asyncio.create_task(self._sweep(self._sweeper)))
+        watching = [
+            asyncio.create_task(task())
+            for task in (
+                self._stop.wait,
+                self._require_events,
+                self._follow_rules,
+                self._summarize,
+                self._tick,
+            )
+        ]
+        try:
+            await asyncio.wait({*working, *watching}, return_when=asyncio.FIRST_COMPLETED)
+            await self._finish(working)
+        finally:
+            await _end_all([*working, *watching])
+        self._say_goodbye()
+
+    async def _sweep(self, sweeper: SharedSweeper) -> None:
+        """Sweep, at first when events arrive: what is written meanwhile is not missed then."""
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._listener.settled(), _SETTLE_SECONDS)
+        await sweeper.run()
+
+    async def _finish(self, working: Sequence[asyncio.Task[None]]) -> None:
+        """Let the calls in hand be finished."""
+        self._listener.stop()
+        if self._sweeper is not None:
+            self._sweeper.stop()
+        await asyncio.wait(working, timeout=_STOP_SECONDS)
+
+    async def _require_events(self) -> None:
+        """A listener alone is of no use where there are no events to begin with."""
+        if await self._listener.settled() is State.OFF and self._sweeper is None:
+            raise RetentionError(f"the server reports no events: {ADVICE}")
+        await self._stop.wait()
+
+    def _say_goodbye(self) -> None:
+        activity = self.activity
+        log.info(
+            "stopped",
+            extra=fields(
+                trims=activity.trims,
+                checkpoints_deleted=activity.checkpoints_deleted,
+                keys_deleted=activity.keys_deleted,
+            ),
+        )
+
+    def _end(self, number: int) -> None:
+        log.info("stopping: %s", signal.Signals(number).name)
+        self._stop.set()
+
+    def _ask_for_sweep(self, reason: str) -> None:
+        if self._sweeper is not None:
+            self._sweeper.ask(reason)
+        else:
+            log.info("events may have been missed (%s): `redis-retention sweep` heals that", reason)
+
+    # --- rules -----------------------------------------------------------------------------
+
+    def _reload(self) -> None:
+        log.info("reading the configuration again")
+        try:
+            self._options = self._reread()
+        except Exception as error:
+            # A slip in a file must not end a service that runs.
+            log.error("kept the old configuration: %s", error)
+            return
+        if self._sweeper is not None and self._options.schedule is not None:
+            self._sweeper.reschedule(self._options.schedule)
+        self._rules_wanted.set()
+
+    async def _follow_rules(self) -> None:
+        """Read the stored policies from time to time, and when told to."""
+        while True:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._rules_wanted.wait(), RULES_SECONDS)
+            self._rules_wanted.clear()
+            try:
+                await self._read_rules()
+            except (RedisError, RetentionError, ValueError, OSError) as error:
+                self.activity.failed(error)
+                log.warning("kept the old policies: %s", error)
+
+    async def _read_rules(self) -> None:
+        stored = await self._transport.run(self._policies.rules())
+        rules = combined(stored, self._options)
+        if rules != self._rules and self._rules:
+            log.info("policies changed", extra=fields(rules=len(rules)))
+        self._rules = rules
+        self._listener.rules = rules
+
+    # --- reporting -------------------------------------------------------------------------
+
+    async def _tick(self) -> None:
+        while True:
+            self._ticked = monotonic()
+            await asyncio.sleep(1.0)
+
+    async def _summarize(self) -> None:
+        """One line a minute."""
+        before: dict[str, int] = {}
+        while True:
+            await asyncio.sleep(SUMMARY_SECONDS)
+            now = self._counters()
+            line = {name: count - before.get(name, 0) for name, count in now.items()}
+            line |= {"waiting": self.waiting, "listening": self.activity.listening}
+            log.info("last minute", extra=fields(**line))
+            before = now
+
+    def _counters(self) -> dict[str, int]:
+        activity = self.activity
+        return {
+            "events": activity.events,
+            "dropped": activity.events_dropped,
+            "trims": activity.trims,
+            "checkpoints_deleted": activity.checkpoints_deleted,
+            "keys_deleted": activity.keys_deleted,
+            "sweeps": sum(activity.sweeps.values()),
+            "errors": sum(activity.errors.values()),
+        }
+
+
+async def _end_all(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancel what still runs; what has failed by itself is raised."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks, timeout=_CLOSE_SECONDS)
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            task.result()

@@ -1,0 +1,189 @@
+"""Metrics for Prometheus, and whether the service is alive and ready, over HTTP."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from redis_retention.activity import Activity, Distribution
+from redis_retention.engine import RetentionError
+from redis_retention.logs import fields, logger
+
+try:
+    from prometheus_client import (
+        CollectorRegistry,
+        GCCollector,
+        PlatformCollector,
+        ProcessCollector,
+    )
+    from prometheus_client.core import (
+        CounterMetricFamily,
+        GaugeMetricFamily,
+        HistogramMetricFamily,
+        Metric,
+    )
+    from prometheus_client.exposition import ThreadingWSGIServer, make_wsgi_app
+    from prometheus_client.registry import Collector
+except ImportError as error:
+    raise RetentionError(
+        "metrics need one more package: pip install 'redis-retention[daemon]'"
+    ) from error
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+log = logger("metrics")
+
+_PREFIX = "redis_retention_"
+
+_COUNTERS: dict[str, str] = {
+    "events": "Changes of checkpoint documents that the server has told.",
+    "events_dropped": "Events for which there was no room.",
+    "gaps": "Times in which events may have been lost.",
+    "trims": "Trims of one thread.",
+    "checkpoints_deleted": "Checkpoint documents deleted.",
+    "keys_deleted": "Keys deleted, checkpoint documents with them.",
+    "index_entries_forgotten": "Index entries of checkpoints that others have deleted.",
+}
+_GAUGES: dict[str, str] = {
+    "listening": "Whether events arrive.",
+    "threads": "Threads that the last sweep of this process has found.",
+    "checkpoints": "Checkpoints that it has left.",
+    "sweep_running": "Whether this process is sweeping.",
+    "sweep_seconds": "How long the last sweep of this process took.",
+    "sweep_finished": "When the last sweep of this process was done, in seconds since 1970.",
+}
+_DISTRIBUTIONS: dict[str, str] = {
+    "lag": "From an event to the reply of the call that has dealt with it.",
+    "calls": "One call of a script by the listener, as the client sees it.",
+}
+
+
+class Service(Protocol):
+    """What is asked of the service."""
+
+    activity: Activity
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the process still does something."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is connected."""
+
+    @property
+    def waiting(self) -> int:
+        """Changed documents that have not been dealt with."""
+
+
+class _Activities(Collector):
+    """The numbers of a service, read when they are asked for."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def collect(self) -> Iterator[Metric]:
+        activity = self._service.activity
+        for name, text in _COUNTERS.items():
+            yield CounterMetricFamily(_PREFIX + name, text, getattr(activity, name))
+        for name, text in _GAUGES.items():
+            yield GaugeMetricFamily(_PREFIX + name, text, getattr(activity, name))
+        waiting = "Changed documents that have not been dealt with."
+        yield GaugeMetricFamily(f"{_PREFIX}waiting", waiting, self._service.waiting)
+        for name, text in _DISTRIBUTIONS.items():
+            yield _histogram(f"{_PREFIX}{name}_seconds", text, getattr(activity, name))
+        yield _labelled("errors", "What went wrong.", "kind", activity.errors)
+        yield _labelled("sweeps", "Sweeps of this process.", "outcome", activity.sweeps)
+
+
+def _histogram(name: str, text: str, seen: Distribution) -> Metric:
+    return HistogramMetricFamily(name, text, buckets=seen.cumulative(), sum_value=seen.total)
+
+
+def _labelled(name: str, text: str, label: str, counts: dict[str, int]) -> Metric:
+    family = CounterMetricFamily(_PREFIX + name, text, labels=[label])
+    # A copy: the service counts in another thread.
+    for value, count in dict(counts).items():
+        family.add_metric([value], count)
+    return family
+
+
+class _SilentHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *_: Any) -> None:
+        """Write no line for each request."""
+
+
+class Metrics:
+    """A context in which the metrics are served, in a thread of their own.
+
+    Args:
+        service: Whose metrics.
+        address: The address of this machine to serve on.
+        port: The port; 0 for any free one.
+
+    Raises:
+        RetentionError: The port is taken, or is not allowed.
+    """
+
+    def __init__(self, service: Service, address: str, port: int) -> None:
+        try:
+            self._server: WSGIServer = make_server(
+                address, port, _application(service), ThreadingWSGIServer, _SilentHandler
+            )
+        except OSError as error:
+            raise RetentionError(
+                f"cannot serve metrics on {address}:{port}: {error.strerror}; choose another port "
+                "with --metrics-port"
+            ) from error
+        self.port = self._server.server_port
+
+    def __enter__(self) -> Metrics:
+        thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+        thread.start()
+        log.info("serving metrics", extra=fields(port=self.port))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # Without waiting for the thread, which would take half a second: it ends by itself.
+        threading.Thread(target=self._server.shutdown, daemon=True).start()
+        self._server.server_close()
+
+
+def _application(service: Service) -> WSGIApplication:
+    registry = CollectorRegistry()
+    registry.register(_Activities(service))
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    metrics = make_wsgi_app(registry)
+    states: dict[str, Callable[[], bool]] = {
+        "/healthz": lambda: service.healthy,
+        "/readyz": lambda: service.ready,
+    }
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if path in states:
+            return _state(states[path](), start_response)
+        if path == "/metrics":
+            shown: Iterable[bytes] = metrics(environ, start_response)
+            return shown
+        start_response("404 Not Found", [("Content-Type", "text/plain")])
+        return [b"/metrics, /healthz, /readyz\n"]
+
+    return application
+
+
+def _state(fine: bool, start_response: StartResponse) -> Iterable[bytes]:
+    status = "200 OK" if fine else "503 Service Unavailable"
+    start_response(status, [("Content-Type", "text/plain")])
+    return [b"ok\n" if fine else b"not ok\n"]

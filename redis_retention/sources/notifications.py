@@ -1,0 +1,158 @@
+"""Whether the server reports what happens to keys: its setting, and an event to prove it.
+
+`notify-keyspace-events` is a set of letters. For the listener it must have ``K`` (a channel for
+each key), ``d`` (documents are of a module's type), ``g`` (deleted, renamed) and ``x`` (expired).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from redis_retention.engine import DEFAULT_PREFIX
+from redis_retention.transport import AsyncTransport, Command, Nodes, Steps, ask, command
+
+SETTING = "notify-keyspace-events"
+NEEDED = "Kdgx"
+# What the letter A stands for.
+_ALL = "g$lshzxetd"
+
+ADVICE = f"""\
+set {SETTING} to a value with the letters {NEEDED}:
+  redis.conf        {SETTING} {NEEDED}
+  Amazon            the parameter {SETTING} of the cache's parameter group
+  Azure             Advanced settings (or --redis-configuration), {SETTING}
+  Google            gcloud redis instances update NAME --update-redis-config {SETTING}={NEEDED}
+  Redis Cloud       Databases, Configuration, Advanced; or CONFIG SET by the default user"""
+
+DEAF_SECONDS = 5.0
+_GRACE_SECONDS = 0.5
+_PUBLISHED = b"published"
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """What the server's setting is, after an attempt to complete it.
+
+    Attributes:
+        flags: The setting; None when it may not be read.
+        added: Letters that were added.
+        missing: Letters that are needed and could not be added.
+        refusal: What the server said to that.
+    """
+
+    flags: str | None = None
+    added: str = ""
+    missing: str = ""
+    refusal: str | None = None
+
+
+def missing(flags: str) -> str:
+    """The letters that are needed beside those that are set."""
+    known = flags + (_ALL if "A" in flags else "")
+    return "".join(letter for letter in NEEDED if letter not in known)
+
+
+def read_flags(node: Any = None) -> Steps[str]:
+    """The setting as it is.
+
+    Raises:
+        redis.exceptions.ResponseError: It may not be read.
+    """
+    reply = yield from command("CONFIG GET", SETTING, node=node)
+    [value] = reply.values() if isinstance(reply, dict) else reply[1::2]
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def switch_on() -> Steps[Switch]:
+    """Add to the setting what is missing, and take nothing away, on each node."""
+    result = Switch()
+    for node in (yield Nodes()):
+        found = yield from _switch_on(node)
+        if found.missing or found.flags is None:
+            return found
+        result = Switch(found.flags, result.added or found.added)
+    return result
+
+
+def _switch_on(node: Any) -> Steps[Switch]:
+    try:
+        flags = yield from read_flags(node)
+    except ResponseError as error:
+        return Switch(refusal=str(error))
+    lacking = missing(flags)
+    if not lacking:
+        return Switch(flags)
+    try:
+        yield from command("CONFIG SET", SETTING, flags + lacking, node=node)
+    except ResponseError as error:
+        return Switch(flags, missing=lacking, refusal=str(error))
+    return Switch(flags + lacking, added=lacking)
+
+
+class Heard(Enum):
+    """What a probe has shown."""
+
+    EVENTS = "events arrive"
+    NO_EVENTS = "the server reports no events"
+    NOTHING = "not even a published message arrives"
+    UNPROVED = "subscribed; the user may not write the key that would prove events"
+
+
+class Probe:
+    """Makes an event on a key of our own, and waits until it is heard.
+
+    A message is published on the same channel after it. Where that one arrives and the event
+    does not, the connection is fine and the setting is not. A probe leaves no key behind.
+
+    Args:
+        prefix: What all keys of our own begin with.
+    """
+
+    def __init__(self, prefix: str = DEFAULT_PREFIX) -> None:
+        self.key = f"{prefix}probe:{secrets.token_hex(8)}"
+        self._event = asyncio.Event()
+        self._message = asyncio.Event()
+
+    def hear(self, data: bytes) -> None:
+        """Take in what has arrived on the channel of the key."""
+        (self._message if data == _PUBLISHED else self._event).set()
+
+    async def ask(self, transport: AsyncTransport, channel: str) -> Heard:
+        """Make the event on `channel`, and say what was heard of it."""
+        self._event.clear()
+        self._message.clear()
+        provable = await transport.run(_permitted(self._make_event()))
+        published = await transport.run(_permitted(ask(Command(("PUBLISH", channel, _PUBLISHED)))))
+        if published and not await _within(DEAF_SECONDS, self._message.wait):
+            return Heard.NOTHING
+        if not provable:
+            return Heard.UNPROVED
+        if await _within(_GRACE_SECONDS if published else DEAF_SECONDS, self._event.wait):
+            return Heard.EVENTS
+        return Heard.NO_EVENTS
+
+    def _make_event(self) -> Steps[None]:
+        yield [Command(("JSON.SET", self.key, "$", "1")), Command(("UNLINK", self.key))]
+
+
+def _permitted(steps: Steps[Any]) -> Steps[bool]:
+    try:
+        yield from steps
+    except ResponseError:
+        return False
+    return True
+
+
+async def _within(seconds: float, wait: Callable[[], Awaitable[Any]]) -> bool:
+    try:
+        await asyncio.wait_for(wait(), seconds)
+    except asyncio.TimeoutError:
+        return False
+    return True

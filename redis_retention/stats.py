@@ -1,0 +1,157 @@
+"""How much there is: read from the indexes, with sizes that are estimated from samples."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis_retention.engine import Engine, chunks
+from redis_retention.scripts import load
+from redis_retention.sources.scan import escape_glob
+from redis_retention.transport import Argument, Call, Nodes, Steps, ask, command
+
+SAMPLED_THREADS = 100
+SAMPLES_PER_THREAD = 5
+_KEYS_PER_SCAN = 1000
+_INDEXES_PER_CALL = 200
+# Measuring reads the documents: a call for few threads stays short.
+_MEASURED_PER_CALL = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadSize:
+    """How large one thread is.
+
+    Attributes:
+        thread: The thread as it stands in the keys.
+        checkpoints: Checkpoints that its index knows.
+        bytes: Their memory, estimated; None where the server does not tell.
+    """
+
+    thread: bytes
+    checkpoints: int
+    bytes: int | None = None
+
+
+@dataclass(slots=True)
+class Stats:
+    """How much the indexes of one saver know.
+
+    Attributes:
+        threads: Threads.
+        checkpoints: Checkpoints, in all namespaces.
+        bytes: Their memory, estimated; None where the server does not tell.
+        sampled: Checkpoints that the estimate of `bytes` is based on.
+        largest: The threads with the most checkpoints, the largest first.
+    """
+
+    threads: int = 0
+    checkpoints: int = 0
+    bytes: int | None = None
+    sampled: int = 0
+    largest: list[ThreadSize] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    checkpoints: int
+    samples: int
+    bytes: int
+
+    @property
+    def mean(self) -> float | None:
+        """Bytes of one checkpoint."""
+        return self.bytes / self.samples if self.samples else None
+
+
+def stats(engine: Engine, top: int) -> Steps[Stats]:
+    """Read all indexes in one pass, and measure some threads.
+
+    Args:
+        engine: Says how the indexes are called.
+        top: How many of the largest threads to name.
+    """
+    result = Stats()
+    largest: list[tuple[int, bytes]] = []
+    chosen: list[tuple[float, bytes]] = []
+    for node in (yield Nodes()):
+        cursor = 0
+        while True:
+            cursor, keys = yield from _some_indexes(engine, cursor, node)
+            for key, found in (yield from _measured(engine, keys, 0, node)):
+                result.threads += 1
+                result.checkpoints += found.checkpoints
+                _keep(largest, top, (found.checkpoints, key))
+                _keep(chosen, SAMPLED_THREADS, (_lot(found.checkpoints), key))
+            if cursor == 0:
+                break
+    result.largest = yield from _sizes(engine, sorted(largest, reverse=True))
+    yield from _estimate(engine, [key for _, key in chosen], result)
+    return result
+
+
+def _some_indexes(engine: Engine, cursor: int, node: Any) -> Steps[tuple[int, list[bytes]]]:
+    pattern = escape_glob(engine.index_key(b"")) + b"*"
+    reply = yield from command(
+        "SCAN", cursor, "MATCH", pattern, "COUNT", _KEYS_PER_SCAN, "TYPE", "zset", node=node
+    )
+    return int(reply[0]), list(reply[1])
+
+
+def _keep(heap: list[Any], size: int, item: Any) -> None:
+    """Keep the largest items, and no more of them than `size`."""
+    if len(heap) < size:
+        heapq.heappush(heap, item)
+    elif size:
+        heapq.heappushpop(heap, item)
+
+
+def _lot(weight: int) -> float:
+    """The largest lots are a random sample in which many checkpoints mean better chances."""
+    return float(random.random() ** (1 / weight)) if weight else 0.0
+
+
+def _measured(
+    engine: Engine, keys: Iterable[bytes], samples: int, node: Any = None
+) -> Steps[list[tuple[bytes, _Measured]]]:
+    """For each index how many checkpoints it knows, and what some of them take."""
+    found: list[tuple[bytes, _Measured]] = []
+    script = load("sizes", engine.layout.name)
+    arguments: list[Argument] = [engine.index_key(b""), *engine.layout.arguments(), samples]
+    for some in chunks(keys, _per_call(samples, node)):
+        reply = yield from ask(Call(script, some, arguments))
+        found += [(key, _Measured(*row)) for key, row in zip(some, reply, strict=True)]
+    return found
+
+
+def _per_call(samples: int, node: Any) -> int:
+    if node is not None:
+        # In a cluster the keys of one call must share a slot.
+        return 1
+    return _MEASURED_PER_CALL if samples else _INDEXES_PER_CALL
+
+
+def _sizes(engine: Engine, largest: Sequence[tuple[int, bytes]]) -> Steps[list[ThreadSize]]:
+    start = len(engine.index_key(b""))
+    sizes: list[ThreadSize] = []
+    for _, key in largest:
+        for _, found in (yield from _measured(engine, [key], SAMPLES_PER_THREAD)):
+            estimate = None if found.mean is None else round(found.mean * found.checkpoints)
+            sizes.append(ThreadSize(key[start:], found.checkpoints, estimate))
+    return sizes
+
+
+def _estimate(engine: Engine, keys: Sequence[bytes], result: Stats) -> Steps[None]:
+    total = 0.0
+    threads = 0
+    for key in keys:
+        for _, found in (yield from _measured(engine, [key], SAMPLES_PER_THREAD)):
+            result.sampled += found.samples
+            if found.mean is not None:
+                total += found.mean
+                threads += 1
+    if threads:
+        result.bytes = round(total / threads * result.checkpoints)

@@ -1,0 +1,286 @@
+"""When to sweep, and by whom: one of several daemons at a time, and no more often than needed.
+
+Two keys are shared by the daemons of one database, both below our prefix:
+
+``lease:sweep:{saver}``  string  token of who sweeps; expires by itself when its holder dies
+``swept:{saver}``        string  milliseconds since 1970, by the server's clock, at which the last
+                                 sweep that was completed had begun
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from time import monotonic
+from time import time as seconds_since_1970
+from typing import Protocol
+
+from redis.asyncio.lock import Lock
+from redis.exceptions import LockError, LockNotOwnedError, RedisError
+
+from redis_retention.activity import Activity
+from redis_retention.engine import Engine, RetentionError
+from redis_retention.logs import fields, logger
+from redis_retention.stopping import Stopped, stoppable
+from redis_retention.transport import AsyncClient, AsyncTransport, Steps, command
+
+log = logger("sweeper")
+
+LEASE_SECONDS = 30.0
+# How soon to look again while another daemon sweeps, or after a failure.
+_LOOK_AGAIN_SECONDS = 5.0
+_LONGEST_SECONDS = 24 * 3600.0
+_SAME_TIME_MS = 60_000
+_SHORTEST_REST_SECONDS = 1.0
+# A sweep that is asked for again and again takes at most a third of the time.
+_REST_PER_SECOND = 2.0
+
+
+class SweepResult(Protocol):
+    """What a sweep has done."""
+
+    threads: int
+    threads_trimmed: int
+    checkpoints_deleted: int
+    checkpoints_kept: int
+    keys_deleted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When to sweep without being asked.
+
+    Attributes:
+        every: How long after the beginning of the last sweep, whoever did it.
+        at: At what time of day, by the clock of this machine.
+    """
+
+    every: timedelta | None = None
+    at: time | None = None
+
+    def next_at(self, now: datetime) -> datetime | None:
+        """When `at` is next after `now`."""
+        if self.at is None:
+            return None
+        today = now.replace(
+            hour=self.at.hour, minute=self.at.minute, second=self.at.second, microsecond=0
+        )
+        return today if today > now else today + timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A sweep that is wanted: any that has begun at `since_ms` or later will do."""
+
+    reason: str
+    since_ms: int
+
+
+class _Lease:
+    """A lock that is renewed while it is held."""
+
+    def __init__(self, client: AsyncClient, name: str) -> None:
+        self._lock = Lock(client, name, timeout=LEASE_SECONDS, blocking=False, thread_local=False)
+        self.lost = False
+
+    async def take(self) -> bool:
+        """Take it, if nobody has it."""
+        return bool(await self._lock.acquire())
+
+    async def keep(self) -> None:
+        """Renew it until that fails for as long as it lasts."""
+        renewed = monotonic()
+        while monotonic() - renewed < LEASE_SECONDS:
+            await asyncio.sleep(LEASE_SECONDS / 6)
+            try:
+                await self._lock.reacquire()
+                renewed = monotonic()
+            except LockNotOwnedError:
+                break
+            except (RedisError, OSError) as error:
+                log.debug("lease not renewed: %s", error)
+        self.lost = True
+
+    async def give_back(self) -> None:
+        """Let the next one have it. If that fails, it expires."""
+        with suppress(LockError, RedisError, OSError):
+            await self._lock.release()
+
+
+class SharedSweeper:
+    """Sweeps when it is due or asked for, unless another daemon does.
+
+    Args:
+        client: A client that answers bytes.
+        engine: Says how our keys are called.
+        sweep: The steps of one sweep.
+        schedule: When to sweep without being asked; may be changed while it runs.
+        activity: Where to count what is done.
+    """
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        engine: Engine,
+        sweep: Callable[[], Steps[SweepResult]],
+        schedule: Schedule,
+        activity: Activity,
+    ) -> None:
+        self.schedule = schedule
+        self._client = client
+        self._transport = AsyncTransport(client)
+        self._sweep = sweep
+        self._activity = activity
+        saver = engine.layout.checkpoint_prefix.replace("%", "%25").replace(":", "%3A")
+        self._lease_key = f"{engine.prefix}lease:sweep:{saver}"
+        self._swept_key = f"{engine.prefix}swept:{saver}"
+        self._asked: str | None = None
+        self._wanted: _Wanted | None = None
+        self._next_at = schedule.next_at(datetime.now())
+        self._something = asyncio.Event()
+        self._stopping = False
+        self._rested = 0.0
+
+    def ask(self, reason: str) -> None:
+        """Ask for a sweep that begins after now."""
+        self._asked = reason
+        self._something.set()
+
+    def reschedule(self, schedule: Schedule) -> None:
+        """Go by another schedule from now on."""
+        self.schedule = schedule
+        self._next_at = schedule.next_at(datetime.now())
+        self._something.set()
+
+    def stop(self) -> None:
+        """Let `run` end after the call in hand."""
+        self._stopping = True
+        self._something.set()
+
+    async def run(self) -> None:
+        """Sweep until `stop` is called."""
+        while not self._stopping:
+            pause = _LOOK_AGAIN_SECONDS
+            try:
+                await self._note_what_is_due()
+                if self._wanted is None:
+                    pause = await self._seconds_left()
+                else:
+                    pause = await self._satisfy(self._wanted)
+            except (RedisError, RetentionError, OSError) as error:
+                self._activity.failed(error)
+                log.warning("cannot sweep now, trying again: %s", error)
+            await self._wait(pause)
+
+    async def _wait(self, seconds: float) -> None:
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._something.wait(), seconds)
+        self._something.clear()
+
+    # --- when ------------------------------------------------------------------------------
+
+    async def _note_what_is_due(self) -> None:
+        if self._asked is not None:
+            reason, self._asked = self._asked, None
+            self._wanted = _Wanted(reason, await self._now_ms())
+        elif self._next_at is not None and datetime.now() >= self._next_at:
+            self._next_at = self.schedule.next_at(datetime.now())
+            # The clocks of several daemons differ: one sweep is meant for all.
+            self._wanted = _Wanted("it is the time of day", await self._now_ms() - _SAME_TIME_MS)
+        elif self._wanted is None and await self._seconds_until_due() <= 0:
+            self._wanted = _Wanted("it is due", await self._swept_ms() + 1)
+
+    async def _seconds_left(self) -> float:
+        """Seconds until something may be due."""
+        left = await self._seconds_until_due()
+        if self._next_at is not None:
+            left = min(left, (self._next_at - datetime.now()).total_seconds())
+        return max(left, 0.0)
+
+    async def _seconds_until_due(self) -> float:
+        if self.schedule.every is None:
+            return _LONGEST_SECONDS
+        since_ms = await self._now_ms() - await self._swept_ms()
+        return self.schedule.every.total_seconds() - since_ms / 1000
+
+    async def _satisfy(self, wanted: _Wanted) -> float:
+        """See to it that a sweep is done; answers in how many seconds to look again."""
+        if await self._swept_ms() >= wanted.since_ms:
+            log.debug("another daemon has swept")
+            self._wanted = None
+            return 0.0
+        rest = self._rested - monotonic()
+        if rest > 0:
+            return rest
+        if not await self._sweep_alone(wanted.reason):
+            return _LOOK_AGAIN_SECONDS
+        self._wanted = None
+        return 0.0
+
+    # --- sweeping --------------------------------------------------------------------------
+
+    async def _sweep_alone(self, reason: str) -> bool:
+        """Sweep, unless another daemon does; False when there was no whole sweep."""
+        lease = _Lease(self._client, self._lease_key)
+        if not await lease.take():
+            log.debug("another daemon sweeps")
+            return False
+        renewal = asyncio.create_task(lease.keep())
+        try:
+            return await self._sweep_once(lease, reason)
+        finally:
+            renewal.cancel()
+            await lease.give_back()
+
+    async def _sweep_once(self, lease: _Lease, reason: str) -> bool:
+        activity = self._activity
+        log.info("sweeping: %s", reason)
+        activity.sweep_running, begun = True, monotonic()
+        outcome = "failed"
+        begun_ms = await self._now_ms()
+        try:
+            steps = stoppable(self._sweep(), lambda: self._stopping or lease.lost)
+            result = await self._transport.run(steps)
+            await self._transport.run(command("SET", self._swept_key, begun_ms))
+            outcome = "done"
+            self._report(result, monotonic() - begun)
+        except Stopped:
+            outcome = "stopped"
+            log.info("the sweep was stopped; the next one begins anew")
+        finally:
+            activity.sweep_running = False
+            activity.swept(outcome)
+            took = monotonic() - begun
+            self._rested = monotonic() + max(_SHORTEST_REST_SECONDS, took * _REST_PER_SECOND)
+        return outcome == "done"
+
+    def _report(self, result: SweepResult, seconds: float) -> None:
+        activity = self._activity
+        activity.sweep_seconds = seconds
+        activity.sweep_finished = seconds_since_1970()
+        activity.threads = result.threads
+        activity.checkpoints = result.checkpoints_kept
+        activity.trims += result.threads_trimmed
+        activity.checkpoints_deleted += result.checkpoints_deleted
+        activity.keys_deleted += result.keys_deleted
+        log.info(
+            "swept",
+            extra=fields(
+                threads=result.threads,
+                threads_trimmed=result.threads_trimmed,
+                checkpoints_deleted=result.checkpoints_deleted,
+                checkpoints_kept=result.checkpoints_kept,
+                keys_deleted=result.keys_deleted,
+                seconds=round(seconds, 3),
+            ),
+        )
+
+    async def _now_ms(self) -> int:
+        seconds, microseconds = await self._transport.run(command("TIME"))
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
+    async def _swept_ms(self) -> int:
+        return int(await self._transport.run(command("GET", self._swept_key)) or 0)
