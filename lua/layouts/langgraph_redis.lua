@@ -183,9 +183,10 @@ local function begins_run(head, source, step)
   if head.ns ~= "" then return false end
   if source == "input" or source == "fork" then return true end
   if head.parent == "" then return false end
-  local parent = read(layout.checkpoint_key(head.thread, "", head.parent), { "$.step" })
-  if not parent then return true end
-  local its = parent[1]
+  local key = layout.checkpoint_key(head.thread, "", head.parent)
+  local parent = read(key, { "$.checkpoint_id", "$.step" })
+  if not parent or not parent[1] then return true end
+  local its = parent[2]
   return type(step) == "number" and type(its) == "number" and step > its + 1
 end
 

@@ -260,11 +260,19 @@ def runs(ordered: list[Checkpoint]) -> list[list[Checkpoint]]:
 
 
 def keep_runs(ordered: list[Checkpoint], policy: Policy) -> Kept:
-    """`keep-runs N`: the last checkpoint of each of the newest N runs, root graph only."""
-    if not policy.keep_runs:
-        return {}
-    newest_first = runs(ordered)[::-1][: policy.keep_runs]
-    return {run[-1].id: f"ends run {n} of the newest" for n, run in enumerate(newest_first, 1)}
+    """`keep-runs N`: the last checkpoint of each of the newest N runs, root graph only.
+
+    A pinned one stays anyway. It does not use up one of the N: it may be all that is left of a
+    run of which it was not the end.
+    """
+    kept: dict[str, str] = {}
+    counted = 0
+    for run in reversed(runs(ordered)):
+        if counted == (policy.keep_runs or 0):
+            break
+        kept[run[-1].id] = f"ends a run, after {counted} newer ones"
+        counted += run[-1].id not in policy.pinned
+    return kept
 
 
 def pinned(ordered: list[Checkpoint], policy: Policy) -> Kept:
