@@ -11,7 +11,8 @@
 -- ARGV[2]  the saver's checkpoint prefix
 -- ARGV[3]  the saver's write prefix
 -- ARGV[4]  milliseconds after which something in between is a leftover
--- ARGV[5]  1 to count only, else 0
+-- ARGV[5]  "count" to count only; "patient" when the index may not know all checkpoints, so that
+--          only what is old enough goes; else ""
 -- ARGV[6]  the number of index entries that follow, -1 to ask the index
 -- then     the index entries, in the order of bytes: of each namespace at least its oldest and
 --          its newest checkpoint
@@ -33,7 +34,8 @@
 --@include include/index.lua
 
 layout.use(ARGV[2], ARGV[3])
-local thread, grace, counting = ARGV[1], tonumber(ARGV[4]), ARGV[5] == "1"
+local thread, grace = ARGV[1], tonumber(ARGV[4])
+local counting, patient = ARGV[5] == "count", ARGV[5] == "patient"
 local listed = tonumber(ARGV[6])
 local entries = {}
 for at = 7, 6 + math.max(listed, 0) do
@@ -67,7 +69,7 @@ end
 
 local function is_leftover(ns, id)
   local known = ends_for(ns)
-  if known and bytes.less(id, known.oldest) then return true end
+  if known and not patient and bytes.less(id, known.oldest) then return true end
   if known and bytes.less(known.newest, id) then return false end
   return is_old(id)
 end
@@ -97,11 +99,6 @@ local function delete_registry(ns, id)
     for _, key in ipairs(writes) do redis.call("ZREM", registry, key) end
   end
   return 0
-end
-
-local function is_stub(document)
-  local _, why = layout.head(document)
-  return why == "partial"
 end
 
 -- A shallow saver's writes look like leftovers: beside one, only those that a registry names go.
@@ -140,7 +137,7 @@ local function sweep_group(gone, suffix, writes)
     if gone and counting then count_unregistered(ns, id, mine) end
     return
   end
-  local stub = is_stub(layout.checkpoint_key(thread, ns, id))
+  local stub = layout.is_stub(layout.checkpoint_key(thread, ns, id))
   if gone or is_leftover(ns, id) then
     delete_group(ns, id, mine, stub)
   elseif stub then
@@ -153,7 +150,7 @@ local function sweep_pointer(key)
   local ns, id = layout.dangling(key, thread)
   if not ns or ends(entry.STANDING, ns) or ends(entry.TASK, ns) then return end
   local root = ends(entry.STANDING, "")
-  if is_old(id) or root and bytes.less(id, root.oldest) then keys = keys + delete(key) end
+  if is_old(id) or root and not patient and bytes.less(id, root.oldest) then keys = keys + delete(key) end
 end
 
 local at = 7 + math.max(listed, 0)

@@ -331,6 +331,7 @@ end
 --   namespace(ns)      the verdict on a namespace that counts by itself
 --   namespaces()       the namespaces that count by themselves, the root first
 --   rootless(ns)       whether a namespace with a task id in its name is one of them
+--   roots(ns)          the root checkpoints that have started a namespace, oldest first
 --   invocation(ns)     why the namespace of an invocation stays, nil when it goes
 function decide.thread(view, thread, policy, pins, settled)
   local judged = {}
@@ -382,7 +383,8 @@ function decide.thread(view, thread, policy, pins, settled)
     return not is_real(thread, ns, latest)
   end
 
-  local function roots_of(ns)
+  -- The root checkpoints that say they have started a namespace, oldest first.
+  function judged.roots(ns)
     local start, roots = entry.of(entry.BY_NAMESPACE, ns), {}
     index.each_up(view, "[" .. start, index.past(start), function(member)
       roots[#roots + 1] = entry.fields(member)[2]
@@ -392,13 +394,13 @@ function decide.thread(view, thread, policy, pins, settled)
 
   -- Whether a namespace with a task id in its name counts by itself after all.
   function judged.rootless(ns)
-    return #roots_of(ns) == 0
+    return #judged.roots(ns) == 0
   end
 
   function judged.invocation(ns)
     if for_all then return for_all.reasons() end
     if pins[ns] then return { "pinned" } end
-    for _, root in ipairs(roots_of(ns)) do
+    for _, root in ipairs(judged.roots(ns)) do
       if root_stays(root) then return { "invocation" } end
     end
     return not is_known(ns) and { "unclear" } or nil

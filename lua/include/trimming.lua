@@ -33,12 +33,22 @@ local function take_invocation(step, ns)
   return true
 end
 
+-- Whether a root that is still to be taken has started the namespace too: it goes with the last.
+local function has_later_root(step, ns, root)
+  for _, other in ipairs(step.judged.roots(ns)) do
+    if bytes.less(root, other)
+      and #index.members_of(step.view, entry.STANDING, "", other) > 0 then return true end
+  end
+  return false
+end
+
 -- Takes an invocation by its entry in the list of its root, if it does not stay. Answers false
 -- when (a part of) it is left for the next call.
 local function take_if_over(step, member)
-  local ns = entry.fields(member)[2]
+  local fields = entry.fields(member)
+  local root, ns = fields[1], fields[2]
   if step.forgotten[member] or step.judged.invocation(ns) then return true end
-  return take_invocation(step, ns)
+  return has_later_root(step, ns, root) or take_invocation(step, ns)
 end
 
 -- The invocations in the order of their roots, as the roots are met in theirs.
@@ -170,11 +180,8 @@ local function take_root_namespace(step)
   local names, marks, started = layout.names(step.thread, ""), run_marks(step), invocations(step)
   local oldest = decide.first_id(step.view, decide.space(""))
   if not started.take_older(oldest) then return false end
-  local take_checkpoint = step.removal.take_checkpoint
-  local function take(id)
-    local whole = take_checkpoint(names, id)
-    return started.take_of(id) and whole
-  end
+  local take_checkpoint, take_of = step.removal.take_checkpoint, started.take_of
+  local function take(id) return take_checkpoint(names, id) and take_of(id) end
   if not take_standing(step, "", take, marks.remains) then return false end
   return marks.oldest == oldest or not marks.oldest or not started.any_older(marks.oldest)
 end

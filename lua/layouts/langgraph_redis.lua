@@ -36,8 +36,17 @@ local OWNER = { "$.thread_id", "$.checkpoint_ns", "$.checkpoint_id" }
 
 local checkpoint_prefix, write_prefix
 
+-- What the names of each family of keys begin with.
+layout.starts = {}
+
 function layout.use(checkpoint, write)
   checkpoint_prefix, write_prefix = checkpoint, write
+  layout.starts = {
+    document = checkpoint .. ":",
+    latest = checkpoint .. LATEST,
+    write = write .. ":",
+    registry = REGISTRY .. ":",
+  }
 end
 
 local function stored_ns(ns)
@@ -325,14 +334,47 @@ function layout.write_owner(key)
   return thread, ns, id
 end
 
--- The namespace and id in a suffix of this thread, nil where it could be read in another way
--- too: with a colon in the thread or the namespace, unless it ends like the root namespace.
+-- Thread and id of what reads like a root checkpoint's name, without the prefix. No other
+-- namespace ends like the root's.
+function layout.root_reading(rest)
+  local thread, id = string.match(rest, "^(.*):" .. ROOT .. ":([^:]+)$")
+  if thread and clock.of_id(id) then return thread, id end
+  return nil
+end
+
+-- The thread, namespace and id of a suffix that can be read in one way only; else nil.
+function layout.only_reading(suffix)
+  local root_thread, root_id = layout.root_reading(string.sub(suffix, 2))
+  if root_thread then return root_thread, "", root_id end
+  local thread, ns, id = string.match(suffix, "^:([^:]*):([^:]*):([^:]*)$")
+  return thread, ns == ROOT and "" or ns, id
+end
+
+-- The namespace and id in a suffix of this thread, nil where it could be another thread's.
 function layout.split(suffix, thread)
-  local ns, id = string.match(string.sub(suffix, #thread + 3), "^(.*):([^:]*)$")
-  if not ns or not bytes.starts(suffix, ":" .. thread .. ":") then return nil end
-  if ns == ROOT and clock.of_id(id) then return "", id end
-  if string.find(thread, ":", 1, true) or string.find(ns, ":", 1, true) then return nil end
-  return ns == ROOT and "" or ns, id
+  local its, ns, id = layout.only_reading(suffix)
+  if its ~= thread then return nil end
+  return ns, id
+end
+
+-- The thread of a pointer's name, without the prefix, that can be read in one way only.
+function layout.only_pointer_reading(rest)
+  return string.match(rest, "^(.*):" .. ROOT .. "$") or string.match(rest, "^([^:]*):[^:]*$")
+end
+
+-- The thread, namespace and id of a registry, by the first of its write documents that says so.
+function layout.registry_owner(suffix)
+  for _, key in ipairs(quietly("ZRANGE", REGISTRY .. suffix, 0, 9) or {}) do
+    local thread, ns, id = layout.write_owner(key)
+    if thread and layout.suffix(thread, ns, id) == suffix then return thread, ns, id end
+  end
+  return nil
+end
+
+-- Whether a document is a stub: a write came before its checkpoint, or after its end.
+function layout.is_stub(key)
+  local text = quietly("JSON.GET", key, "$.checkpoint_id", "$.thread_id")
+  return text ~= nil and string.find(text, '%["') == nil
 end
 
 -- The namespace of a thread's pointer and the id that it names, when nothing is there; nil when
