@@ -145,12 +145,11 @@ local function sweep_group(gone, suffix, writes)
   end
 end
 
--- A pointer to a document that is not there, in a namespace without any.
+-- A pointer to a checkpoint that is not there, in a namespace without any.
 local function sweep_pointer(key)
   local ns, id = layout.dangling(key, thread)
   if not ns or ends(entry.STANDING, ns) or ends(entry.TASK, ns) then return end
-  local root = ends(entry.STANDING, "")
-  if is_old(id) or root and not patient and bytes.less(id, root.oldest) then keys = keys + delete(key) end
+  if is_leftover(ns, id) then keys = keys + delete(key) end
 end
 
 local at = 7 + math.max(listed, 0)

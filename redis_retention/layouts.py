@@ -71,6 +71,12 @@ class LangGraphRedis:
             rest = rest.rsplit(b":", 2)[0]
         return b":" + rest
 
+    def root_thread(self, checkpoint_key: bytes) -> bytes | None:
+        """The thread of what reads like a root checkpoint's key; None for other keys."""
+        start = f"{self.checkpoint_prefix}:".encode()
+        thread, found, _ = checkpoint_key.rpartition(b":" + _ROOT_NAMESPACE + b":")
+        return thread[len(start) :] if found and thread.startswith(start) else None
+
     def checkpoint_suffix(self, thread: bytes, namespace: bytes, checkpoint_id: bytes) -> bytes:
         """The same from the fields of a checkpoint."""
         return b":" + b":".join((thread, namespace or _ROOT_NAMESPACE, checkpoint_id))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import TypeAlias
 
@@ -14,17 +14,21 @@ from redis_retention.engine import (
     Place,
     RetentionError,
     Rule,
+    chunks,
 )
 from redis_retention.layouts import LangGraphRedis
 from redis_retention.pins import Pin, Pins
 from redis_retention.plan import Plan, planned
-from redis_retention.policies import DEFAULT_PATTERN, Policies, matching
+from redis_retention.policies import DEFAULT_PATTERN, Policies, check, matching
 from redis_retention.policy import Policy
 from redis_retention.sources import scan
+from redis_retention.sources.sweep import Progress, Sweeper
 from redis_retention.transport import AsyncClient, AsyncTransport, Client, Steps, Transport
 
 ThreadId: TypeAlias = "str | bytes"
 
+# What a dry run of a sweep looks for in one pass over the database.
+_THREADS_PER_PASS = 500
 _UNMATCHED = "no stored policy matches its id"
 
 
@@ -141,6 +145,59 @@ class _Steps:
             # What was found of a thread is not needed once it is trimmed.
             result.add(name, (yield from trim(self._engine, name, found.pop(name), policy)))
 
+    def _sweep(
+        self,
+        policy: Policy | None,
+        trigger: int | None,
+        match: ThreadId,
+        dry_run: bool,
+        max_keys_per_second: int | None,
+        progress: Callable[[Progress], None] | None,
+    ) -> Steps[TrimResult]:
+        begun = perf_counter()
+        glob = _encoded(match)
+        check(Rule(glob, policy or Policy(), trigger))
+        rules = yield from self._rules_of_sweep(policy, trigger)
+        result = TrimResult(dry_run=dry_run)
+        if dry_run:
+            yield from self._sweep_dry(rules, glob, result)
+        else:
+            sweeper = Sweeper(
+                self._engine,
+                rules,
+                match=glob,
+                max_keys_per_second=max_keys_per_second,
+                progress=progress,
+            )
+            swept = yield from sweeper.steps()
+            result.threads = swept.threads
+            result.threads_trimmed = swept.threads_trimmed
+            result.checkpoints_deleted = swept.checkpoints_deleted
+            result.checkpoints_kept = swept.checkpoints_kept
+            result.keys_deleted = swept.keys_deleted
+        result.elapsed_ms = (perf_counter() - begun) * 1000
+        return result
+
+    def _rules_of_sweep(self, policy: Policy | None, trigger: int | None) -> Steps[list[Rule]]:
+        if policy is not None:
+            return [Rule(b"*", policy, trigger)]
+        rules = yield from self._policies.rules()
+        if not rules:
+            raise NoPolicy("no policy given, and none is stored")
+        return [replace(rule, trigger=trigger or rule.trigger) for rule in rules]
+
+    def _sweep_dry(self, rules: Sequence[Rule], glob: bytes, result: TrimResult) -> Steps[None]:
+        """Nothing may be indexed: the names are remembered, and found some hundreds at a time."""
+        yield from self._engine.check_server()
+        names = yield from scan.thread_names(self._engine.layout)
+        wanted = {
+            name: found[0].policy
+            for name in names
+            if matching([Rule(glob, Policy())], name) and (found := matching(rules, name))
+        }
+        for some in chunks(wanted.items(), _THREADS_PER_PASS):
+            yield from self._trim_found(dict(some), result)
+
     def _plan(self, thread: ThreadId, policy: Policy | None, indexed_only: bool) -> Steps[Plan]:
         yield from self._engine.check_server()
         name = self._name(thread)
@@ -237,6 +294,36 @@ class Retention(_Steps):
         """
         return self._transport.run(self._trim(threads, policy, indexed_only, dry_run))
 
+    def sweep(
+        self,
+        policy: Policy | None = None,
+        *,
+        trigger: int | None = None,
+        match: ThreadId = "*",
+        dry_run: bool = False,
+        max_keys_per_second: int | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> TrimResult:
+        """Trim all threads, in one pass over the database with constant memory.
+
+        Args:
+            policy: What to keep; None for the stored policies.
+            trigger: Trim only threads that have more checkpoints than this; None for all that
+                have more than the policy keeps.
+            match: A glob for the threads to look at.
+            dry_run: Change nothing and say what would be deleted. Needs memory for the names of
+                the threads, and more passes.
+            max_keys_per_second: Look at no more keys than this.
+            progress: Is told how far the sweep has come.
+
+        Raises:
+            NoPolicy: No policy is given and none is stored.
+            RetentionError: The server lacks RedisJSON, or is a cluster.
+        """
+        return self._transport.run(
+            self._sweep(policy, trigger, match, dry_run, max_keys_per_second, progress)
+        )
+
     def plan(
         self, thread: ThreadId, policy: Policy | None = None, *, indexed_only: bool = False
     ) -> Plan:
@@ -326,6 +413,21 @@ class AsyncRetention(_Steps):
     ) -> TrimResult:
         """Trim threads now; see `Retention.trim`."""
         return await self._transport.run(self._trim(threads, policy, indexed_only, dry_run))
+
+    async def sweep(
+        self,
+        policy: Policy | None = None,
+        *,
+        trigger: int | None = None,
+        match: ThreadId = "*",
+        dry_run: bool = False,
+        max_keys_per_second: int | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> TrimResult:
+        """Trim all threads; see `Retention.sweep`."""
+        return await self._transport.run(
+            self._sweep(policy, trigger, match, dry_run, max_keys_per_second, progress)
+        )
 
     async def plan(
         self, thread: ThreadId, policy: Policy | None = None, *, indexed_only: bool = False

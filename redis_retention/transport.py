@@ -6,6 +6,8 @@ for a client to do is to send a list of commands: once with ``await``, once with
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
@@ -54,15 +56,22 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """Time for others; the reply is None."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Nodes:
     """The nodes of a cluster that hold keys; one ``None`` for a single server."""
 
 
 Request: TypeAlias = Command | Call
-Steps: TypeAlias = Generator[Sequence[Request] | Nodes, Any, T]
+Steps: TypeAlias = Generator[Sequence[Request] | Nodes | Pause, Any, T]
 """Yields what is to be sent in one go, is sent the replies, returns a result."""
 
-_Sending: TypeAlias = Generator[list[Request], list[Any], list[Any]]
+_Sending: TypeAlias = Generator["list[Request] | Pause", Any, list[Any]]
 
 
 def ask(request: Request) -> Steps[Any]:
@@ -76,7 +85,7 @@ def command(*arguments: Argument, node: Any = None) -> Steps[Any]:
     return (yield from ask(Command(arguments, node)))
 
 
-def _delivered(requests: Sequence[Request]) -> _Sending:
+def _delivered(requests: Sequence[Request], nodes: list[Any]) -> _Sending:
     """Send requests until each has a reply, loading the scripts that the server has lost.
 
     EVALSHA of an unknown script does nothing, so only those calls are sent again.
@@ -90,7 +99,9 @@ def _delivered(requests: Sequence[Request]) -> _Sending:
         if not lost:
             break
         scripts = {call.script for at in lost if isinstance(call := requests[at], Call)}
-        yield [Command(("SCRIPT", "LOAD", script.text)) for script in scripts]
+        yield [
+            Command(("SCRIPT", "LOAD", script.text), node) for script in scripts for node in nodes
+        ]
         again = yield [requests[at] for at in lost]
         for at, reply in zip(lost, again, strict=True):
             replies[at] = reply
@@ -100,16 +111,22 @@ def _delivered(requests: Sequence[Request]) -> _Sending:
     return replies
 
 
-def _exchange(steps: Steps[T], nodes: list[Any]) -> Generator[list[Request], list[Any], T]:
-    """Yields what to send now, is sent the raw replies, returns the result of the steps."""
+def _exchange(
+    steps: Steps[T], nodes: list[Any]
+) -> Generator[list[Request] | Pause, list[Any] | None, T]:
+    """Yields what to do now, is sent the raw replies, returns the result of the steps."""
     try:
         wanted = next(steps)
         while True:
             if isinstance(wanted, Nodes):
                 wanted = steps.send(nodes)
                 continue
+            if isinstance(wanted, Pause):
+                yield wanted
+                wanted = steps.send(None)
+                continue
             try:
-                replies = yield from _delivered(wanted)
+                replies = yield from _delivered(wanted, nodes)
             except ResponseError as error:
                 wanted = steps.throw(error)
             else:
@@ -134,16 +151,21 @@ class Transport:
         """Run steps to their end and return their result."""
         exchange = _exchange(steps, self._nodes())
         try:
-            requests = next(exchange)
+            wanted = next(exchange)
             while True:
-                requests = exchange.send(self._send_all(requests))
+                if isinstance(wanted, Pause):
+                    time.sleep(wanted.seconds)
+                    wanted = exchange.send(None)
+                else:
+                    wanted = exchange.send(self._send_all(wanted))
         except StopIteration as stop:
             result: T = stop.value
             return result
 
     def _nodes(self) -> list[Any]:
         if isinstance(self._client, redis.RedisCluster):
-            return list(self._client.get_primaries())
+            primaries: list[Any] = self._client.get_primaries()  # type: ignore[no-untyped-call]
+            return primaries
         return [None]
 
     def _send(self, request: Request) -> Any:
@@ -177,9 +199,13 @@ class AsyncTransport:
         """Run steps to their end and return their result."""
         exchange = _exchange(steps, await self._nodes())
         try:
-            requests = next(exchange)
+            wanted = next(exchange)
             while True:
-                requests = exchange.send(await self._send_all(requests))
+                if isinstance(wanted, Pause):
+                    await asyncio.sleep(wanted.seconds)
+                    wanted = exchange.send(None)
+                else:
+                    wanted = exchange.send(await self._send_all(wanted))
         except StopIteration as stop:
             result: T = stop.value
             return result

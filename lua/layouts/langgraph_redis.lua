@@ -377,12 +377,12 @@ function layout.is_stub(key)
   return text ~= nil and string.find(text, '%["') == nil
 end
 
--- The namespace of a thread's pointer and the id that it names, when nothing is there; nil when
--- something is, or when the pointer might be another thread's.
+-- The namespace of a thread's pointer and the id that it names, when no checkpoint is there; nil
+-- when one is, or when the pointer might be another thread's.
 function layout.dangling(pointer, thread)
   local start = checkpoint_prefix .. LATEST .. thread .. ":"
   local key = bytes.starts(pointer, start) and quietly("GET", pointer)
-  if not key or redis.call("EXISTS", key) == 1 then return nil end
+  if not key or redis.call("EXISTS", key) == 1 and not layout.is_stub(key) then return nil end
   local ns = string.sub(pointer, #start + 1)
   local names = layout.names(thread, ns)
   if not bytes.starts(key, names.document) then return nil end

@@ -24,6 +24,7 @@ COMMANDS = {
     "pin": "pins:pin",
     "unpin": "pins:unpin",
     "pins": "pins:pins",
+    "sweep": "sweep:sweep",
     "listen": "listen:listen",
     "run": "run:run",
     "stats": "stats:stats",

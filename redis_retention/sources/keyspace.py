@@ -25,6 +25,7 @@ from redis.exceptions import (
     MasterDownError,
     OutOfMemoryError,
     ReadOnlyError,
+    RedisClusterException,
     RedisError,
     TimeoutError,
     TryAgainError,
@@ -62,6 +63,7 @@ _PASSING = (
     ClusterDownError,
     TryAgainError,
 )
+_REFUSALS = (RedisError, RedisClusterException, RetentionError)
 _BACKOFF = EqualJitterBackoff(cap=30.0, base=0.25)
 # From here on the doubled pause is longer than the longest.
 _MOST_FAILURES = 10
@@ -115,6 +117,7 @@ class Inbox:
         self._room = room
         self._notes: dict[bytes, Noted] = {}
         self._something = asyncio.Event()
+        self._closed = False
 
     def __len__(self) -> int:
         return len(self._notes)
@@ -134,7 +137,7 @@ class Inbox:
     def take(self, count: int) -> list[Noted]:
         """Take out those that have waited longest."""
         taken = [self._notes.pop(key) for key in list(self._notes)[:count]]
-        if not self._notes:
+        if not self._notes and not self._closed:
             self._something.clear()
         return taken
 
@@ -151,6 +154,7 @@ class Inbox:
 
     def close(self) -> None:
         """Let nobody wait any longer."""
+        self._closed = True
         self._something.set()
 
 
@@ -256,7 +260,7 @@ class Listener:
         while True:
             try:
                 await self._read()
-            except (*_PASSING, _Lost, RedisError) as error:
+            except (*_PASSING, _Lost, RedisError, RedisClusterException) as error:
                 self._disconnected(error)
             await asyncio.sleep(_BACKOFF.compute(min(self._failures, _MOST_FAILURES)))
             self._failures += 1
@@ -384,7 +388,7 @@ class Listener:
         except _PASSING as error:
             self._inbox.put_back(notes)
             await self._wait_for_server(error)
-        except (RedisError, RetentionError) as error:
+        except _REFUSALS as error:
             await self._send_singly(notes, error)
         else:
             self._stuck = False
@@ -404,7 +408,7 @@ class Listener:
         for note in notes:
             try:
                 await self._send([note])
-            except (RedisError, RetentionError, OSError) as again:
+            except (*_REFUSALS, OSError) as again:
                 refused += 1
                 error = again
                 self.activity.failed(again)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from redis_retention.engine import (
@@ -105,20 +105,43 @@ class ThreadResult:
 def find(layout: LangGraphRedis, threads: Collection[bytes]) -> Steps[dict[bytes, Found]]:
     """Look for all the threads' keys, in one pass over the database."""
     found = {thread: Found() for thread in threads}
-    match = b"*:" + escape_glob(next(iter(threads))) + b":*" if len(found) == 1 else None
+
+    def take(key: bytes) -> None:
+        for family, rest in _families_of(layout, key):
+            for thread in _threads_of(rest, found):
+                found[thread].add(layout, family, key, rest)
+
+    # One thread's keys can be told apart by the server.
+    match = b"*:" + escape_glob(next(iter(threads))) + b":*" if len(found) == 1 else b"*"
+    yield from _each_key(match, take)
+    return found
+
+
+def thread_names(layout: LangGraphRedis) -> Steps[list[bytes]]:
+    """The threads that have root checkpoints, by the names of these."""
+    names: dict[bytes, None] = {}
+
+    def take(key: bytes) -> None:
+        thread = layout.root_thread(key)
+        if thread is not None:
+            names[thread] = None
+
+    yield from _each_key(escape_glob(layout.checkpoint_prefix.encode()) + b":*", take)
+    return list(names)
+
+
+def _each_key(match: bytes, take: Callable[[bytes], None]) -> Steps[None]:
     for node in (yield Nodes()):
         cursor = 0
         while True:
-            pattern = ("MATCH", match) if match is not None else ()
-            reply = yield from command("SCAN", cursor, *pattern, "COUNT", _KEYS_PER_SCAN, node=node)
-            cursor = int(reply[0])
+            reply = yield from command(
+                "SCAN", cursor, "MATCH", match, "COUNT", _KEYS_PER_SCAN, node=node
+            )
             for key in reply[1]:
-                for family, rest in _families_of(layout, key):
-                    for thread in _threads_of(rest, found):
-                        found[thread].add(layout, family, key, rest)
+                take(key)
+            cursor = int(reply[0])
             if cursor == 0:
                 break
-    return found
 
 
 def _families_of(layout: LangGraphRedis, key: bytes) -> Iterator[tuple[Family, bytes]]:

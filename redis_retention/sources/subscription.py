@@ -43,6 +43,11 @@ class _OfCluster(Subscription, AsyncClusterKeyspaceNotifications):
         super().__init__(client)
         self._on_gap = on_gap
 
+    async def listen_to(self, patterns: Handlers, channels: Handlers) -> None:
+        # A client that has sent no command yet knows no nodes.
+        await self.cluster.initialize()
+        await super().listen_to(patterns, channels)
+
     async def refresh_subscriptions(self) -> None:
         await super().refresh_subscriptions()  # type: ignore[no-untyped-call]
         self._on_gap("a node of the cluster was connected to anew")

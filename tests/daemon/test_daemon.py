@@ -1,0 +1,282 @@
+"""The service as a process of its own, with real savers that write while it runs."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+import pytest
+import redis
+
+from tests.daemon.conftest import POLICY
+from tests.daemon.proxy import Proxy
+from tests.daemon.service import Service, eventually
+from tests.daemon.writers import Watch, Writer, assert_newest, ids, indexed, shrunk
+from tests.graphs import scenarios
+from tests.graphs.savers import OrderedSaver
+from tests.servers.start import Server
+
+KEEP, TRIGGER = 10, 30
+Start = Callable[..., Service]
+
+
+def burst(server: Server, threads: int) -> Writer:
+    return Writer(server.client(), [f"burst-{number}" for number in range(threads)])
+
+
+def assert_trimmed(client: redis.Redis, writer: Writer) -> None:
+    eventually(lambda: shrunk(client, writer, TRIGGER))
+    assert_newest(client, writer, KEEP)
+
+
+@pytest.mark.parametrize("threads", [10])
+def test_every_thread_is_trimmed_while_it_grows(
+    server: Server, client: redis.Redis, service: Start, threads: int
+) -> None:
+    running = service(server)
+    running.wait_for("ready")
+    writer = burst(server, threads)
+    watch = Watch(server.client(), writer, KEEP)
+    watch.start()
+    writer.write(60)
+    watch.finish()
+    assert_trimmed(client, writer)
+    assert running.stop() == 0
+
+
+def test_a_burst_of_many_threads(redis_stack: Server, stack: redis.Redis, service: Start) -> None:
+    running = service(redis_stack)
+    running.wait_for("ready")
+    writers = [
+        Writer(redis_stack.client(), [f"burst-{half}-{number}" for number in range(25)])
+        for half in range(2)
+    ]
+    watches = [Watch(redis_stack.client(), writer, KEEP) for writer in writers]
+    at_work = [threading.Thread(target=writer.write, args=(60,)) for writer in writers]
+    for thread in (*watches, *at_work):
+        thread.start()
+    for thread in at_work:
+        thread.join()
+    for watch in watches:
+        watch.finish()
+    for writer in writers:
+        assert_trimmed(stack, writer)
+
+
+def test_what_happened_while_it_was_dead_is_swept_up(
+    redis_stack: Server, stack: redis.Redis, service: Start
+) -> None:
+    running = service(redis_stack)
+    running.wait_for("ready")
+    writer = burst(redis_stack, 5)
+    writer.write(35)
+    running.kill()
+    writer.write(40)
+    assert not shrunk(stack, writer, TRIGGER)
+    running.start()
+    assert_trimmed(stack, writer)
+
+
+def test_what_happened_while_the_connection_was_cut_is_swept_up(
+    redis_stack: Server, stack: redis.Redis, service: Start
+) -> None:
+    with Proxy(redis_stack.port) as proxy:
+        running = service(proxy.url)
+        running.wait_for("ready")
+        writer = burst(redis_stack, 5)
+        writer.write(20)
+        proxy.cut()
+        running.wait_for("not connected")
+        writer.write(40)
+        proxy.mend()
+        running.wait_for("ready", times=2)
+        assert_trimmed(stack, writer)
+
+
+def test_a_connection_that_is_silent_is_noticed(
+    redis_stack: Server, stack: redis.Redis, service: Start
+) -> None:
+    with Proxy(redis_stack.port) as proxy:
+        running = service(proxy.url, *POLICY, "--check-every", "0.2")
+        running.wait_for("ready")
+        proxy.silence()
+        running.wait_for("not connected")
+        proxy.cut()
+        proxy.mend()
+        running.wait_for("ready", times=2)
+
+
+def test_notifications_that_are_switched_off_are_switched_on_again(
+    server: Server, client: redis.Redis, service: Start
+) -> None:
+    client.config_set("notify-keyspace-events", "KE$")
+    running = service(server, *POLICY, "--check-every", "0.2")
+    running.wait_for("ready")
+    assert set("KE$dgx") <= set(flags(client))
+    client.config_set("notify-keyspace-events", "")
+    running.wait_for("notifications had been switched off")
+    writer = burst(server, 2)
+    writer.write(40)
+    assert_trimmed(client, writer)
+
+
+def flags(client: redis.Redis) -> str:
+    return str(client.config_get("notify-keyspace-events")["notify-keyspace-events"])
+
+
+def test_where_notifications_cannot_be_switched_on_it_says_what_to_do_and_sweeps(
+    started: Callable[..., Server], service: Start
+) -> None:
+    server = started("redis-stack", config={"rename-command": "CONFIG none"})
+    running = service(server, *POLICY, "--sweep-every", "1s")
+    said = running.wait_for("the server reports no events")
+    for words in ("redis.conf", "parameter group", "Azure", "gcloud", "Redis Cloud"):
+        assert words in said["message"]
+    writer = burst(server, 2)
+    writer.write(40)
+    with server.client() as client:
+        assert_trimmed(client, writer)
+
+
+def test_scripts_may_be_flushed(redis_stack: Server, stack: redis.Redis, service: Start) -> None:
+    service(redis_stack).wait_for("ready")
+    writer = burst(redis_stack, 3)
+    for _ in range(6):
+        writer.write(8)
+        stack.script_flush()
+    assert_trimmed(stack, writer)
+
+
+def test_the_server_may_be_restarted(started: Callable[..., Server], service: Start) -> None:
+    server = started("redis-stack", config={"appendonly": "yes", "appendfsync": "always"})
+    running = service(server)
+    running.wait_for("ready")
+    burst(server, 3).write(20)
+    server.kill()
+    running.wait_for("not connected")
+    server.restart()
+    writer = burst(server, 3)
+    writer.write(40)
+    running.wait_for("ready", times=2)
+    with server.client() as client:
+        assert_trimmed(client, writer)
+
+
+def test_two_of_them_do_no_harm(redis_stack: Server, stack: redis.Redis, service: Start) -> None:
+    both = [service(redis_stack), service(redis_stack)]
+    for running in both:
+        running.wait_for("ready")
+    writer = burst(redis_stack, 5)
+    watch = Watch(redis_stack.client(), writer, KEEP)
+    watch.start()
+    writer.write(60)
+    watch.finish()
+    assert_trimmed(stack, writer)
+    assert [running.stop() for running in both] == [0, 0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_within_a_second(
+    redis_stack: Server, stack: redis.Redis, service: Start, number: signal.Signals
+) -> None:
+    running = service(redis_stack)
+    running.wait_for("ready")
+    writer = burst(redis_stack, 5)
+    at_work = threading.Thread(target=writer.write, args=(40,))
+    at_work.start()
+    eventually(lambda: bool(running.said("trimmed")))
+    begun = time.monotonic()
+    running.send(number)
+    assert running.process.wait(10) == 0
+    # A second, and what a busy machine takes to end a process.
+    assert time.monotonic() - begun < 2
+    at_work.join()
+    assert_newest(stack, writer, KEEP)
+
+
+def test_it_ends_while_the_server_hangs(
+    redis_stack: Server, stack: redis.Redis, service: Start
+) -> None:
+    with Proxy(redis_stack.port) as proxy:
+        running = service(proxy.url)
+        running.wait_for("ready")
+        proxy.silence()
+        burst(redis_stack, 1).write(5)
+        begun = time.monotonic()
+        assert running.stop() == 0
+        assert time.monotonic() - begun < 3
+
+
+def test_documents_that_others_delete_leave_the_index(
+    server: Server, client: redis.Redis, service: Start
+) -> None:
+    service(server).wait_for("ready")
+    writer = Writer(server.client(), ["a:b", "whole"])
+    writer.write(5)
+    for name in writer.names:
+        eventually(lambda name=name: indexed(client, name) == 5)  # type: ignore[misc]
+    first, second, *_ = writer.written["a:b"]
+    client.delete(*keys_of("a:b", first))
+    client.pexpire(document("a:b", second), 1)
+    client.delete(f"write_keys_zset:a:b:__empty__:{second}")
+    eventually(lambda: indexed(client, "a:b") == 3)
+    writer.saver.delete_thread("whole")
+    eventually(lambda: not client.exists("retention:index:checkpoint:whole"))
+
+
+def test_documents_that_are_renamed_leave_the_index_and_come_back(
+    redis_stack: Server, stack: redis.Redis, service: Start
+) -> None:
+    service(redis_stack).wait_for("ready")
+    writer = burst(redis_stack, 1)
+    name = writer.names[0]
+    writer.write(3)
+    first = writer.written[name][0]
+    eventually(lambda: indexed(stack, name) == 3)
+    stack.delete(f"write_keys_zset:{name}:__empty__:{first}")
+    stack.rename(document(name, first), "elsewhere")
+    eventually(lambda: indexed(stack, name) == 2)
+    stack.rename("elsewhere", document(name, first))
+    eventually(lambda: indexed(stack, name) == 3)
+
+
+def document(name: str, id: str) -> str:
+    return f"checkpoint:{name}:__empty__:{id}"
+
+
+def keys_of(name: str, id: str) -> list[str]:
+    return [document(name, id), f"write_keys_zset:{name}:__empty__:{id}"]
+
+
+SCENARIOS: Iterable[scenarios.Scenario] = (
+    scenarios.Chat(),
+    scenarios.HumanInTheLoop(),
+    scenarios.ManySubgraphs(),
+    scenarios.StatefulSubgraph(),
+    scenarios.DeltaWithInterrupts(),
+)
+
+
+def test_real_graphs_run_as_if_nothing_had_been_trimmed(
+    redis_stack: Server, stack: redis.Redis, service: Start
+) -> None:
+    saver = OrderedSaver(redis_client=redis_stack.client())
+    saver.setup()
+    graphs = {scenario.name: scenario.build(saver) for scenario in SCENARIOS}
+
+    def run(suffix: str) -> dict[str, list[scenarios.Observation]]:
+        return {
+            scenario.name: scenario.run(
+                graphs[scenario.name], {"configurable": {"thread_id": scenario.name + suffix}}
+            )
+            for scenario in SCENARIOS
+        }
+
+    untouched = run("-before")
+    running = service(redis_stack, "--keep-last", "2", "--trigger", "3")
+    running.wait_for("swept")
+    assert run("-trimmed") == untouched
+    assert len(running.said("trimmed")) > len(untouched)
+    eventually(lambda: len(ids(stack, "Chat-trimmed")) <= 3)

@@ -1,0 +1,154 @@
+"""When to sweep, and by whom."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime, time, timedelta
+
+import pytest
+import redis
+import redis.asyncio
+
+from redis_retention import sweeping
+from redis_retention.activity import Activity
+from redis_retention.engine import Engine
+from redis_retention.retention import TrimResult
+from redis_retention.sweeping import Schedule, SharedSweeper, SweepResult
+from redis_retention.transport import Steps, command
+from tests.daemon.service import PATIENCE, eventually
+from tests.servers.start import Server
+
+NEVER = Schedule()
+LEASE = "retention:lease:sweep:checkpoint"
+
+
+class Sweeps:
+    """Pretends to sweep, and notes when."""
+
+    def __init__(self, calls: int = 1, error: Exception | None = None) -> None:
+        self.running = self.most = self.done = 0
+        self._calls = calls
+        self._error = error
+
+    def steps(self) -> Steps[SweepResult]:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            for _ in range(self._calls):
+                yield from command("PING")
+            error, self._error = self._error, None
+            if error is not None:
+                raise error
+        finally:
+            self.running -= 1
+        self.done += 1
+        return TrimResult(threads=7)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeping, "_LOOK_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(sweeping, "_SHORTEST_REST_SECONDS", 0.05)
+    monkeypatch.setattr(sweeping, "LEASE_SECONDS", 1.0)
+
+
+@asynccontextmanager
+async def sweeper(
+    server: Server, sweeps: Sweeps, schedule: Schedule = NEVER
+) -> AsyncIterator[SharedSweeper]:
+    client = redis.asyncio.Redis.from_url(server.url)
+    made = SharedSweeper(client, Engine(), sweeps.steps, schedule, Activity())
+    running = asyncio.create_task(made.run())
+    try:
+        yield made
+    finally:
+        made.stop()
+        await asyncio.wait_for(running, PATIENCE)
+        await client.aclose()
+
+
+async def until(fulfilled: Callable[[], bool]) -> None:
+    await asyncio.to_thread(eventually, fulfilled)
+
+
+async def done(sweeps: Sweeps, times: int) -> None:
+    await until(lambda: sweeps.done >= times)
+
+
+async def test_it_sweeps_when_asked(redis_stack: Server, stack: redis.Redis) -> None:
+    sweeps = Sweeps()
+    async with sweeper(redis_stack, sweeps) as made:
+        await asyncio.sleep(0.2)
+        assert sweeps.done == 0
+        made.ask("a test")
+        await done(sweeps, 1)
+        made.ask("another test")
+        await done(sweeps, 2)
+    assert not stack.exists(LEASE)
+
+
+async def test_it_sweeps_when_it_is_due(redis_stack: Server, stack: redis.Redis) -> None:
+    sweeps = Sweeps()
+    async with sweeper(redis_stack, sweeps, Schedule(every=timedelta(seconds=0.1))):
+        await done(sweeps, 3)
+
+
+async def test_two_sweep_one_at_a_time_and_no_more_often_than_one(
+    redis_stack: Server, stack: redis.Redis
+) -> None:
+    sweeps = Sweeps(calls=50)
+    schedule = Schedule(every=timedelta(hours=1))
+    async with sweeper(redis_stack, sweeps, schedule), sweeper(redis_stack, sweeps, schedule):
+        await done(sweeps, 1)
+        await asyncio.sleep(0.3)
+    assert (sweeps.most, sweeps.done) == (1, 1)
+
+
+async def test_a_lease_survives_no_death_of_its_holder(
+    redis_stack: Server, stack: redis.Redis
+) -> None:
+    stack.set(LEASE, "somebody who was killed", px=500)
+    sweeps = Sweeps()
+    async with sweeper(redis_stack, sweeps) as made:
+        made.ask("a test")
+        await asyncio.sleep(0.2)
+        assert sweeps.done == 0
+        await done(sweeps, 1)
+
+
+async def test_a_lease_is_renewed_during_a_long_sweep(
+    redis_stack: Server, stack: redis.Redis
+) -> None:
+    sweeps = Sweeps(calls=1_000_000)
+    async with sweeper(redis_stack, sweeps) as made:
+        made.ask("a test")
+        for _ in range(15):
+            await asyncio.sleep(0.1)
+            assert sweeps.running == 1
+        assert stack.pttl(LEASE) > 0
+
+
+async def test_who_loses_the_lease_stops(redis_stack: Server, stack: redis.Redis) -> None:
+    sweeps = Sweeps(calls=1_000_000)
+    async with sweeper(redis_stack, sweeps) as made:
+        made.ask("a test")
+        await until(lambda: sweeps.running == 1)
+        stack.set(LEASE, "somebody else", px=60_000)
+        await until(lambda: not sweeps.running)
+    assert stack.get(LEASE) == b"somebody else"
+
+
+async def test_a_sweep_that_fails_is_done_again(redis_stack: Server, stack: redis.Redis) -> None:
+    sweeps = Sweeps(error=redis.ResponseError("LOADING"))
+    async with sweeper(redis_stack, sweeps) as made:
+        made.ask("a test")
+        await done(sweeps, 1)
+
+
+def test_the_next_time_of_day() -> None:
+    schedule = Schedule(at=time(2, 0))
+    assert schedule.next_at(datetime(2026, 1, 1, 1, 59)) == datetime(2026, 1, 1, 2, 0)
+    assert schedule.next_at(datetime(2026, 1, 1, 2, 0)) == datetime(2026, 1, 2, 2, 0)
+    assert NEVER.next_at(datetime(2026, 1, 1)) is None
