@@ -31,9 +31,9 @@
 --@include layouts/${layout}.lua
 --@include include/entry.lua
 --@include include/index.lua
+--@include include/decide.lua
 --@include include/pins.lua
 --@include include/policy.lua
---@include include/decide.lua
 
 layout.use(ARGV[2], ARGV[3])
 local thread, cursor, page = ARGV[1], ARGV[4], tonumber(ARGV[5])

@@ -27,11 +27,11 @@
 --@include layouts/${layout}.lua
 --@include include/entry.lua
 --@include include/index.lua
---@include include/pins.lua
---@include include/policy.lua
 --@include include/decide.lua
+--@include include/pins.lua
 --@include include/removal.lua
 --@include include/trimming.lua
+--@include include/policy.lua
 --@include include/indexing.lua
 
 layout.use(ARGV[3], ARGV[4])
@@ -58,7 +58,9 @@ end
 -- trigger: then it is crossed again each time as many have come as a trim usually takes.
 local function has_crossed(before, after, rule)
   local stride = math.max(1, rule.trigger - rule.policy.keep_last)
-  local function crossings(checkpoints) return math.floor((checkpoints - rule.trigger - 1) / stride) end
+  local function crossings(checkpoints)
+    return math.floor((checkpoints - rule.trigger - 1) / stride)
+  end
   return after > rule.trigger and crossings(after) > crossings(before)
 end
 

@@ -26,11 +26,11 @@
 --@include layouts/${layout}.lua
 --@include include/entry.lua
 --@include include/index.lua
---@include include/pins.lua
---@include include/policy.lua
 --@include include/decide.lua
+--@include include/pins.lua
 --@include include/removal.lua
 --@include include/trimming.lua
+--@include include/policy.lua
 
 layout.use(ARGV[2], ARGV[3])
 local result = trimming.step(KEYS[1], KEYS[2], ARGV[1], policy.read(ARGV, 6), tonumber(ARGV[4]),

@@ -1,7 +1,9 @@
 """The Lua scripts: found, put together from their includes, and named by their SHA1.
 
-Redis' Lua has no ``require``. A line ``--@include PATH`` in a script stands for the text of that
-file below ``lua/``, each file once; ``${layout}`` in the path is the name of the storage format.
+Redis' Lua has no ``require``. A line ``--@include PATH`` in a script stands for the module in that
+file below ``lua/``, as a local variable with the file's name: ``--@include include/index.lua`` is
+``local index = ...``. ``${layout}`` in the path is the name of the storage format, whose module is
+called ``layout``.
 """
 
 from __future__ import annotations
@@ -49,17 +51,20 @@ def load(name: str, layout: str) -> Script:
     Raises:
         FileNotFoundError: There is no such script, or an include of it is missing.
     """
-    text = _resolved(f"{name}.lua", layout, set())
+
+    def included(line: re.Match[str]) -> str:
+        path = line.group(1).replace("${layout}", layout)
+        return f"local {module_name(path)} = (function()\n{_read(path)}end)()"
+
+    text = _INCLUDE.sub(included, _read(f"{name}.lua"))
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-def _resolved(path: str, layout: str, seen: set[str]) -> str:
-    def included(line: re.Match[str]) -> str:
-        inner = line.group(1).replace("${layout}", layout)
-        if inner in seen:
-            return ""
-        seen.add(inner)
-        return _resolved(inner, layout, seen)
+def module_name(path: str) -> str:
+    """What the module in a file below ``lua/`` is called in the scripts that include it."""
+    folder, _, file = path.rpartition("/")
+    return "layout" if folder == "layouts" else file.removesuffix(".lua")
 
-    text = lua_folder().joinpath(*path.split("/")).read_text(encoding="utf-8")
-    return _INCLUDE.sub(included, text)
+
+def _read(path: str) -> str:
+    return lua_folder().joinpath(*path.split("/")).read_text(encoding="utf-8")

@@ -22,8 +22,12 @@ from typing import Any
 
 from lupa.lua51 import LuaRuntime, LuaSyntaxError
 
+from redis_retention.scripts import module_name
+
 ROOT = Path(__file__).parents[1]
 INCLUDE = "--@include "
+LAYOUT = "langgraph_redis"
+"""The storage format with which the scripts are checked."""
 MAX_LINE_LENGTH = 100
 
 # The globals that a script has on every server from Redis 7.0 and Valkey 8.1 on.
@@ -91,22 +95,28 @@ class Script:
 
 
 def read_script(path: Path, folder: Path) -> Script:
-    """Read a script, and in place of each include line the file that it names, once."""
+    """Read a script, and in place of each include line the module that it names."""
     script = Script(path)
+
+    def add(line: str, place: Place) -> None:
+        script.lines.append(line)
+        script.places.append(place)
 
     def read(file: Path) -> None:
         script.files.add(file)
         for number, line in enumerate(file.read_text("utf-8").removesuffix("\n").split("\n"), 1):
+            place = Place(file, number)
             if not line.startswith(INCLUDE):
-                script.lines.append(line)
-                script.places.append(Place(file, number))
+                add(line, place)
                 continue
-            included = folder / line.removeprefix(INCLUDE).strip()
-            if not included.is_file():
-                message = f"there is no file {included.relative_to(folder)} to include"
-                script.missing.append(Complaint(Place(file, number), 1, message))
-            elif included not in script.files:
-                read(included)
+            name = line.removeprefix(INCLUDE).strip().replace("${layout}", LAYOUT)
+            if not (folder / name).is_file():
+                message = f"there is no file {name} to include"
+                script.missing.append(Complaint(place, 1, message))
+                continue
+            add(f"local {module_name(name)} = (function()", place)
+            read(folder / name)
+            add("end)()", place)
 
     read(path)
     return script

@@ -31,3 +31,5 @@ function bytes.split(text)
     from = at + 1
   end
 end
+
+return bytes

@@ -59,3 +59,5 @@ function clock.first_id(ms, kind)
   end
   return table.concat(digits)
 end
+
+return clock

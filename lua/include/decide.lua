@@ -417,3 +417,5 @@ function decide.thread(view, thread, policy, pins, settled)
 
   return judged
 end
+
+return decide

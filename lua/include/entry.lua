@@ -84,3 +84,5 @@ function entry.chain(fields)
   end
   return chain
 end
+
+return entry

@@ -117,3 +117,5 @@ function index.namespaces(view, kind)
     low = "(" .. kind .. ns .. "\1"
   end
 end
+
+return index

@@ -38,3 +38,5 @@ function indexing.add(members)
   redis.call("UNLINK", members.key .. ":none")
   redis.call(unpack(call))
 end
+
+return indexing

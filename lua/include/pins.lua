@@ -20,3 +20,5 @@ function pins.read(key)
   end
   return found
 end
+
+return pins

@@ -18,3 +18,5 @@ function policy.read(argv, at)
     now = clock.now_ms(),
   }
 end
+
+return policy

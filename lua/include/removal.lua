@@ -85,3 +85,5 @@ function removal.new(limit)
 
   return self
 end
+
+return removal

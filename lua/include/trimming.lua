@@ -293,3 +293,5 @@ function trimming.step(key, pins_key, thread, policy, limit, again)
   return { state = done and "done" or "more", checkpoints = step.removal.checkpoints,
     keys = step.removal.keys, left = left }
 end
+
+return trimming

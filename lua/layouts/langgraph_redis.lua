@@ -244,7 +244,7 @@ function layout.real(thread, ns, ids)
     end
     call[#call + 1] = "$.checkpoint_id"
     for at, reply in ipairs(redis.call(unpack(call))) do
-      is_real[ids[first + at - 1]] = type(reply) == "string" and string.find(reply, '"', 1, true) ~= nil
+      is_real[ids[first + at - 1]] = type(reply) == "string" and find(reply, '"', 1, true) ~= nil
     end
   end
   return is_real
@@ -397,3 +397,5 @@ function layout.shallow(thread, ns)
   return redis.call("EXISTS", checkpoint_prefix .. place,
     SHALLOW_REGISTRY .. place .. ":shallow") > 0
 end
+
+return layout

@@ -65,7 +65,7 @@ def arranged(example: Example, database: redis.Redis, keys_per_call: int = 250) 
     thread = engine.layout.stored_thread(subject.thread_id)
     for namespace, checkpoint_id in judgement.checkpoints:
         if checkpoint_id in policy.pinned:
-            database.hset(engine.pins_key(thread), f"{namespace}\0{checkpoint_id}", "")  # type: ignore[arg-type]
+            database.hset(engine.pins_key(thread), f"{namespace}\0{checkpoint_id}", "")
     retention = Retention(
         database, checkpoint_prefix=prefixes.checkpoint, write_prefix=prefixes.write
     )
