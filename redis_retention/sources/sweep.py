@@ -28,6 +28,8 @@ from redis_retention.transport import Nodes, Pause, Steps, command
 
 _KEYS_PER_STEP = 250
 _DOCUMENTS_PER_CALL = 100
+# Leftovers are cleaned up at the end, or when there are this many of them.
+_REMEMBERED = 10_000
 # A step takes a millisecond or two. One that takes this long has waited for others.
 _BUSY_SECONDS = 0.05
 _REST_PER_SECOND_BUSY = 2.0
@@ -97,6 +99,8 @@ class Sweeper:
         self._result = SweepResult()
         self._new_documents = False
         self._second_pass = False
+        self._remains: list[list[bytes]] = []
+        self._pointers: list[list[bytes]] = []
         # Trimmed before a document was found that no index knew: that comes early or not at all.
         self._trimmed: set[bytes] = set()
 
@@ -137,24 +141,31 @@ class Sweeper:
             yield from self._rest(took, seen, perf_counter() - begun)
             cursor = survey.cursor
             if cursor == 0:
-                return
+                break
+        # Not before: what is on its way is told by the newest checkpoint that the index knows.
+        yield from self._clean()
 
     def _work_off(self, survey: Survey) -> Steps[None]:
         for documents in chunks(survey.documents, _DOCUMENTS_PER_CALL):
             self._new_documents = True
             yield from self._engine.track(documents)
-        yield from self._clean(survey)
+        self._remains.extend(survey.remains)
+        self._pointers.extend(survey.pointers)
+        if len(self._remains) + len(self._pointers) > _REMEMBERED:
+            yield from self._clean()
         for indexed in survey.indexes:
             if self._second_pass or not self._new_documents:
                 yield from self._trim(indexed)
 
-    def _clean(self, survey: Survey) -> Steps[None]:
+    def _clean(self) -> Steps[None]:
         remains: defaultdict[bytes, dict[bytes, list[bytes]]] = defaultdict(dict)
-        for thread, suffix, *writes in survey.remains:
+        for thread, suffix, *writes in self._remains:
             remains[thread].setdefault(suffix, []).extend(writes)
         pointers: defaultdict[bytes, list[bytes]] = defaultdict(list)
-        for thread, pointer in survey.pointers:
+        for thread, pointer in self._pointers:
             pointers[thread].append(pointer)
+        self._remains.clear()
+        self._pointers.clear()
         for thread in remains.keys() | pointers.keys():
             groups = [Remains(suffix, writes) for suffix, writes in remains[thread].items()]
             cleaned, _ = yield from self._engine.clean(

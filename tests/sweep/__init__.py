@@ -1,0 +1,1 @@
+"""The sweeper, on real servers."""

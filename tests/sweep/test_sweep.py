@@ -1,0 +1,283 @@
+"""The sweeper: one pass over a database with backlogs, leftovers, and writers at work."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+
+import pytest
+import redis
+
+from redis_retention import AsyncRetention, Policy, Retention, RetentionError
+from redis_retention.retention import NoPolicy
+from redis_retention.sources.sweep import Progress
+from tests.model.snapshot import difference, read_database
+from tests.model.threads import (
+    MovePointer,
+    Operation,
+    PutCheckpoint,
+    PutRegistry,
+    PutWrites,
+    Vanish,
+    task_id,
+    uuid6_at,
+    write_to,
+)
+from tests.servers.start import Server
+
+KEEP = Policy(keep_last=3)
+NOW = time.time()
+HOUR = 3600.0
+
+
+def thread(count: int, begun: float = NOW - 7 * HOUR, writes: int = 2) -> list[Operation]:
+    """A plain conversation: each checkpoint with one task's writes."""
+    done: list[Operation] = []
+    parent = ""
+    for n in range(count):
+        checkpoint_id = uuid6_at(begun + n)
+        done.append(PutCheckpoint("", checkpoint_id, parent, step=n - 1))
+        done.append(
+            PutWrites("", checkpoint_id, task_id(n), tuple("messages" for _ in range(writes)))
+        )
+        parent = checkpoint_id
+    return done
+
+
+def fill(client: redis.Redis, names: Iterable[str], count: int) -> None:
+    for name in names:
+        write_to(client, name, thread(count))
+
+
+def documents(client: redis.Redis, name: str) -> list[str]:
+    start = f"checkpoint:{name}:__empty__:"
+    return sorted(key.decode()[len(start) :] for key in client.scan_iter(f"{start}*"))
+
+
+def test_a_backlog_is_worked_off_whoever_wrote_it(client: redis.Redis) -> None:
+    names = [f"user:{n}" for n in range(40)]
+    fill(client, names, 12)
+    before = read_database(client)
+
+    result = Retention(client).sweep(KEEP)
+
+    assert (result.threads, result.threads_trimmed) == (40, 40)
+    assert (result.checkpoints_deleted, result.checkpoints_kept) == (40 * 9, 40 * 3)
+    gone = difference(before, read_database(client)).gone
+    assert result.keys_deleted == len(gone) == 40 * 9 * 4
+    newest = [uuid6_at(NOW - 7 * HOUR + n) for n in (9, 10, 11)]
+    assert {name: documents(client, name) for name in names} == dict.fromkeys(names, newest)
+
+
+def test_a_second_sweep_finds_nothing(stack: redis.Redis) -> None:
+    fill(stack, ["a", "b"], 8)
+    retention = Retention(stack)
+    retention.sweep(KEEP)
+    before = read_database(stack)
+
+    result = retention.sweep(KEEP)
+
+    assert (result.threads, result.threads_trimmed, result.keys_deleted) == (2, 0, 0)
+    assert result.checkpoints_kept == 6
+    assert read_database(stack) == before
+
+
+async def test_the_same_without_blocking(redis_stack: Server, stack: redis.Redis) -> None:
+    fill(stack, ["a", "b"], 8)
+    async with redis.asyncio.Redis.from_url(redis_stack.url) as client:
+        result = await AsyncRetention(client).sweep(KEEP)
+    assert (result.threads, result.checkpoints_deleted) == (2, 10)
+
+
+def test_a_dry_run_says_what_a_sweep_then_does(stack: redis.Redis) -> None:
+    fill(stack, ["a", "b:c", "d"], 8)
+    before = read_database(stack)
+    retention = Retention(stack)
+
+    dry = retention.sweep(KEEP, dry_run=True)
+    assert read_database(stack) == before
+
+    real = retention.sweep(KEEP)
+    assert (dry.threads, dry.threads_trimmed) == (real.threads, real.threads_trimmed)
+    assert (dry.checkpoints_deleted, dry.checkpoints_kept, dry.keys_deleted) == (
+        real.checkpoints_deleted,
+        real.checkpoints_kept,
+        real.keys_deleted,
+    )
+
+
+def test_only_matching_threads_are_trimmed(stack: redis.Redis) -> None:
+    fill(stack, ["chat:1", "chat:2", "job:1"], 8)
+
+    result = Retention(stack).sweep(KEEP, match="chat:*")
+
+    assert (result.threads, result.threads_trimmed) == (2, 2)
+    assert len(documents(stack, "job:1")) == 8
+
+
+def test_only_threads_above_the_trigger_are_trimmed(stack: redis.Redis) -> None:
+    fill(stack, ["short"], 6)
+    fill(stack, ["long"], 7)
+
+    result = Retention(stack).sweep(KEEP, trigger=6)
+
+    assert result.threads_trimmed == 1
+    assert (len(documents(stack, "short")), len(documents(stack, "long"))) == (6, 3)
+
+
+def test_the_stored_policies_decide_when_none_is_given(stack: redis.Redis) -> None:
+    fill(stack, ["chat:1", "job:1"], 8)
+    retention = Retention(stack)
+    retention.set_policy(Policy(keep_last=2))
+    retention.set_policy(Policy(keep_last=5), "job:*")
+
+    retention.sweep()
+
+    assert (len(documents(stack, "chat:1")), len(documents(stack, "job:1"))) == (2, 5)
+
+
+def test_without_any_policy_nothing_is_swept(stack: redis.Redis) -> None:
+    fill(stack, ["a"], 8)
+    with pytest.raises(NoPolicy):
+        Retention(stack).sweep()
+    assert len(documents(stack, "a")) == 8
+
+
+def leftovers(age: float) -> list[Operation]:
+    """What three late writers leave in a thread, each in its own way."""
+    late = NOW - age
+    return [
+        PutWrites("", uuid6_at(late, 1), task_id(1)),
+        PutWrites("", uuid6_at(late, 2), task_id(2), registered=False, merged=False),
+        PutRegistry("", uuid6_at(late, 3), task_id(3)),
+    ]
+
+
+def test_leftovers_go_when_they_are_an_hour_old(client: redis.Redis) -> None:
+    checkpoints = [PutCheckpoint("", uuid6_at(NOW - 9 * HOUR)), PutCheckpoint("", uuid6_at(NOW))]
+    write_to(client, "a", checkpoints)
+    only_checkpoints = read_database(client)
+    write_to(client, "a", leftovers(2 * HOUR))
+
+    result = Retention(client).sweep(KEEP)
+
+    change = difference(only_checkpoints, read_database(client))
+    assert not change.gone
+    assert not change.changed
+    assert all(key.startswith(b"retention:") for key in change.new)
+    assert result.keys_deleted == 5
+
+
+def test_younger_leftovers_may_be_on_their_way(stack: redis.Redis) -> None:
+    write_to(stack, "a", [PutCheckpoint("", uuid6_at(NOW - 9 * HOUR)), *leftovers(HOUR / 2)])
+    before = read_database(stack)
+
+    Retention(stack).sweep(KEEP)
+
+    assert not difference(before, read_database(stack)).gone
+
+
+def test_what_is_newer_than_the_newest_checkpoint_stays_however_old(stack: redis.Redis) -> None:
+    write_to(stack, "a", [PutCheckpoint("", uuid6_at(NOW - 9 * HOUR)), *leftovers(2 * HOUR)])
+    before = read_database(stack)
+
+    Retention(stack).sweep(KEEP)
+
+    assert not difference(before, read_database(stack)).gone
+
+
+def test_a_pointer_to_nothing_goes(stack: redis.Redis) -> None:
+    gone = uuid6_at(NOW - 9 * HOUR)
+    write_to(stack, "a", [MovePointer("", gone)])
+
+    result = Retention(stack).sweep(KEEP)
+
+    assert result.keys_deleted == 1
+    assert stack.dbsize() == 0
+
+
+def test_the_index_forgets_what_others_have_deleted(stack: redis.Redis) -> None:
+    fill(stack, ["a", "b"], 3)
+    retention = Retention(stack)
+    retention.sweep(KEEP)
+    write_to(stack, "a", [Vanish("", uuid6_at(NOW - 7 * HOUR + n)) for n in range(3)])
+    for key in stack.scan_iter("*:a:__empty__*"):
+        stack.unlink(key)
+
+    assert retention.sweep(KEEP).threads == 2
+    assert retention.sweep(KEEP).threads == 1
+    assert stack.exists("retention:index:checkpoint:a") == 0
+
+
+def test_idle_threads_expire(stack: redis.Redis) -> None:
+    write_to(stack, "old", thread(4, begun=NOW - 50 * HOUR))
+    write_to(stack, "young", thread(4, begun=NOW - HOUR))
+    policy = Policy(keep_last=10, expire_after=timedelta(hours=24))
+
+    result = Retention(stack).sweep(policy)
+
+    assert result.threads_trimmed == 1
+    assert documents(stack, "old") == []
+    assert len(documents(stack, "young")) == 4
+    assert list(stack.scan_iter("*old*")) == []
+
+
+def test_progress_is_told_to_the_end(stack: redis.Redis) -> None:
+    fill(stack, ["a", "b", "c"], 8)
+    told: list[Progress] = []
+    Retention(stack).sweep(KEEP, progress=told.append)
+    assert told[-1].keys >= stack.dbsize()
+    assert all(now.keys <= now.total for now in told)
+
+
+def test_it_rests_when_it_may_look_at_so_many_keys_a_second(
+    stack: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(stack, ["a"], 3)
+    retention = Retention(stack)
+    retention.sweep(KEEP)
+    rests: list[float] = []
+    monkeypatch.setattr("redis_retention.transport.time.sleep", rests.append)
+
+    retention.sweep(KEEP, max_keys_per_second=1)
+
+    assert rests[-1] == pytest.approx(stack.dbsize(), rel=0.5)
+
+
+def test_a_cluster_is_refused_with_a_reason(started: Callable[..., Server]) -> None:
+    server = started(cluster=True)
+    with server.cluster_client() as client, pytest.raises(RetentionError, match="cluster"):
+        Retention(client).sweep(KEEP)
+
+
+def test_every_thread_is_right_after_sweeps_beside_writers(client: redis.Redis) -> None:
+    names = [f"busy-{n}" for n in range(8)]
+    fill(client, names, 6)
+    stop = threading.Event()
+
+    def write() -> None:
+        n = 0
+        while not stop.is_set():
+            for name in names:
+                write_to(client, name, thread(2, begun=time.time()))
+            n += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    retention = Retention(client)
+    try:
+        for _ in range(5):
+            retention.sweep(KEEP)
+            assert all(len(documents(client, name)) >= 3 for name in names)
+    finally:
+        stop.set()
+        writer.join()
+
+    retention.sweep(KEEP)
+    for name in names:
+        assert len(documents(client, name)) == 3
+        pointer = client.get(f"checkpoint_latest:{name}:__empty__")
+        assert isinstance(pointer, bytes)
+        assert pointer.decode().endswith(documents(client, name)[-1])
