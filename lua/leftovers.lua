@@ -25,7 +25,8 @@
 --
 -- Reply    {documents deleted, keys deleted (the documents with them), documents left: stubs}
 --
--- It deletes at most all keys that it is given, two more for each group, and looks at each first.
+-- It deletes at most all keys that it is given, and for each group a stub, a registry, and some
+-- hundred writes that the registry names. It looks at each first.
 
 --@include include/bytes.lua
 --@include include/clock.lua
@@ -43,6 +44,8 @@ for at = 7, 6 + math.max(listed, 0) do
 end
 local view = listed >= 0 and index.listed(entries, 1) or index.stored(KEYS[1])
 local now = clock.now_ms()
+-- Writes that one registry may name to be worked off in one call.
+local MANY = 500
 local documents, keys, stubs = 0, 0, 0
 
 local function delete(key)
@@ -91,32 +94,37 @@ local function owned(suffix, writes)
   return mine, ns, id
 end
 
-local function delete_registry(ns, id)
-  local registry = layout.registry_key(thread, ns, id)
-  local writes, shared = layout.writes(layout.names(thread, ns), id)
-  if not shared then return delete(registry) end
-  if not counting then
-    for _, key in ipairs(writes) do redis.call("ZREM", registry, key) end
-  end
-  return 0
-end
-
 -- A shallow saver's writes look like leftovers: beside one, only those that a registry names go.
 local function deletable(ns, id, writes)
   if not layout.shallow(thread, ns) then return writes end
   return (layout.writes(layout.names(thread, ns), id))
 end
 
+-- Deletes what the registry names and the caller has not seen, and then the registry; the rest of
+-- a very long one is left to the next time.
+local function delete_registered(ns, id, seen)
+  local names = layout.names(thread, ns)
+  local registered, shared, count = layout.writes(names, id, MANY)
+  for _, key in ipairs(registered) do
+    if not seen[key] then keys = keys + delete(key) end
+    if (shared or count > MANY) and not counting then
+      redis.call("ZREM", names.registry .. id, key)
+    end
+  end
+  if not shared and count <= MANY then keys = keys + delete(names.registry .. id) end
+end
+
 local function delete_group(ns, id, all_writes, stub)
-  local writes = deletable(ns, id, all_writes)
+  local writes, seen = deletable(ns, id, all_writes), {}
   if stub then
     local deleted = delete(layout.checkpoint_key(thread, ns, id))
     documents, keys = documents + deleted, keys + deleted
   end
-  keys = keys + delete_registry(ns, id)
   for _, key in ipairs(writes) do
+    seen[key] = true
     keys = keys + delete(key)
   end
+  delete_registered(ns, id, seen)
 end
 
 -- What a plan has not counted of a checkpoint that it gives up: writes that no registry names.
