@@ -174,10 +174,9 @@ end
 local function each_chain(view, thread, space, floor, asked, visit)
   local prefix, known = space.prefix, {}
   local function visit_entry(member)
-    local fields = entry.fields(member)
-    local chain = entry.chain(fields)
-    known[fields[2]] = true
-    if chain then visit(fields[2], chain) end
+    local id, plain = entry.id(member, prefix)
+    known[id] = true
+    if not plain then visit(id, entry.chain(entry.fields(member))) end
   end
   index.each_up(view, "[" .. prefix .. floor, index.past(prefix), visit_entry)
   for _, id in ipairs(asked) do

@@ -42,10 +42,13 @@ function entry.fields(member)
   return bytes.split(string.sub(member, 2))
 end
 
--- The id in a member that begins with `prefix`, of the kinds s and t.
+local find, sub = string.find, string.sub
+
+-- The id in a member that begins with `prefix`, of the kinds s and t; and whether that is all.
 function entry.id(member, prefix)
-  local past = string.find(member, "\0", #prefix + 1, true)
-  return string.sub(member, #prefix + 1, past and past - 1)
+  local past = find(member, "\0", #prefix + 1, true)
+  if past then return sub(member, #prefix + 1, past - 1), false end
+  return sub(member, #prefix + 1), true
 end
 
 -- The members that one checkpoint puts into the index. `head` is what the layout read.

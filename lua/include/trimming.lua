@@ -97,6 +97,9 @@ local function invocations(step)
     return true
   end
 
+  -- Whether there are any that have not been met yet.
+  function self.any() return peek() ~= nil end
+
   -- Whether there are invocations of roots older than `oldest` that were not judged as such.
   function self.any_older(oldest)
     local member = peek()
@@ -181,7 +184,9 @@ local function take_root_namespace(step)
   local oldest = decide.first_id(step.view, decide.space(""))
   if not started.take_older(oldest) then return false end
   local take_checkpoint, take_of = step.removal.take_checkpoint, started.take_of
-  local function take(id) return take_checkpoint(names, id) and take_of(id) end
+  local function take_alone(id) return take_checkpoint(names, id) end
+  local function take_with_invocations(id) return take_checkpoint(names, id) and take_of(id) end
+  local take = started.any() and take_with_invocations or take_alone
   if not take_standing(step, "", take, marks.remains) then return false end
   return marks.oldest == oldest or not marks.oldest or not started.any_older(marks.oldest)
 end

@@ -295,9 +295,10 @@ function layout.writes(names, id, limit)
 end
 
 -- Whether a channel's value says that a node is to run: LangGraph leaves these behind until it
--- has, also while it waits at a breakpoint. A join is due when it has names in it.
+-- has, also while it waits at a breakpoint. Of sends and joins an empty list is left for good.
 local function is_due(channel, value)
-  if channel == "__start__" or channel == "__pregel_tasks" then return true end
+  if channel == "__start__" then return true end
+  if channel == "__pregel_tasks" then return type(value) ~= "table" or next(value) ~= nil end
   if bytes.starts(channel, "branch:to:") then return true end
   return bytes.starts(channel, "join:") and type(value) == "table"
     and type(value.args) == "table" and type(value.args[1]) == "table" and #value.args[1] > 0

@@ -1,0 +1,1 @@
+"""The engine, the real savers and real servers together."""

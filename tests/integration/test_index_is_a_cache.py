@@ -1,0 +1,175 @@
+"""The index can be deleted at any moment, and is not needed to find a thread."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import redis
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.redis import RedisSaver
+
+from redis_retention import Policy, Retention
+from redis_retention.engine import Engine
+from redis_retention.sources import scan
+from redis_retention.transport import Request, Transport
+from tests.graphs.savers import without_search
+from tests.graphs.scenarios import Chat
+from tests.integration.threads import DEFAULT, fill_fast, keys_of
+from tests.integration.watching import (
+    Changes,
+    Trimmer,
+    changes,
+    count_keys,
+    orphans,
+    searchable,
+    snapshot,
+)
+
+KEEP_10 = Policy(keep_last=10)
+INDEX = Engine().index_key(b"a")
+
+
+class Losing(Transport):
+    """Deletes the index after the n-th thing that is sent."""
+
+    def __init__(self, client: redis.Redis, after: int) -> None:
+        super().__init__(client)
+        self.after, self.sent = after, 0
+
+    def _send_all(self, requests: list[Request]) -> list[Any]:
+        replies = super()._send_all(requests)
+        self.sent += 1
+        if self.sent == self.after:
+            self._client.delete(INDEX)
+        return replies
+
+
+def full_trim(client: redis.Redis, transport: Transport) -> None:
+    """What `Retention.trim` does, with small calls."""
+    engine = Engine(keys_per_call=20)
+    found = transport.run(scan.find(engine.layout, [b"a"]))[b"a"]
+    transport.run(scan.trim(engine, b"a", found, KEEP_10))
+
+
+def test_deleted_between_any_two_calls_of_a_trim_nothing_is_lost(stack: redis.Redis) -> None:
+    after = 0
+    while True:
+        after += 1
+        stack.flushdb()
+        names = fill_fast(stack, "a", 30)
+        before = snapshot(stack)
+        doomed = keys_of(before, "a", names[:-10])
+
+        losing = Losing(stack, after)
+        full_trim(stack, losing)
+        left = changes(before, snapshot(stack))
+        assert left.gone <= doomed
+        assert not left.new
+        assert not left.changed
+
+        full_trim(stack, Transport(stack))
+        assert changes(before, snapshot(stack)) == Changes(gone=doomed)
+        if losing.sent < after:
+            break
+    assert after > 5
+
+
+def test_without_an_index_a_trim_that_trusts_it_does_nothing(stack: redis.Redis) -> None:
+    fill_fast(stack, "a", 30)
+    before = snapshot(stack)
+
+    Retention(stack).trim("a", KEEP_10, indexed_only=True)
+
+    assert snapshot(stack) == before
+
+
+def test_tracked_again_document_by_document_it_is_as_good_as_before(stack: redis.Redis) -> None:
+    names = fill_fast(stack, "a", 30)
+    retention = Retention(stack)
+    retention.trim("a", Policy(keep_last=30))
+    whole = stack.zrange(INDEX, 0, -1)
+    stack.delete(INDEX)
+
+    for name in names:
+        Transport(stack).run(Engine().track([DEFAULT.document("a", "", name)]))
+
+    assert stack.zrange(INDEX, 0, -1) == whole
+    assert retention.trim("a", KEEP_10, indexed_only=True).checkpoints_deleted == 20
+
+
+def test_an_index_that_knows_only_the_old_half_deletes_none_that_it_should_not(
+    stack: redis.Redis,
+) -> None:
+    names = fill_fast(stack, "a", 30)
+    known = [DEFAULT.document("a", "", name) for name in names[:15]]
+    Transport(stack).run(Engine().track(known))
+    before = snapshot(stack)
+
+    Retention(stack).trim("a", KEEP_10, indexed_only=True)
+
+    assert changes(before, snapshot(stack)).gone <= keys_of(before, "a", names[:5])
+
+
+# --- large threads ------------------------------------------------------------------------------
+
+LARGE = 11_000
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_thread_beyond_what_a_search_returns_is_trimmed_entirely(
+    plain_saver: RedisSaver, stack: redis.Redis, seen: bool
+) -> None:
+    names = fill_fast(stack, "a", LARGE)
+    assert searchable(stack, "checkpoint") == LARGE
+    retention = Retention(stack)
+    if seen:
+        retention.trim("a", Policy(keep_last=LARGE))
+
+    result = retention.trim("a", KEEP_10, indexed_only=seen)
+
+    assert (result.checkpoints_deleted, result.checkpoints_kept) == (LARGE - 10, 10)
+    assert result.keys_deleted == 3 * (LARGE - 10)
+    left: list[bytes] = list(stack.scan_iter(match="checkpoint*"))
+    assert keys_of(left, "a", names[-10:]) == set(left) - {DEFAULT.pointer("a", "")}
+    assert searchable(stack, "checkpoint") == searchable(stack, "checkpoint_write") == 10
+
+
+def test_an_index_that_was_large_is_small_after_the_trim(stack: redis.Redis) -> None:
+    fill_fast(stack, "a", 3_000)
+    retention = Retention(stack)
+    retention.trim("a", Policy(keep_last=3_000))
+    large = stack.memory_usage(INDEX) or 0
+
+    retention.trim("a", KEEP_10, indexed_only=True)
+
+    assert stack.zcard(INDEX) < 100
+    assert (stack.memory_usage(INDEX) or 0) < large / 50
+
+
+# --- without RediSearch -------------------------------------------------------------------------
+
+
+def test_plain_redis_with_json_will_do(plain_json: redis.Redis) -> None:
+    names = fill_fast(plain_json, "a", 500)
+    before = snapshot(plain_json)
+
+    result = Retention(plain_json).trim("a", KEEP_10)
+
+    doomed = keys_of(before, "a", names[:-10])
+    assert changes(before, snapshot(plain_json)) == Changes(gone=doomed)
+    assert result.checkpoints_deleted == 490
+
+
+def test_a_conversation_goes_on_there(plain_json: redis.Redis) -> None:
+    saver = without_search(plain_json)
+    config: RunnableConfig = {"configurable": {"thread_id": "trimmed"}}
+    control: RunnableConfig = {"configurable": {"thread_id": "control"}}
+    retention = Retention(plain_json)
+    trim = Trimmer(saver, "trimmed", lambda: retention.trim("trimmed", Policy(keep_last=2)))
+    graph = Chat().build(saver)
+
+    assert Chat().run(graph, config, trim) == Chat().run(graph, control)
+    assert trim.deleted > 0
+    assert orphans(plain_json, saver, "trimmed") == []
+    assert count_keys(plain_json, "checkpoint:trimmed") == 2

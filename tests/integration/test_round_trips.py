@@ -1,0 +1,191 @@
+"""What goes over the wire: one call for a thread that is kept trimmed, and lost scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import redis
+
+from redis_retention import AsyncRetention, Policy, Retention
+from redis_retention.engine import Engine
+from redis_retention.scripts import load
+from redis_retention.transport import (
+    Argument,
+    AsyncTransport,
+    Call,
+    Command,
+    Request,
+    Steps,
+    Transport,
+)
+from tests.integration.threads import DEFAULT, fill_fast
+from tests.integration.watching import count_keys
+from tests.servers.start import Server
+
+KEEP_10 = Policy(keep_last=10)
+KEYS_OF_A_CHECKPOINT = 4  # its document, two writes, its registry
+
+
+def indexed(client: redis.Redis, checkpoints: int) -> list[str]:
+    """A thread of so many checkpoints that is known to the index."""
+    names = fill_fast(client, "a", checkpoints, writes=2)
+    Retention(client).trim("a", Policy(keep_last=checkpoints))
+    return names
+
+
+@contextmanager
+def monitored(server: Server) -> Iterator[Callable[[], list[str]]]:
+    """Yields a function that gives the commands that clients have sent since, without those
+    that scripts have."""
+    with server.client() as watching, server.client() as marking, watching.monitor() as monitor:
+        marking.echo("begin")
+        while "begin" not in monitor.next_command()["command"]:
+            pass
+
+        def commands() -> list[str]:
+            found = []
+            marking.echo("end")
+            while (one := monitor.next_command())["command"].upper() != "ECHO END":
+                if one["client_type"] != "lua":
+                    found.append(one["command"].split()[0].upper())
+            return found
+
+        yield commands
+
+
+def test_an_indexed_thread_is_trimmed_by_one_call_and_nothing_else(
+    server: Server, client: redis.Redis, retention: Retention
+) -> None:
+    indexed(client, 36)
+    with monitored(server) as commands:
+        result = retention.trim("a", KEEP_10, indexed_only=True)
+        assert commands() == ["EVALSHA"]
+    assert result.checkpoints_deleted == 26
+
+
+async def test_async_too(server: Server, client: redis.Redis) -> None:
+    indexed(client, 36)
+    async with redis.asyncio.Redis.from_url(server.url) as async_client:
+        await async_client.ping()
+        with monitored(server) as commands:
+            result = await AsyncRetention(async_client).trim("a", KEEP_10, indexed_only=True)
+            assert commands() == ["EVALSHA"]
+    assert result.checkpoints_deleted == 26
+
+
+def test_so_is_it_looked_at(redis_stack: Server, stack: redis.Redis) -> None:
+    indexed(stack, 36)
+    retention = Retention(stack)
+    retention.trim("a", KEEP_10, indexed_only=True, dry_run=True)  # loads the script
+    with monitored(redis_stack) as commands:
+        result = retention.trim("a", KEEP_10, indexed_only=True, dry_run=True)
+        assert commands() == ["EVALSHA"]
+    assert result.checkpoints_deleted == 26
+
+
+@pytest.mark.parametrize(("checkpoints", "calls"), [(35, 1), (36, 2), (60, 2), (61, 3), (210, 8)])
+def test_beyond_the_bound_there_are_as_many_calls_as_it_takes(
+    redis_stack: Server, stack: redis.Redis, checkpoints: int, calls: int
+) -> None:
+    indexed(stack, checkpoints)
+    # Room for 25 checkpoints; one key more is set aside for the pointer of an emptied namespace.
+    retention = Retention(stack, keys_per_call=25 * KEYS_OF_A_CHECKPOINT + 1)
+    with monitored(redis_stack) as commands:
+        result = retention.trim("a", KEEP_10, indexed_only=True)
+        assert commands() == ["EVALSHA"] * calls
+    assert result.checkpoints_deleted == checkpoints - 10
+
+
+@pytest.mark.parametrize("keys_per_call", [10, 37, 250])
+def test_no_call_deletes_more_than_the_bound(stack: redis.Redis, keys_per_call: int) -> None:
+    indexed(stack, 100)
+    deleted = []
+
+    class Counting(Transport):
+        def _send_all(self, requests: list[Request]) -> list[Any]:
+            before = stack.dbsize()
+            replies = super()._send_all(requests)
+            deleted.append(before - stack.dbsize())
+            return replies
+
+    Counting(stack).run(Engine(keys_per_call=keys_per_call).trim(b"a", KEEP_10))
+
+    assert max(deleted) <= keys_per_call
+    assert sum(deleted) == 90 * KEYS_OF_A_CHECKPOINT
+
+
+# --- lost scripts -------------------------------------------------------------------------------
+
+
+def test_a_server_that_has_lost_its_scripts_is_given_them_again(
+    client: redis.Redis, retention: Retention
+) -> None:
+    indexed(client, 36)
+    client.script_flush()
+
+    assert retention.trim("a", KEEP_10, indexed_only=True).checkpoints_deleted == 26
+
+
+async def test_async_gives_them_again_too(server: Server, client: redis.Redis) -> None:
+    indexed(client, 36)
+    client.script_flush()
+    async with redis.asyncio.Redis.from_url(server.url) as async_client:
+        result = await AsyncRetention(async_client).trim("a", KEEP_10, indexed_only=True)
+
+    assert result.checkpoints_deleted == 26
+
+
+class Forgetful(Transport):
+    """The server loses its scripts whenever a thing has been sent, but for loading one."""
+
+    def _send_all(self, requests: list[Request]) -> list[Any]:
+        replies = super()._send_all(requests)
+        if all(isinstance(request, Call) for request in requests):
+            failed = any(isinstance(reply, redis.exceptions.NoScriptError) for reply in replies)
+            if not failed:
+                self._client.script_flush()
+        return replies
+
+
+def test_scripts_lost_in_the_middle_of_a_trim_are_loaded_again(client: redis.Redis) -> None:
+    indexed(client, 210)
+    engine = Engine(keys_per_call=100)
+
+    trimmed = Forgetful(client).run(engine.trim(b"a", KEEP_10))
+
+    assert (trimmed.deleted.checkpoints, trimmed.left) == (200, 10)
+    assert count_keys(client, "checkpoint") == 10
+
+
+def several(names: list[str]) -> Steps[list[Any]]:
+    """Two scripts and a command, all sent in one go."""
+    first, second = (DEFAULT.document("a", "", name) for name in names[:2])
+    reading: list[Argument] = ["checkpoint", "checkpoint_write", "a", 1]
+    replies = yield [
+        Call(load("heads", "langgraph_redis"), [first], reading),
+        Command(("ECHO", "between")),
+        Call(load("sizes", "langgraph_redis"), [], ["", "checkpoint", "checkpoint_write", 1]),
+        Call(load("heads", "langgraph_redis"), [second, b"nothing"], [*reading, 1]),
+    ]
+    return [replies[0][0], replies[1], replies[3][0]]
+
+
+EXPECTED = [b"r", b"between", b"rf"]
+
+
+def test_lost_scripts_are_no_matter_inside_a_pipeline(client: redis.Redis) -> None:
+    names = fill_fast(client, "a", 2)
+    client.script_flush()
+
+    assert Transport(client).run(several(names)) == EXPECTED
+    assert Transport(client).run(several(names)) == EXPECTED
+
+
+async def test_nor_inside_an_async_one(server: Server, client: redis.Redis) -> None:
+    names = fill_fast(client, "a", 2)
+    client.script_flush()
+    async with redis.asyncio.Redis.from_url(server.url) as async_client:
+        assert await AsyncTransport(async_client).run(several(names)) == EXPECTED
