@@ -1,0 +1,55 @@
+"""What we are compared with: two ways in which people trim today, and the least it can cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import redis
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.redis import RedisSaver
+
+from benchmarks.wire import Wire, pack
+
+KEYS_PER_UNLINK = 500
+
+
+class Floor:
+    """Deletes keys that are known beforehand: packed before the clock starts, over a bare socket.
+
+    No client and no decision costs anything, so nothing that deletes the same keys can be much
+    faster. Each batch is sent when the one before it is done.
+    """
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        parts = range(0, len(keys), KEYS_PER_UNLINK)
+        self._packed = [pack("UNLINK", *keys[at : at + KEYS_PER_UNLINK]) for at in parts]
+
+    @property
+    def trips(self) -> int:
+        return len(self._packed)
+
+    def delete(self, wire: Wire) -> None:
+        for packed in self._packed:
+            wire.ask(packed)
+
+
+def prune(saver: RedisSaver, thread: str, keep: int) -> None:
+    """What the saver has to offer itself."""
+    saver.prune([thread], keep_last=keep)
+
+
+def list_and_delete(saver: RedisSaver, client: redis.Redis, thread: str, keep: int) -> None:
+    """The loop that users write: list the checkpoints, delete the old ones one after the other.
+
+    It knows of the registry, so that it leaves no writes behind.
+    """
+    place: RunnableConfig = {"configurable": {"thread_id": thread}}
+    for found in list(saver.list(place))[keep:]:
+        checkpoint_id = found.config["configurable"]["checkpoint_id"]
+        suffix = f"{thread}:__empty__:{checkpoint_id}"
+        writes: Any = client.zrange(f"write_keys_zset:{suffix}", 0, -1)
+        for key in writes:
+            client.delete(key)
+        client.delete(f"write_keys_zset:{suffix}")
+        client.delete(f"checkpoint:{suffix}")

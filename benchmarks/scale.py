@@ -1,0 +1,116 @@
+"""How much is measured: a quick run, the full one, and a tiny one that only shows that it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+KEEP = 10
+"""Checkpoints that every trim keeps."""
+
+TRIGGER = 30
+"""Checkpoints from which on the daemon trims a thread."""
+
+THREAD = 36
+"""Checkpoints in each of the other threads, and in each thread that is swept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """Sizes and repeats of all measurements.
+
+    Attributes:
+        name: What this is called in the results.
+        servers: Servers of ``tests/servers`` to measure on; the first one does what needs but one.
+        populations: How many other threads there are while one is trimmed.
+        writes: Writes of each checkpoint: a measurement of single threads for each of these.
+        repeats: For each thread size that is trimmed, how often.
+        stalls: For each thread size that is trimmed while another client looks, how often.
+        sweep_threads: Threads to sweep.
+        sweep_repeats: How often.
+        writer_seconds: How long each round of writing takes.
+        writer_rounds: How many rounds there are of each kind.
+        writer_threads: Threads that are written to in turns.
+        growth: For each thread size of which the cost per checkpoint is taken, how often.
+        service_threads: Threads in the database for the memory of the daemon.
+        distances: Milliseconds that the network adds, each way.
+        distant: For each thread size that is trimmed at a distance, how often.
+        turns: Turns of the conversation whose memory is shown.
+    """
+
+    name: str
+    servers: tuple[str, ...]
+    populations: tuple[int, ...]
+    writes: tuple[int, ...]
+    repeats: Mapping[int, int]
+    stalls: Mapping[int, int]
+    sweep_threads: int
+    sweep_repeats: int
+    writer_seconds: float
+    writer_rounds: int
+    writer_threads: int
+    growth: Mapping[int, int]
+    service_threads: int
+    distances: tuple[float, ...]
+    distant: Mapping[int, int]
+    turns: int
+
+
+QUICK = Scale(
+    name="quick",
+    servers=("redis-stack",),
+    populations=(1_000,),
+    writes=(2,),
+    repeats={36: 7, 200: 5, 1_000: 3},
+    stalls={1_000: 5, 5_000: 3},
+    sweep_threads=300,
+    sweep_repeats=3,
+    writer_seconds=2.0,
+    writer_rounds=3,
+    writer_threads=5,
+    growth={1_000: 5, 5_000: 3},
+    service_threads=300,
+    distances=(1.0,),
+    distant={36: 3, 200: 3},
+    turns=200,
+)
+
+FULL = Scale(
+    name="full",
+    servers=("redis-stack", "redis-8", "valkey-8"),
+    populations=(1_000, 10_000),
+    writes=(2, 4),
+    repeats={36: 21, 200: 15, 1_000: 9, 10_000: 5},
+    stalls={36: 9, 200: 9, 1_000: 9, 10_000: 7, 100_000: 3},
+    sweep_threads=10_000,
+    sweep_repeats=3,
+    writer_seconds=10.0,
+    writer_rounds=7,
+    writer_threads=20,
+    growth={1_000: 9, 10_000: 5, 100_000: 3},
+    service_threads=7_000,
+    distances=(0.5, 1.0),
+    distant={36: 9, 200: 7, 1_000: 5, 10_000: 3},
+    turns=200,
+)
+
+TINY = Scale(
+    name="tiny",
+    servers=("redis-stack",),
+    populations=(5,),
+    writes=(2,),
+    repeats={36: 2, 200: 2},
+    stalls={200: 2},
+    sweep_threads=10,
+    sweep_repeats=2,
+    writer_seconds=1.0,
+    writer_rounds=1,
+    writer_threads=3,
+    growth={100: 2, 300: 2},
+    service_threads=10,
+    distances=(1.0,),
+    distant={36: 2},
+    turns=20,
+)
+
+SCALES = {scale.name: scale for scale in (QUICK, FULL, TINY)}
