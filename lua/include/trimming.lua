@@ -48,7 +48,11 @@ local function take_if_over(step, member)
   local fields = entry.fields(member)
   local root, ns = fields[1], fields[2]
   if step.forgotten[member] or step.judged.invocation(ns) then return true end
-  return has_later_root(step, ns, root) or take_invocation(step, ns)
+  if not has_later_root(step, ns, root) then return take_invocation(step, ns) end
+  -- Once this root is gone it would look like one that is still on its way.
+  step.forget(member)
+  step.forget(entry.of(entry.BY_NAMESPACE, ns) .. root)
+  return true
 end
 
 -- The invocations in the order of their roots, as the roots are met in theirs.

@@ -27,7 +27,7 @@ from redis_retention.policies import matching
 from redis_retention.transport import Nodes, Pause, Steps, command
 
 _KEYS_PER_STEP = 250
-_DOCUMENTS_PER_CALL = 100
+_DOCUMENTS_PER_CALL = 60
 # Leftovers are cleaned up at the end, or when there are this many of them.
 _REMEMBERED = 10_000
 # A step takes a millisecond or two. One that takes this long has waited for others.
