@@ -38,7 +38,7 @@ format: $(VENV)/installed-dev ## put the Python code into shape
 servers: $(VENV)/installed-dev ## fetch the servers that the tests run on
 	$(BIN)/python -m tests.servers.fetch
 
-soak: $(VENV)/installed-dev ## run the daemon under load, for a long time
+soak: $(VENV)/installed-dev ## try the safety rules on random threads, for an hour
 	$(BIN)/python -m tests.soak
 
 bench: $(VENV)/installed-dev ## measure, in a few minutes

@@ -57,7 +57,7 @@ end
 -- Whether a namespace has just crossed the trigger. What LangGraph needs can keep more than the
 -- trigger: then it is crossed again each time as many have come as a trim usually takes.
 local function has_crossed(before, after, rule)
-  local stride = math.max(1, rule.trigger - rule.policy.keep_last)
+  local stride = math.max(1, rule.trigger - math.max(0, rule.policy.keep_last))
   local function crossings(checkpoints)
     return math.floor((checkpoints - rule.trigger - 1) / stride)
   end

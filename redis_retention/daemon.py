@@ -69,7 +69,7 @@ def combined(stored: Sequence[Rule], options: Options) -> list[Rule]:
 def _with_trigger(rule: Rule, trigger: int | None) -> Rule:
     if rule.trigger is not None or trigger is None:
         return rule
-    return replace(rule, trigger=max(trigger, rule.policy.keep_last))
+    return replace(rule, trigger=max(trigger, rule.policy.keep_last or 0))
 
 
 class Daemon:
@@ -267,6 +267,11 @@ class Daemon:
         rules = combined(stored, self._options)
         if rules != self._rules and self._rules:
             log.info("policies changed", extra=fields(rules=len(rules)))
+        if rules != self._rules and all(rule.trigger is None for rule in rules):
+            log.warning(
+                "no policy has a trigger, so that events trim nothing: give --trigger, or store "
+                "one with `redis-retention policy set`"
+            )
         self._rules = rules
         self._listener.rules = rules
 

@@ -122,9 +122,10 @@ def check(rule: Rule) -> None:
         return
     if isinstance(trigger, bool) or not isinstance(trigger, int):
         raise InvalidPolicy(f"trigger must be a whole number, not {trigger!r}")
-    if trigger < rule.policy.keep_last:
+    if rule.policy.keep_last is not None and trigger < rule.policy.keep_last:
         raise InvalidPolicy(
-            f"trigger ({trigger}) must not be less than keep_last ({rule.policy.keep_last})"
+            f"the trigger, {trigger}, must not be less than what is kept, the last "
+            f"{rule.policy.keep_last}"
         )
 
 
@@ -161,7 +162,7 @@ def _rule(pattern: bytes, stored: bytes) -> Rule:
         if unknown:
             raise InvalidPolicy(f"unknown option {min(unknown)!r}")
         policy = Policy(
-            keep_last=options.get("keep_last", 1),
+            keep_last=options.get("keep_last"),
             keep_within=_span(options.get("keep_within")),
             keep_runs=options.get("keep_runs"),
             expire_after=_span(options.get("expire_after")),

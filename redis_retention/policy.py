@@ -23,7 +23,7 @@ class Policy:
 
     Attributes:
         keep_last: The newest N checkpoints, of the graph itself and of each stateful subgraph.
-            At least 1.
+            At least 1; None for all, where only whole threads are to expire.
         keep_within: Everything younger than this, by the time in the checkpoint's id.
         keep_runs: The final checkpoint of each of the newest N runs of the graph.
         expire_after: A thread in which nothing has happened for this long goes entirely, unless
@@ -34,14 +34,17 @@ class Policy:
         InvalidPolicy: A number is not a whole number of at least 1, or a time is not positive.
     """
 
-    keep_last: int = 1
+    keep_last: int | None = 1
     keep_within: timedelta | None = None
     keep_runs: int | None = None
     expire_after: timedelta | None = None
     expire_waiting: bool = False
 
     def __post_init__(self) -> None:
-        _require_count("keep_last", self.keep_last)
+        if self.keep_last is not None:
+            _require_count("keep_last", self.keep_last)
+        elif self.expire_after is None:
+            raise InvalidPolicy("keep_last is None, so that nothing would ever go")
         if self.keep_runs is not None:
             _require_count("keep_runs", self.keep_runs)
         _require_span("keep_within", self.keep_within)
@@ -50,7 +53,7 @@ class Policy:
     def arguments(self) -> list[str | int]:
         """The five values that ``lua/include/policy.lua`` reads."""
         return [
-            self.keep_last,
+            -1 if self.keep_last is None else self.keep_last,
             _milliseconds(self.keep_within),
             self.keep_runs or 0,
             _milliseconds(self.expire_after),

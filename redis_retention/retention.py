@@ -22,7 +22,7 @@ from redis_retention.plan import Plan, planned
 from redis_retention.policies import DEFAULT_PATTERN, Policies, check, matching
 from redis_retention.policy import Policy
 from redis_retention.sources import scan
-from redis_retention.sources.sweep import Progress, Sweeper
+from redis_retention.sources.sweep import Progress, Sweeper, is_over, refuse_cluster
 from redis_retention.transport import AsyncClient, AsyncTransport, Client, Steps, Transport
 
 ThreadId: TypeAlias = "str | bytes"
@@ -188,15 +188,26 @@ class _Steps:
 
     def _sweep_dry(self, rules: Sequence[Rule], glob: bytes, result: TrimResult) -> Steps[None]:
         """Nothing may be indexed: the names are remembered, and found some hundreds at a time."""
+        yield from refuse_cluster()
         yield from self._engine.check_server()
         names = yield from scan.thread_names(self._engine.layout)
-        wanted = {
-            name: found[0].policy
-            for name in names
-            if matching([Rule(glob, Policy())], name) and (found := matching(rules, name))
-        }
-        for some in chunks(wanted.items(), _THREADS_PER_PASS):
-            yield from self._trim_found(dict(some), result)
+        wanted = [name for name in names if matching([Rule(glob, Policy())], name)]
+        for some in chunks(wanted, _THREADS_PER_PASS):
+            found = yield from scan.find(self._engine.layout, some)
+            for name in some:
+                rule = next(iter(matching(rules, name)), None)
+                would_be = yield from self._would_sweep(name, found.pop(name), rule)
+                result.add(name, would_be)
+
+    def _would_sweep(
+        self, name: bytes, found: scan.Found, rule: Rule | None
+    ) -> Steps[scan.ThreadResult]:
+        may_go = rule is not None and (
+            rule.policy.expire_after is not None or is_over(len(found.documents), rule)
+        )
+        if rule is None or not may_go:
+            return scan.ThreadResult(kept=len(found.documents))
+        return (yield from scan.dry_run(self._engine, name, found, rule.policy))
 
     def _plan(self, thread: ThreadId, policy: Policy | None, indexed_only: bool) -> Steps[Plan]:
         yield from self._engine.check_server()

@@ -5,7 +5,7 @@
 -- namespaces of a subgraph's invocations live and die with the root checkpoint that started
 -- them.
 --
--- Reasons: last, within, run, pinned (asked for by the policy), latest, delta, sends, unclear
+-- Reasons: last, within, run, pinned, all (asked for by the policy), latest, delta, sends, unclear
 -- (needed by LangGraph), invocation (its root checkpoint stays).
 
 local decide = {}
@@ -346,6 +346,8 @@ function decide.thread(view, thread, policy, pins, settled)
   elseif is_expired(view, thread, policy, pins) then
     for_all = same_for_all(nil)
     judged.expired = true
+  elseif policy.keep_last < 0 then
+    for_all = same_for_all("all")
   end
 
   local verdicts = {}

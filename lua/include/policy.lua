@@ -3,14 +3,14 @@
 local policy = {}
 
 -- Five arguments from `at` on, numbers as text, -1 where a rule is not set:
---   keep_last      checkpoints of each namespace that counts by itself, at least 1
+--   keep_last      checkpoints of each namespace that counts by itself, at least 1; -1 for all
 --   keep_within    milliseconds
 --   keep_runs      runs, 0 for none
 --   expire         milliseconds after which an idle thread goes entirely
 --   expire_waiting 1 when a thread that waits for a human may go too
 function policy.read(argv, at)
   return {
-    keep_last = math.max(1, tonumber(argv[at])),
+    keep_last = tonumber(argv[at]),
     keep_within = tonumber(argv[at + 1]),
     keep_runs = tonumber(argv[at + 2]),
     expire = tonumber(argv[at + 3]),

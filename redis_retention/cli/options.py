@@ -20,9 +20,6 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _SPAN = re.compile(r"(\d+)([smhdw])", re.ASCII)
 
-EVER = timedelta(days=50 * 365)
-"""Longer than LangGraph has existed: nothing is older."""
-
 
 def as_span(value: str) -> timedelta:
     """A time: a whole number and a unit, as in ``30s``, ``15m``, ``12h``, ``7d``, ``2w``."""
@@ -141,8 +138,8 @@ def policy_options(function: Function) -> Function:
         if expire_waiting and not expire_threads_after:
             raise click.UsageError("--expire-waiting goes with --expire-threads-after")
         policy = Policy(
-            keep_last=keep_last or 1,
-            keep_within=keep_within if keeps else EVER,
+            keep_last=(keep_last or 1) if keeps or not expire_threads_after else None,
+            keep_within=keep_within,
             keep_runs=keep_runs,
             expire_after=expire_threads_after,
             expire_waiting=expire_waiting,

@@ -29,6 +29,7 @@ REASONS = {
     "within": "young enough for --keep-within",
     "run": "the end of a run, as --keep-runs says",
     "pinned": "somebody has asked to keep it",
+    "all": "nothing goes until the thread expires",
     "latest": "LangGraph goes on from it",
     "delta": "a checkpoint that stays is replayed from it",
     "sends": "the one after it takes its pending sends from it",
@@ -55,7 +56,8 @@ def plan(settings: Settings, thread_id: bytes, policy: Policy | None, indexed_on
     if settings.json:
         show_json(as_json(made))
     else:
-        show_plan(made, pins)
+        unknown = "has no checkpoints that its index knows"
+        show_plan(made, pins, unknown if indexed_only else "has no checkpoints")
 
 
 def as_json(made: Plan) -> dict[str, Any]:
@@ -92,13 +94,13 @@ def _age_seconds(one: PlannedCheckpoint, now: datetime) -> float | None:
     return None if one.created is None else (now - one.created).total_seconds()
 
 
-def show_plan(made: Plan, pins: Sequence[Pin] = ()) -> None:
-    """Print a plan for people."""
+def show_plan(made: Plan, pins: Sequence[Pin] = (), nothing: str = "has no checkpoints") -> None:
+    """Print a plan for people; `nothing` is said where there is nothing to show."""
     if made.left_alone is not None:
         show(Text(f"Thread {shown(made.thread)} would be left alone: {made.left_alone}."))
         return
     if not made.checkpoints:
-        show(Text(f"Thread {shown(made.thread)} has no checkpoints."))
+        show(Text(f"Thread {shown(made.thread)} {nothing}."))
         return
     show(
         Text(f"Thread {shown(made.thread)}", style="bold"),

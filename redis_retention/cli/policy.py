@@ -11,7 +11,6 @@ from rich.text import Text
 from redis_retention import policies
 from redis_retention.cli.connection import Settings, pass_settings, retention
 from redis_retention.cli.options import (
-    EVER,
     as_bytes,
     global_options,
     policy_options,
@@ -141,7 +140,7 @@ def sentence(rule: Rule) -> str:
 
 
 def _kept(policy: Policy) -> list[str]:
-    if policy.keep_within == EVER:
+    if policy.keep_last is None:
         return ["everything"]
     kept = [f"the newest {policy.keep_last:,}" if policy.keep_last > 1 else "the newest one"]
     if policy.keep_within is not None:

@@ -21,8 +21,11 @@ from redis_retention.cli.options import policy_options, trigger_option
 from redis_retention.daemon import Daemon, Options
 from redis_retention.engine import Engine, Rule
 from redis_retention.layouts import LangGraphRedis
+from redis_retention.logs import logger
 from redis_retention.sweeping import SweepResult
 from redis_retention.transport import AsyncClient, Steps
+
+log = logger("service")
 
 CONNECT_SECONDS = 5.0
 REPLY_SECONDS = 5.0
@@ -101,6 +104,9 @@ def serve(
     """Serve until told to stop."""
     logs.configure("json" if service.log_format == "json" else "text", verbose=service.verbose)
     in_cluster = is_cluster(service.settings.url)
+    if in_cluster and sweep is not None:
+        log.warning("this is a cluster, which cannot be swept: only new checkpoints are trimmed")
+        sweep = None
     asyncio.run(_serve(service, reread, sweep, in_cluster))
 
 

@@ -111,8 +111,7 @@ class Sweeper:
             RetentionError: The server is a cluster, in which a script may not look at all keys.
         """
         begun = perf_counter()
-        if (yield Nodes()) != [None]:
-            raise RetentionError("a cluster cannot be swept: trim its threads by name")
+        yield from refuse_cluster()
         yield from self._engine.check_server()
         yield from self._pass(indexes_only=False)
         if self._new_documents:
@@ -214,9 +213,24 @@ class Sweeper:
             yield Pause(seconds)
 
 
+def refuse_cluster() -> Steps[None]:
+    """Make sure that the server is a single one.
+
+    Raises:
+        RetentionError: It is a cluster, in which a script may not look at all keys.
+    """
+    if (yield Nodes()) != [None]:
+        raise RetentionError("a cluster cannot be swept: trim its threads by name")
+
+
 def _may_have_to_go(indexed: Indexed, rule: Rule) -> bool:
     """Whether a trim could find anything: it costs ten times as much as a look."""
     if rule.policy.expire_after is not None:
         return True
+    return is_over(indexed.checkpoints, rule)
+
+
+def is_over(checkpoints: int, rule: Rule) -> bool:
+    """Whether a thread has more checkpoints than the trigger or, without one, than are kept."""
     allowed = rule.policy.keep_last if rule.trigger is None else rule.trigger
-    return indexed.checkpoints > allowed
+    return allowed is not None and checkpoints > allowed

@@ -152,7 +152,6 @@ async def test_more_than_one_call_may_delete_is_deleted_in_several(
         assert ids(stack, "long")[-10:] == writer.newest("long", 10)
 
 
-@pytest.mark.xfail(run=False, reason="the transport loads scripts without naming a node")
 async def test_a_cluster(started: Callable[..., Server]) -> None:
     server = started("redis-stack", cluster=True)
     with server.client() as plain:

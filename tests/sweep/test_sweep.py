@@ -108,6 +108,14 @@ def test_a_dry_run_says_what_a_sweep_then_does(stack: redis.Redis) -> None:
     )
 
 
+def test_a_dry_run_goes_by_the_trigger_too(stack: redis.Redis) -> None:
+    fill(stack, ["short"], 6)
+    fill(stack, ["long"], 9)
+    dry = Retention(stack).sweep(KEEP, trigger=8, dry_run=True)
+    assert (dry.threads, dry.threads_trimmed, dry.checkpoints_deleted) == (2, 1, 6)
+    assert dry.checkpoints_kept == 6 + 3
+
+
 def test_only_matching_threads_are_trimmed(stack: redis.Redis) -> None:
     fill(stack, ["chat:1", "chat:2", "job:1"], 8)
 

@@ -11,10 +11,16 @@ from redis_retention import InvalidPolicy, Policy
 from redis_retention.engine import Engine, lua_pattern
 
 
-@pytest.mark.parametrize("count", [0, -1, 1.5, "3", True, None])
+@pytest.mark.parametrize("count", [0, -1, 1.5, "3", True])
 def test_a_count_is_a_whole_number_of_at_least_one(count: Any) -> None:
     with pytest.raises(InvalidPolicy, match="keep_last"):
         Policy(keep_last=count)
+
+
+def test_everything_is_kept_only_where_threads_expire() -> None:
+    with pytest.raises(InvalidPolicy, match="nothing would ever go"):
+        Policy(keep_last=None)
+    assert Policy(keep_last=None, expire_after=timedelta(seconds=1)).arguments()[0] == -1
 
 
 @pytest.mark.parametrize("field", ["keep_within", "expire_after"])
