@@ -307,10 +307,8 @@ class Engine:
         self.layout = layout or LangGraphRedis()
         self.keys_per_call = keys_per_call
         self._prefix = prefix
-        # A colon in the saver's prefix must not look like the beginning of a thread.
-        saver = self.layout.checkpoint_prefix.replace("%", "%25").replace(":", "%3A")
-        self._index_start = f"{prefix}index:{saver}:".encode()
-        self._pins_start = f"{prefix}pins:{saver}:".encode()
+        self._index_start = f"{prefix}index:{self.layout.tag}:".encode()
+        self._pins_start = f"{prefix}pins:{self.layout.tag}:".encode()
 
     @property
     def prefix(self) -> str:

@@ -40,6 +40,11 @@ class LangGraphRedis:
         """The two values that the scripts hand to ``layout.use``."""
         return [self.checkpoint_prefix, self.write_prefix]
 
+    @property
+    def tag(self) -> str:
+        """The saver's prefix as one part of our own keys: a thread may begin after it."""
+        return self.checkpoint_prefix.replace("%", "%25").replace(":", "%3A")
+
     def families(self) -> dict[bytes, Family]:
         """What the names of each family's keys begin with."""
         return {

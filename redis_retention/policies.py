@@ -188,8 +188,7 @@ class Policies:
     """
 
     def __init__(self, layout: LangGraphRedis, prefix: str = DEFAULT_PREFIX) -> None:
-        saver = layout.checkpoint_prefix.replace("%", "%25").replace(":", "%3A")
-        self.key = f"{prefix}policies:{saver}".encode()
+        self.key = f"{prefix}policies:{layout.tag}".encode()
 
     def rules(self) -> Steps[list[Rule]]:
         """All of them, the most specific first.

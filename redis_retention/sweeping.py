@@ -134,9 +134,8 @@ class SharedSweeper:
         self._transport = AsyncTransport(client)
         self._sweep = sweep
         self._activity = activity
-        saver = engine.layout.checkpoint_prefix.replace("%", "%25").replace(":", "%3A")
-        self._lease_key = f"{engine.prefix}lease:sweep:{saver}"
-        self._swept_key = f"{engine.prefix}swept:{saver}"
+        self._lease_key = f"{engine.prefix}lease:sweep:{engine.layout.tag}"
+        self._swept_key = f"{engine.prefix}swept:{engine.layout.tag}"
         self._asked: str | None = None
         self._wanted: _Wanted | None = None
         self._next_at = schedule.next_at(datetime.now())

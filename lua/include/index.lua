@@ -100,6 +100,27 @@ function index.each_down(view, high, low, chunk, visit)
   until read < chunk
 end
 
+-- Reads the members from `low` to `high` as they are asked for, `chunk` at a time: `peek()` is the
+-- one at hand, nil at the end, and `skip()` goes on to the next.
+function index.reader(view, low, high, chunk)
+  local members, at = nil, 1
+  local self = {}
+
+  function self.peek()
+    if not members or at > #members and at > chunk then
+      members, at = view.up(low, high, chunk), 1
+      low = "(" .. (members[#members] or "")
+    end
+    return members[at]
+  end
+
+  function self.skip()
+    at = at + 1
+  end
+
+  return self
+end
+
 -- The members of one checkpoint: one, or two when it was put twice with different needs.
 function index.members_of(view, kind, ns, id)
   local start = entry.of(kind, ns) .. id

@@ -55,30 +55,26 @@ local function take_if_over(step, member)
   return true
 end
 
+local function all_of(step, kind, from)
+  return index.reader(step.view, "[" .. kind .. from, "(" .. entry.beyond(kind), FEW)
+end
+
+local function root_of(member)
+  return entry.fields(member)[1]
+end
+
 -- The invocations in the order of their roots, as the roots are met in theirs.
 local function invocations(step)
-  local low, waiting, at = "[" .. entry.BY_ROOT, nil, 1
+  local waiting = all_of(step, entry.BY_ROOT, "")
   local self, passed = {}, false
-
-  local function peek()
-    if not waiting or at > #waiting and at > AHEAD then
-      waiting, at = step.view.up(low, "(" .. entry.beyond(entry.BY_ROOT), AHEAD), 1
-      low = "(" .. (waiting[#waiting] or "")
-    end
-    return waiting[at]
-  end
-
-  local function root_of(member)
-    return entry.fields(member)[1]
-  end
 
   -- Takes what roots older than `oldest` have started; nil is newer than all.
   function self.take_older(oldest)
-    local member = peek()
+    local member = waiting.peek()
     while member and (not oldest or bytes.less(root_of(member), oldest)) do
       if not take_if_over(step, member) then return false end
-      at = at + 1
-      member = peek()
+      waiting.skip()
+      member = waiting.peek()
     end
     return true
   end
@@ -86,7 +82,7 @@ local function invocations(step)
   -- Takes what `root` has started, and passes over what roots below it have that nobody knows:
   -- they may be on their way as long as there is an older one.
   function self.take_of(root)
-    local member = peek()
+    local member = waiting.peek()
     while member do
       local its = root_of(member)
       if its ~= root then
@@ -95,18 +91,18 @@ local function invocations(step)
       elseif not take_if_over(step, member) then
         return false
       end
-      at = at + 1
-      member = peek()
+      waiting.skip()
+      member = waiting.peek()
     end
     return true
   end
 
   -- Whether there are any that have not been met yet.
-  function self.any() return peek() ~= nil end
+  function self.any() return waiting.peek() ~= nil end
 
   -- Whether there are invocations of roots older than `oldest` that were not judged as such.
   function self.any_older(oldest)
-    local member = peek()
+    local member = waiting.peek()
     return passed or member ~= nil and bytes.less(root_of(member), oldest)
   end
 
@@ -116,28 +112,19 @@ end
 -- Follows the beginnings of runs while checkpoints go: where the first checkpoint of a run is
 -- taken, the run begins with the next one that remains.
 local function run_marks(step)
-  local from = step.judged.namespace("").unclear
-  local low, beginnings, at = "[" .. entry.RUN .. from, nil, 1
+  local beginnings = all_of(step, entry.RUN, step.judged.namespace("").unclear)
   local self = { oldest = nil }
-
-  local function peek()
-    if not beginnings or at > #beginnings and at > FEW then
-      beginnings, at = step.view.up(low, "(" .. entry.beyond(entry.RUN), FEW), 1
-      low = "(" .. (beginnings[#beginnings] or "")
-    end
-    return beginnings[at]
-  end
 
   function self.remains(id)
     local here, moved = entry.RUN .. id, false
-    local beginning = peek()
+    local beginning = beginnings.peek()
     while beginning and not bytes.less(here, beginning) do
       if beginning ~= here then
         step.forget(beginning)
         moved = true
       end
-      at = at + 1
-      beginning = peek()
+      beginnings.skip()
+      beginning = beginnings.peek()
     end
     if moved and self.oldest then step.add(here) end
     self.oldest = self.oldest or id
