@@ -66,17 +66,24 @@ local function newest_real(view, thread, space, count, gone)
   return real
 end
 
--- The oldest id that is not older than `oldest_ms`, walking down from `floor`. An id that does
--- not say its time cannot be proved old.
-local function floor_within(view, space, floor, oldest_ms)
+-- When a checkpoint was made: by its id, else by what the saver noted when it was put. An age that
+-- nobody knows cannot be proved.
+local function made_at(thread, ns, id)
+  local made, kind = clock.of_id(id)
+  if made then return made, kind end
+  return layout.put_at(thread, ns, id), nil
+end
+
+-- The oldest id that is not older than `oldest_ms`, walking down from `floor`.
+local function floor_within(view, thread, space, floor, oldest_ms)
   local prefix = space.prefix
   while true do
     local below = view.down("(" .. prefix .. floor, "[" .. prefix, 1)[1]
     if not below then return BOTTOM end
     local id = entry.id(below, prefix)
-    local made, kind = clock.of_id(id)
+    local made, kind = made_at(thread, space.ns, id)
     if made and made < oldest_ms then return floor end
-    local first = made and clock.first_id(oldest_ms, kind) or id
+    local first = kind and clock.first_id(oldest_ms, kind) or id
     floor = bytes.less(first, id) and first or id
   end
 end
@@ -244,7 +251,7 @@ local function judge_namespace(view, thread, space, policy, pinned)
   local counted = real[policy.keep_last] or BOTTOM
   local asked = counted
   if policy.keep_within >= 0 then
-    asked = floor_within(view, space, counted, policy.now - policy.keep_within)
+    asked = floor_within(view, thread, space, counted, policy.now - policy.keep_within)
   end
   local kept = asked_for(view, thread, ns, policy, pinned)
   drop_unreal(thread, ns, kept, proved)
@@ -317,7 +324,7 @@ end
 local function is_expired(view, thread, policy, pins)
   if policy.expire < 0 or next(pins) then return false end
   local id = newest_id(view, thread)
-  local made = id and clock.of_id(id)
+  local made = id and made_at(thread, "", id)
   if not made or made >= policy.now - policy.expire then return false end
   return policy.expire_waiting or not layout.waits(thread, id)
 end

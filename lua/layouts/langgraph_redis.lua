@@ -233,6 +233,13 @@ function layout.description(thread, ns, id)
     made and string.format("%d", made) or "" }
 end
 
+-- The milliseconds at which the saver says that it has put a checkpoint, nil if it does not.
+-- (Beside a ULID it notes seconds; but there the id says it.)
+function layout.put_at(thread, ns, id)
+  local values = read(layout.checkpoint_key(thread, ns, id), { "$.checkpoint_ts" })
+  return values and tonumber(values[1])
+end
+
 -- For each id whether its checkpoint exists, as more than a stub, at this moment.
 function layout.real(thread, ns, ids)
   local is_real, start = {}, layout.names(thread, ns).document
