@@ -38,7 +38,8 @@
 layout.use(ARGV[2], ARGV[3])
 local thread, cursor, page = ARGV[1], ARGV[4], tonumber(ARGV[5])
 local view = ARGV[12] == "1" and index.listed(ARGV, 13) or index.stored(KEYS[1])
-local judged = decide.thread(view, thread, policy.read(ARGV, 6), pins.read(KEYS[2]), true)
+local judged = decide.thread(view, thread, policy.read(ARGV, 6), pins.read(KEYS[2]),
+  { settled = true, complete = ARGV[12] == "1" })
 if judged.unjudged then
   return { "unjudged", "", judged.unjudged[1], judged.unjudged[2] }
 end

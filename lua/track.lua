@@ -99,7 +99,7 @@ for _, thread in ipairs(order) do
   end
   if crossed then
     local result = trimming.step(found.members.key, ARGV[2] .. thread, thread, found.rule.policy,
-      limit, false)
+      limit, { again = false, complete = false })
     reply[#reply + 1] = { thread, result.state, result.checkpoints, result.keys, result.left }
   end
 end

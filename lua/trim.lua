@@ -8,7 +8,8 @@
 -- ARGV[3]  the saver's write prefix
 -- ARGV[4]  keys that this call may delete, at least 10
 -- ARGV[5]  1 when an earlier call of the same trim has said "more", else 0
--- ARGV[6]… the policy, five values (include/policy.lua)
+-- ARGV[6]  1 when the index is known to have all of the thread's checkpoints, else 0
+-- ARGV[7]… the policy, five values (include/policy.lua)
 --
 -- Reply    {state, checkpoints deleted, keys deleted (the checkpoints with them), checkpoints
 --          left in the index, ns, id}
@@ -33,7 +34,7 @@
 --@include include/policy.lua
 
 layout.use(ARGV[2], ARGV[3])
-local result = trimming.step(KEYS[1], KEYS[2], ARGV[1], policy.read(ARGV, 6), tonumber(ARGV[4]),
-  ARGV[5] == "1")
+local result = trimming.step(KEYS[1], KEYS[2], ARGV[1], policy.read(ARGV, 7), tonumber(ARGV[4]),
+  { again = ARGV[5] == "1", complete = ARGV[6] == "1" })
 local where = result.where or { "", "" }
 return { result.state, result.checkpoints, result.keys, result.left, where[1], where[2] }

@@ -416,11 +416,17 @@ class Engine:
         found.members.sort()
         return found
 
-    def trim(self, thread: bytes, policy: Policy) -> Steps[Trimmed]:
+    def trim(self, thread: bytes, policy: Policy, *, complete: bool = False) -> Steps[Trimmed]:
         """Trim a thread by its index, call after call until nothing is left to delete.
 
         Each call waits for the reply to the one before, so that others are served in between,
         and each leaves the thread in order.
+
+        Args:
+            thread: The thread as it stands in the keys.
+            policy: What to keep.
+            complete: The index is known to have all of the thread's checkpoints. Otherwise the
+                subgraphs of root checkpoints that it does not know stay.
         """
         result = Trimmed()
         again = 0
@@ -433,6 +439,7 @@ class Engine:
                     *self.layout.arguments(),
                     self.keys_per_call,
                     again,
+                    int(complete),
                     *policy.arguments(),
                 ],
             )

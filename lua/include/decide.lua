@@ -330,7 +330,8 @@ local function is_expired(view, thread, policy, pins)
 end
 
 -- Judges a thread. `pins` is {[ns] = {[id] = true}}, and {all = true} for the whole thread.
--- `settled` asks for the end of a trim that may take several calls, not for this call alone.
+-- `given` says {settled = whether to judge for the end of a trim that may take several calls, not
+-- for this call alone, complete = whether the index has all checkpoints of the thread}.
 -- Answers:
 --   unjudged           {ns, id} of a checkpoint that this version does not understand
 --   expired            true when all of the thread goes
@@ -339,7 +340,7 @@ end
 --   rootless(ns)       whether a namespace with a task id in its name is one of them
 --   roots(ns)          the root checkpoints that have started a namespace, oldest first
 --   invocation(ns)     why the namespace of an invocation stays, nil when it goes
-function decide.thread(view, thread, policy, pins, settled)
+function decide.thread(view, thread, policy, pins, given)
   local judged = {}
   local odd = view.up("[" .. entry.UNJUDGED, "(" .. entry.beyond(entry.UNJUDGED), 1)[1]
   if odd then
@@ -370,17 +371,18 @@ function decide.thread(view, thread, policy, pins, settled)
   local function is_too_old(root)
     if not oldest_root then
       local known = decide.first_id(view, ROOT) or BOTTOM
-      oldest_root = settled and known ~= BOTTOM and judged.namespace("").oldest() or known
+      oldest_root = given.settled and known ~= BOTTOM and judged.namespace("").oldest() or known
     end
     return bytes.less(root, oldest_root)
   end
 
-  -- A root checkpoint that nobody knows may be on its way, unless it would be the oldest.
+  -- A root checkpoint that nobody knows may be on its way, unless it would be the oldest: of which
+  -- an index that has not all of them can say nothing.
   local function root_stays(root)
     if #index.members_of(view, entry.STANDING, "", root) > 0 then
       return judged.namespace("").stays(root)
     end
-    return not is_too_old(root) or is_real(thread, "", root)
+    return not given.complete or not is_too_old(root) or is_real(thread, "", root)
   end
 
   -- Whether the newest checkpoint of an invocation's namespace is one that the index knows: if
@@ -416,7 +418,10 @@ function decide.thread(view, thread, policy, pins, settled)
 
   -- The namespaces that count by themselves, the root first.
   function judged.namespaces()
-    local found = index.namespaces(view, entry.STANDING)
+    local found = {}
+    for _, ns in ipairs(index.namespaces(view, entry.STANDING)) do
+      if not layout.of_task(ns) then found[#found + 1] = ns end
+    end
     for _, ns in ipairs(index.namespaces(view, entry.ROOTLESS)) do
       if judged.rootless(ns) then found[#found + 1] = ns end
     end

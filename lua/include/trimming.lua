@@ -271,21 +271,23 @@ local function new_step(view, thread, judged, limit)
   return step
 end
 
--- Trims `thread` by one call's worth. `limit` is the number of keys that a call may delete,
--- `again` says that earlier calls of this trim have deleted already. Answers
+-- Trims `thread` by one call's worth. `limit` is the number of keys that a call may delete. What
+-- is known: {again = whether earlier calls of this trim have deleted already, complete = whether
+-- the index has all checkpoints of the thread}. Answers
 --   {state =, checkpoints =, keys =, left =, where = {ns, id}}
 -- state: "done", "more" (call again) or "unjudged" (nothing was done, for what stands `where`);
 -- left: the checkpoints that the index knows after it.
-function trimming.step(key, pins_key, thread, policy, limit, again)
+function trimming.step(key, pins_key, thread, policy, limit, what_is_known)
   local view = index.stored(key)
-  local judged = decide.thread(view, thread, policy, pins.read(pins_key), false)
+  local judged = decide.thread(view, thread, policy, pins.read(pins_key),
+    { settled = false, complete = what_is_known.complete })
   if judged.unjudged then
     return { state = "unjudged", checkpoints = 0, keys = 0, left = known(key),
       where = judged.unjudged }
   end
   local step = new_step(view, thread, judged, limit)
   local done = take_all(step)
-  local left = settle(step, key, done, again)
+  local left = settle(step, key, done, what_is_known.again)
   return { state = done and "done" or "more", checkpoints = step.removal.checkpoints,
     keys = step.removal.keys, left = left }
 end

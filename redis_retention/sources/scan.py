@@ -163,7 +163,7 @@ def trim(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Steps[T
     """Index a thread's documents anew, trim it, and clean up what writers left behind."""
     yield from engine.check_keys(thread)
     entries = yield from engine.index(thread, found.writes_seen())
-    trimmed = yield from engine.trim(thread, policy)
+    trimmed = yield from engine.trim(thread, policy, complete=True)
     result = done(trimmed)
     if trimmed.unjudged is not None:
         result.kept = _checkpoints(entries)

@@ -185,7 +185,9 @@ class Sweeper:
         if rule is None or not _may_have_to_go(indexed, rule):
             self._result.checkpoints_kept += indexed.checkpoints
             return
-        trimmed = yield from self._engine.trim(indexed.thread, rule.policy)
+        trimmed = yield from self._engine.trim(
+            indexed.thread, rule.policy, complete=self._second_pass
+        )
         self._result.checkpoints_kept += trimmed.left
         self._result.checkpoints_deleted += trimmed.deleted.checkpoints
         self._result.keys_deleted += trimmed.deleted.keys
