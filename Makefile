@@ -8,7 +8,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null \
 		&& echo $$python && break; done)
 
-PYTEST_OPTIONS ?= --numprocesses=auto
+PYTEST_OPTIONS ?= --numprocesses=auto --dist=worksteal
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -15,7 +15,7 @@ from tests.servers.fetch import ServerUnavailable
 from tests.servers.start import Server
 
 # The soak runs the same properties on many more random threads (`make soak`).
-hypothesis.settings.register_profile("suite", deadline=None, max_examples=150)
+hypothesis.settings.register_profile("suite", deadline=None, max_examples=75)
 hypothesis.settings.register_profile("soak", deadline=None, max_examples=1_000_000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 

@@ -46,14 +46,14 @@ def test_every_thread_is_trimmed_while_it_grows(
     assert running.stop() == 0
 
 
-def test_a_burst_of_many_threads(redis_stack: Server, stack: redis.Redis, service: Start) -> None:
-    running = service(redis_stack)
+def test_a_burst_of_many_threads(server: Server, client: redis.Redis, service: Start) -> None:
+    running = service(server)
     running.wait_for("ready")
     writers = [
-        Writer(redis_stack.client(), [f"burst-{half}-{number}" for number in range(25)])
+        Writer(server.client(), [f"burst-{half}-{number}" for number in range(25)])
         for half in range(2)
     ]
-    watches = [Watch(redis_stack.client(), writer, KEEP) for writer in writers]
+    watches = [Watch(server.client(), writer, KEEP) for writer in writers]
     at_work = [threading.Thread(target=writer.write, args=(60,)) for writer in writers]
     for thread in (*watches, *at_work):
         thread.start()
@@ -62,7 +62,7 @@ def test_a_burst_of_many_threads(redis_stack: Server, stack: redis.Redis, servic
     for watch in watches:
         watch.finish()
     for writer in writers:
-        assert_trimmed(stack, writer)
+        assert_trimmed(client, writer)
 
 
 def test_what_happened_while_it_was_dead_is_swept_up(

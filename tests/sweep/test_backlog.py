@@ -15,12 +15,12 @@ THREADS, EACH, KEEP = 2_000, 36, 10
 BUSY = 4
 
 
-def test_every_thread_of_a_backlog_is_right_though_writers_write(stack: redis.Redis) -> None:
-    RedisSaver(redis_client=stack).setup()
+def test_every_thread_of_a_backlog_is_right_though_writers_write(client: redis.Redis) -> None:
+    RedisSaver(redis_client=client).setup()
     for number in range(THREADS):
-        fill_fast(stack, f"idle:{number}", EACH)
+        fill_fast(client, f"idle:{number}", EACH)
     chats = [Chat(turns=6) for _ in range(BUSY)]
-    savers = [RedisSaver(redis_client=stack) for _ in range(BUSY)]
+    savers = [RedisSaver(redis_client=client) for _ in range(BUSY)]
     seen: list[list[object]] = [[] for _ in range(BUSY)]
 
     def talk(number: int) -> None:
@@ -33,7 +33,7 @@ def test_every_thread_of_a_backlog_is_right_though_writers_write(stack: redis.Re
     writers = [threading.Thread(target=talk, args=(number,)) for number in range(BUSY)]
     for writer in writers:
         writer.start()
-    retention = Retention(stack)
+    retention = Retention(client)
     first = retention.sweep(Policy(keep_last=KEEP))
     for writer in writers:
         writer.join()
@@ -41,7 +41,7 @@ def test_every_thread_of_a_backlog_is_right_though_writers_write(stack: redis.Re
 
     assert first.checkpoints_deleted >= THREADS * (EACH - KEEP)
     left: dict[bytes, int] = {}
-    for key in stack.scan_iter("checkpoint:*", count=1000):
+    for key in client.scan_iter("checkpoint:*", count=1000):
         thread = key.rsplit(b":", 2)[0]
         left[thread] = left.get(thread, 0) + 1
     assert left == dict.fromkeys(left, KEEP)
