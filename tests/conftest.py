@@ -14,10 +14,9 @@ from redis_retention import Retention
 from tests.servers.fetch import ServerUnavailable
 from tests.servers.start import Server
 
-# The soak runs the same properties on many more random threads (`make soak`).
-hypothesis.settings.register_profile("suite", deadline=None, max_examples=75)
-hypothesis.settings.register_profile("soak", deadline=None, max_examples=1_000_000)
-hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
+# The same random threads every time; `make soak` looks for new ones.
+hypothesis.settings.register_profile("suite", deadline=None, max_examples=75, derandomize=True)
+hypothesis.settings.load_profile("suite")
 
 WITH_MODULES = ("redis-stack", "redis-8", "valkey-8")
 
