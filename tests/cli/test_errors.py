@@ -249,7 +249,7 @@ def test_ctrl_c_is_quiet() -> None:
     with listening(None) as port:
         command = program("--url", f"redis://127.0.0.1:{port}/0", *TRIM)
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            time.sleep(1.5)
+            time.sleep(1.0)
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=10)
     assert (process.returncode, out, err) == (130, b"", b"")

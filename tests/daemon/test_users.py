@@ -34,6 +34,7 @@ def command(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_the_user_may_do_everything(
     server: Server, client: Any, service: Callable[..., Service]
 ) -> None:
+    client.execute_command("ACL", "LOG", "RESET")
     url = login(server, client, "retention")
     client.config_set("notify-keyspace-events", "")
     writer = Writer(server.client(), ["a", "b"])
