@@ -26,7 +26,7 @@ SMALLEST_KEYS_PER_CALL = 10
 LEFTOVER_AGE_MS = 3_600_000
 
 # Documents read by one call: some 15 microseconds each.
-_DOCUMENTS_PER_CALL = 60
+DOCUMENTS_PER_CALL = 60
 _PAGE = 500
 _DESCRIBED_PAGE = 100
 
@@ -375,7 +375,7 @@ class Engine:
         yield from command("UNLINK", self.index_key(thread))
         found = Entries()
         arguments = self._track_arguments(thread, ())
-        for some in chunks(documents, _DOCUMENTS_PER_CALL):
+        for some in chunks(documents, DOCUMENTS_PER_CALL):
             seen = [documents[key] for key in some]
             reply = yield from self._call("track", some, [*arguments, *seen])
             found.letters.update(zip(some, reply[0].decode(), strict=True))
@@ -407,7 +407,7 @@ class Engine:
     def read(self, thread: bytes, documents: Mapping[bytes, int]) -> Steps[Entries]:
         """Read what `index` would put into the index, without writing anything."""
         found = Entries()
-        for some in chunks(documents, _DOCUMENTS_PER_CALL):
+        for some in chunks(documents, DOCUMENTS_PER_CALL):
             seen = [documents[key] for key in some]
             reply = yield from self._call("heads", some, [*self.layout.arguments(), thread, *seen])
             found.letters.update(zip(some, reply[0].decode(), strict=True))

@@ -66,38 +66,29 @@ function index.listed(list, first)
   return view
 end
 
--- Bounds around everything that begins with a prefix.
-function index.first_of(prefix)
-  return "[" .. prefix
-end
-
+-- The bound behind everything that begins with a prefix.
 function index.past(prefix)
   return "(" .. entry.beyond(prefix)
 end
 
--- Calls `visit(member)` for each member from `low` to `high`, until it answers false.
-function index.each_up(view, low, high, visit)
-  local chunk = 100
+local function each(read, from, to, chunk, visit)
   repeat
-    local members = view.up(low, high, chunk)
+    local members = read(from, to, chunk)
     for _, member in ipairs(members) do
       if visit(member) == false then return end
     end
-    local read = #members
-    if read > 0 then low = "(" .. members[read] end
-  until read < chunk
+    from = "(" .. (members[#members] or "")
+  until #members < chunk
 end
 
--- The same from `high` down to `low`.
+-- Calls `visit(member)` for each member from `low` to `high`, until it answers false.
+function index.each_up(view, low, high, visit)
+  each(view.up, low, high, 100, visit)
+end
+
+-- The same from `high` down to `low`, read `chunk` at a time.
 function index.each_down(view, high, low, chunk, visit)
-  repeat
-    local members = view.down(high, low, chunk)
-    for _, member in ipairs(members) do
-      if visit(member) == false then return end
-    end
-    local read = #members
-    if read > 0 then high = "(" .. members[read] end
-  until read < chunk
+  each(view.down, high, low, chunk, visit)
 end
 
 -- Reads the members from `low` to `high` as they are asked for, `chunk` at a time: `peek()` is the

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from redis_retention.engine import (
+    DOCUMENTS_PER_CALL,
     LEFTOVER_AGE_MS,
     Engine,
     Indexed,
@@ -27,7 +28,6 @@ from redis_retention.policies import matching
 from redis_retention.transport import Nodes, Pause, Steps, command
 
 _KEYS_PER_STEP = 250
-_DOCUMENTS_PER_CALL = 60
 # Leftovers are cleaned up at the end, or when there are this many of them.
 _REMEMBERED = 10_000
 # A step takes a millisecond or two. One that takes this long has waited for others.
@@ -145,7 +145,7 @@ class Sweeper:
         yield from self._clean()
 
     def _work_off(self, survey: Survey) -> Steps[None]:
-        for documents in chunks(survey.documents, _DOCUMENTS_PER_CALL):
+        for documents in chunks(survey.documents, DOCUMENTS_PER_CALL):
             self._new_documents = True
             yield from self._engine.track(documents)
         self._remains.extend(survey.remains)
@@ -199,7 +199,7 @@ class Sweeper:
     def _mend(self, thread: bytes) -> Steps[None]:
         """Take out of an index what others have deleted."""
         documents = yield from self._engine.entries(thread)
-        for some in chunks(documents, _DOCUMENTS_PER_CALL):
+        for some in chunks(documents, DOCUMENTS_PER_CALL):
             yield from self._engine.forget(some)
 
     def _rule_for(self, thread: bytes) -> Rule | None:
