@@ -175,6 +175,9 @@ class Server:
 
     def _write_config(self) -> None:
         settings = {"bind": "127.0.0.1", "save": "", "appendonly": "no"}
+        # RedisJSON's documents cannot be freed beside the main thread, which Valkey does when it
+        # is flushed if not told otherwise: every few hundred flushes it dies of it.
+        settings["lazyfree-lazy-user-flush"] = "no"
         # A primary would wait 5 seconds for more replicas before it serves the first.
         settings["repl-diskless-sync-delay"] = "0"
         if self.cluster:
@@ -247,11 +250,11 @@ class Server:
             except RedisError as error:
                 problem = str(error)
             time.sleep(0.02)
-        raise ServerFailed(f"{self._label} waited in vain for {what}: {problem}. {self._log_end()}")
+        raise ServerFailed(f"{self._label} waited in vain for {what}: {problem}. {self.log_end()}")
 
     def _check_alive(self) -> None:
         if self._process is not None and self._process.poll() is not None:
-            end = self._log_end()
+            end = self.log_end()
             failure = _PortTaken if "Address already in use" in end else ServerFailed
             code = self._process.returncode
             raise failure(f"{self._label} ended with code {code} while it was starting. {end}")
@@ -271,11 +274,12 @@ class Server:
     def _is_in_sync(self, client: Any) -> bool:
         return bool(client.info("replication")["master_link_status"] == "up")
 
-    def _log_end(self) -> str:
+    def log_end(self, most: int = LOG_LINES) -> str:
+        """What the server has written last, since it was started."""
         with (self.folder / "server.log").open("rb") as log:
             log.seek(self._log_start)
             lines = log.read().decode(errors="replace").splitlines()
-        return "\n".join(["The end of its log:", *lines[-LOG_LINES:]])
+        return "\n".join(["The end of its log:", *lines[-most:]])
 
     def _end(self, how: signal.Signals) -> None:
         process = self._process
