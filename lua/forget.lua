@@ -49,7 +49,7 @@ local function has_group(found, kind, ns)
   local prefix = entry.of(kind, ns)
   local name = found.key .. "\0" .. prefix
   if groups[name] == nil then
-    groups[name] = #found.view.up("[" .. prefix, index.past(prefix), 1) == 1
+    groups[name] = index.first(found.view, prefix) ~= nil
   end
   return groups[name]
 end
@@ -57,14 +57,13 @@ end
 local function is_remembering(found, thread, kind, ns, id)
   if redis.call("EXISTS", layout.registry_key(thread, ns, id)) == 1 then return true end
   if kind ~= entry.STANDING or ns ~= "" then return false end
-  local started = entry.of(entry.BY_ROOT, id)
-  return #found.view.up("[" .. started, index.past(started), 1) == 1
+  return index.first(found.view, entry.of(entry.BY_ROOT, id)) ~= nil
 end
 
 -- An invocation of which no checkpoint is left is no longer named.
 local function forget_invocation(found, ns)
-  local tasks, roots = entry.of(entry.TASK, ns), entry.of(entry.BY_NAMESPACE, ns)
-  if #found.view.up("[" .. tasks, index.past(tasks), 1) == 1 then return end
+  if index.first(found.view, entry.of(entry.TASK, ns)) then return end
+  local roots = entry.of(entry.BY_NAMESPACE, ns)
   index.each_up(found.view, "[" .. roots, index.past(roots), function(member)
     local root = entry.fields(member)[2]
     redis.call("ZREM", found.key, member, entry.of(entry.BY_ROOT, root) .. ns)
@@ -110,7 +109,7 @@ end
 -- Marks of where runs began say nothing in a thread without checkpoints.
 local function drop_if_empty(found)
   for _, kind in ipairs(KINDS) do
-    if #found.view.up("[" .. kind, "(" .. entry.beyond(kind), 1) == 1 then return end
+    if index.first(found.view, kind) then return end
   end
   redis.call("UNLINK", found.key)
 end

@@ -54,7 +54,7 @@ end
 
 local function ends(kind, ns)
   local prefix = entry.of(kind, ns)
-  local oldest = view.up("[" .. prefix, index.past(prefix), 1)[1]
+  local oldest = index.first(view, prefix)
   if not oldest then return nil end
   local newest = view.down("(" .. entry.beyond(prefix), "[" .. prefix, 1)[1]
   return { oldest = entry.fields(oldest)[2], newest = entry.fields(newest)[2] }

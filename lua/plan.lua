@@ -11,11 +11,13 @@
 -- ARGV[5]  checkpoints to judge in this call
 -- ARGV[6]… the policy, five values (include/policy.lua)
 -- ARGV[11] 1 to describe each checkpoint for people, else 0
--- ARGV[12] 1 when the thread's index entries follow, in the order of bytes, else 0
+-- ARGV[12] 0 to read the index; 1 when the thread's index entries follow, all that there are, in
+--          the order of bytes; 2 when they follow and may not be all
 -- then     the index entries
 --
 -- Reply    {state, next, ns, id, {ns, id, reasons, documents, keys, description…}…}
---          state "plan", or "unjudged" because of checkpoint {ns, id}
+--          state "plan"; or "unjudged" because of checkpoint {ns, id}; or "unread" when the index
+--          knows only the names of some: read these, and bring the entries
 --          next: what to give as ARGV[4] for the page that follows, "" at the end
 --          reasons: parted by commas (include/decide.lua), "" for a checkpoint that goes
 --          documents, keys: what deleting it would delete, 0 for one that stays; with the first
@@ -32,17 +34,21 @@
 --@include include/entry.lua
 --@include include/index.lua
 --@include include/decide.lua
+--@include include/memory.lua
 --@include include/pins.lua
 --@include include/policy.lua
 
 layout.use(ARGV[2], ARGV[3])
 local thread, cursor, page = ARGV[1], ARGV[4], tonumber(ARGV[5])
-local view = ARGV[12] == "1" and index.listed(ARGV, 13) or index.stored(KEYS[1])
+local view = ARGV[12] == "0" and index.stored(KEYS[1]) or index.listed(ARGV, 13)
 local judged = decide.thread(view, thread, policy.read(ARGV, 6), pins.read(KEYS[2]),
-  { settled = true, complete = ARGV[12] == "1" })
-if judged.unjudged then
-  return { "unjudged", "", judged.unjudged[1], judged.unjudged[2] }
+  { settled = true, complete = ARGV[12] == "1", unread = 0, gone = math.huge })
+
+local function reply_unjudged(where)
+  return { "unjudged", "", where[1], where[2] }
 end
+
+if judged.unjudged then return reply_unjudged(judged.unjudged) end
 
 local CHUNK = 500
 
@@ -64,20 +70,8 @@ local function cost(ns, id)
 end
 
 local function is_first_of(kind, ns, id)
-  local prefix = entry.of(kind, ns)
-  local first = view.up("[" .. prefix, index.past(prefix), 1)[1]
+  local first = index.first(view, entry.of(kind, ns))
   return first ~= nil and entry.fields(first)[2] == id
-end
-
--- MEMORY USAGE of all keys; "" where the server does not offer it.
-local function memory(keys)
-  local bytes_used = 0
-  for _, key in ipairs(keys) do
-    local reply = redis.pcall("MEMORY", "USAGE", key)
-    if type(reply) == "table" then return "" end
-    bytes_used = bytes_used + (reply or 0)
-  end
-  return tostring(bytes_used)
 end
 
 local function describe(row, ns, id)
@@ -87,7 +81,7 @@ local function describe(row, ns, id)
   local keys = layout.writes(layout.names(thread, ns), id)
   keys[#keys + 1] = layout.checkpoint_key(thread, ns, id)
   keys[#keys + 1] = layout.registry_key(thread, ns, id)
-  row[#row + 1] = memory(keys)
+  row[#row + 1] = tostring(memory.of_all(keys, 1, #keys) or "")
   return row
 end
 
@@ -108,6 +102,8 @@ local function row(kind, ns, id)
   return { ns, id, "", documents, keys }
 end
 
+local unread = false
+
 -- From `low` to `high`; answers the last member when the page is full.
 local function add_rows(reply, kind)
   local low = "[" .. kind
@@ -117,6 +113,8 @@ local function add_rows(reply, kind)
   end
   local last
   index.each_up(view, low, "(" .. entry.beyond(kind), function(member)
+    unread = unread or entry.is_unread(member)
+    if unread then return false end
     local fields = entry.fields(member)
     local previous = reply[#reply]
     if #reply <= 4 or previous[1] ~= fields[1] or previous[2] ~= fields[2] then
@@ -135,4 +133,6 @@ end
 local reply = { "plan", "", "", "" }
 reply[2] = add_rows(reply, entry.STANDING) or ""
 if reply[2] == "" then reply[2] = add_rows(reply, entry.TASK) or "" end
+if judged.reading.unjudged then return reply_unjudged(judged.reading.unjudged) end
+if unread or judged.reading.short then return { "unread", "", "", "" } end
 return reply

@@ -17,6 +17,8 @@
 --@include include/clock.lua
 --@include layouts/${layout}.lua
 --@include include/entry.lua
+--@include include/index.lua
+--@include include/memory.lua
 
 layout.use(ARGV[2], ARGV[3])
 local wanted = tonumber(ARGV[4])
@@ -24,29 +26,18 @@ local wanted = tonumber(ARGV[4])
 local TRIES = 4
 local MOST_WRITES = 100
 
-local function count(key, kind)
-  return redis.call("ZLEXCOUNT", key, "[" .. kind, "(" .. entry.beyond(kind))
-end
-
--- MEMORY USAGE of a key, 0 when it is gone; nil where the server does not offer it.
-local function memory(key)
-  local reply = redis.pcall("MEMORY", "USAGE", key)
-  if type(reply) == "table" then return nil end
-  return reply or 0
-end
-
 -- What a checkpoint takes, nil when it is gone or nobody knows.
 local function measure(thread, ns, id)
-  local bytes_used = memory(layout.checkpoint_key(thread, ns, id))
+  local bytes_used = memory.of(layout.checkpoint_key(thread, ns, id))
   if not bytes_used or bytes_used == 0 then return nil end
   local writes, _, named = layout.writes(layout.names(thread, ns), id, MOST_WRITES)
   local of_writes = 0
   for _, key in ipairs(writes) do
-    of_writes = of_writes + (memory(key) or 0)
+    of_writes = of_writes + (memory.of(key) or 0)
   end
   -- Of very many writes the first speak for the rest.
   if #writes == MOST_WRITES then of_writes = of_writes * named / MOST_WRITES end
-  return bytes_used + of_writes + (memory(layout.registry_key(thread, ns, id)) or 0)
+  return bytes_used + of_writes + (memory.of(layout.registry_key(thread, ns, id)) or 0)
 end
 
 local function sample(key, thread)
@@ -66,6 +57,6 @@ end
 local reply = {}
 for at, key in ipairs(KEYS) do
   local measured, total = sample(key, string.sub(key, #ARGV[1] + 1))
-  reply[at] = { count(key, entry.STANDING) + count(key, entry.TASK), measured, total }
+  reply[at] = { index.checkpoints(key), measured, total }
 end
 return reply

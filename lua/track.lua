@@ -10,12 +10,13 @@
 -- ARGV[4]  the saver's write prefix
 -- ARGV[5]  keys that this call may delete for each thread, at least 10
 -- ARGV[6]  the only thread to take, "" for any
--- ARGV[7]  the number of rules
+-- ARGV[7]  1 to estimate how much memory a trim frees, else 0
+-- ARGV[8]  the number of rules
 --   each   a Lua pattern for the thread, the trigger (checkpoints of one namespace, -1 for none)
 --          and the policy, five values (include/policy.lua); the first rule that matches counts
 -- then     how many write documents the caller has seen for each of KEYS, or nothing at all
 --
--- Reply    {letters, {thread, state, checkpoints, keys, left}…}
+-- Reply    {letters, {thread, state, checkpoints, keys, left, bytes}…}
 --          letters: one for each of KEYS (include/indexing.lua); then, for each thread that was
 --          trimmed, what trim.lua replies
 --
@@ -29,6 +30,7 @@
 --@include include/index.lua
 --@include include/decide.lua
 --@include include/pins.lua
+--@include include/memory.lua
 --@include include/removal.lua
 --@include include/trimming.lua
 --@include include/policy.lua
@@ -38,10 +40,10 @@ layout.use(ARGV[3], ARGV[4])
 
 local RULE = 7
 local limit, only = tonumber(ARGV[5]), ARGV[6]
-local last_of_rules = 7 + RULE * tonumber(ARGV[7])
+local last_of_rules = 8 + RULE * tonumber(ARGV[8])
 
 local function rule_for(thread)
-  for at = 8, last_of_rules, RULE do
+  for at = 9, last_of_rules, RULE do
     if string.find(thread, ARGV[at]) then
       return { trigger = tonumber(ARGV[at + 1]), policy = policy.read(ARGV, at + 2) }
     end
@@ -50,8 +52,7 @@ local function rule_for(thread)
 end
 
 local function count(key, ns)
-  local prefix = entry.of(entry.STANDING, ns)
-  return redis.call("ZLEXCOUNT", key, "[" .. prefix, index.past(prefix))
+  return index.count(key, entry.of(entry.STANDING, ns))
 end
 
 -- Whether a namespace has just crossed the trigger. What LangGraph needs can keep more than the
@@ -66,7 +67,7 @@ end
 
 local function new_thread(thread)
   local rule = rule_for(thread)
-  return { members = { key = ARGV[1] .. thread }, rule = rule, before = {} }
+  return { key = ARGV[1] .. thread, members = {}, rule = rule, before = {} }
 end
 
 local letters, threads, order = {}, {}, {}
@@ -81,7 +82,7 @@ for at, key in ipairs(KEYS) do
       order[#order + 1] = head.thread
     end
     if found.rule.trigger >= 0 and not head.root and not found.before[head.ns] then
-      found.before[head.ns] = count(found.members.key, head.ns)
+      found.before[head.ns] = count(found.key, head.ns)
     end
     for _, member in ipairs(entry.members(head)) do
       table.insert(found.members, member)
@@ -92,15 +93,16 @@ end
 local reply = { table.concat(letters) }
 for _, thread in ipairs(order) do
   local found = threads[thread]
-  indexing.add(found.members)
+  indexing.add(found.key, found.members)
   local crossed = false
   for ns, before in pairs(found.before) do
-    crossed = crossed or has_crossed(before, count(found.members.key, ns), found.rule)
+    crossed = crossed or has_crossed(before, count(found.key, ns), found.rule)
   end
   if crossed then
-    local result = trimming.step(found.members.key, ARGV[2] .. thread, thread, found.rule.policy,
-      limit, { again = false, complete = false })
-    reply[#reply + 1] = { thread, result.state, result.checkpoints, result.keys, result.left }
+    local result = trimming.step(found.key, ARGV[2] .. thread, thread, found.rule.policy,
+      limit, { again = false, complete = false, weigh = ARGV[7] == "1" })
+    reply[#reply + 1] = { thread, result.state, result.checkpoints, result.keys, result.left,
+      result.bytes }
   end
 end
 return reply

@@ -9,12 +9,14 @@
 -- ARGV[4]  keys that this call may delete, at least 10
 -- ARGV[5]  1 when an earlier call of the same trim has said "more", else 0
 -- ARGV[6]  1 when the index is known to have all of the thread's checkpoints, else 0
--- ARGV[7]… the policy, five values (include/policy.lua)
+-- ARGV[7]  1 to estimate how much memory is freed, else 0
+-- ARGV[8]… the policy, five values (include/policy.lua)
 --
 -- Reply    {state, checkpoints deleted, keys deleted (the checkpoints with them), checkpoints
---          left in the index, ns, id}
+--          left in the index, ns, id, bytes freed}
 --          state "done": nothing is left to delete; "more": call again, after this reply;
 --          "unjudged": nothing was done, because of checkpoint {ns, id}
+--          bytes freed: 0 when that was not asked, -1 where the server does not tell
 --
 -- Other keys it touches are the saver's, of this thread only (the layout names them all): reads
 -- checkpoint documents, pointers and registries; deletes checkpoint and write documents,
@@ -29,12 +31,14 @@
 --@include include/index.lua
 --@include include/decide.lua
 --@include include/pins.lua
+--@include include/memory.lua
 --@include include/removal.lua
 --@include include/trimming.lua
 --@include include/policy.lua
 
 layout.use(ARGV[2], ARGV[3])
-local result = trimming.step(KEYS[1], KEYS[2], ARGV[1], policy.read(ARGV, 7), tonumber(ARGV[4]),
-  { again = ARGV[5] == "1", complete = ARGV[6] == "1" })
+local result = trimming.step(KEYS[1], KEYS[2], ARGV[1], policy.read(ARGV, 8), tonumber(ARGV[4]),
+  { again = ARGV[5] == "1", complete = ARGV[6] == "1", weigh = ARGV[7] == "1" })
 local where = result.where or { "", "" }
-return { result.state, result.checkpoints, result.keys, result.left, where[1], where[2] }
+return { result.state, result.checkpoints, result.keys, result.left, where[1], where[2],
+  result.bytes }

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import accumulate
-from time import monotonic
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -36,13 +33,6 @@ class Distribution:
         names = [*(str(bound) for bound in self.bounds), "+Inf"]
         return list(zip(names, accumulate(self.counts), strict=True))
 
-    @contextmanager
-    def timed(self) -> Iterator[None]:
-        """Count the time that the block takes, unless it fails."""
-        begun = monotonic()
-        yield
-        self.add(monotonic() - begun)
-
 
 @dataclass(slots=True)
 class Activity:
@@ -55,14 +45,16 @@ class Activity:
         trims: Trims of one thread, by the listener or a sweep.
         checkpoints_deleted: Checkpoint documents deleted.
         keys_deleted: All keys deleted, the documents with them.
+        bytes_deleted: The memory that they took, estimated from samples where the server tells.
         index_entries_forgotten: Index entries of checkpoints that others have deleted.
         errors: What went wrong, by the kind of error.
         lag: From the event to the reply of the call that has dealt with it.
-        calls: One call of a script by the listener.
+        scripts: One call of each script, by its name.
         sweeps: Sweeps by how they ended: ``done``, ``failed``, ``stopped``.
         sweep_seconds: How long the last sweep took.
         sweep_finished: Seconds since 1970 when the last sweep was done.
         sweep_running: Whether a sweep is under way in this process.
+        sweep_progress: How far it is, or the last one was, from 0 to 1.
         threads: Threads that the last sweep has found.
         checkpoints: Checkpoints that it has left.
         listening: Whether events are arriving.
@@ -74,23 +66,30 @@ class Activity:
     trims: int = 0
     checkpoints_deleted: int = 0
     keys_deleted: int = 0
+    bytes_deleted: int = 0
     index_entries_forgotten: int = 0
     errors: dict[str, int] = field(default_factory=dict)
     lag: Distribution = field(default_factory=Distribution)
-    calls: Distribution = field(default_factory=Distribution)
+    scripts: dict[str, Distribution] = field(default_factory=dict)
     sweeps: dict[str, int] = field(default_factory=dict)
     sweep_seconds: float = 0.0
     sweep_finished: float = 0.0
     sweep_running: bool = False
+    sweep_progress: float = 0.0
     threads: int = 0
     checkpoints: int = 0
     listening: bool = False
 
-    def trimmed(self, checkpoints: int, keys: int) -> None:
+    def trimmed(self, checkpoints: int, keys: int, bytes: int) -> None:
         """Count the trim of one thread."""
         self.trims += 1
         self.checkpoints_deleted += checkpoints
         self.keys_deleted += keys
+        self.bytes_deleted += bytes
+
+    def called(self, script: str, seconds: float) -> None:
+        """Count one call of a script, and how long the reply took."""
+        self.scripts.setdefault(script, Distribution()).add(seconds)
 
     def failed(self, error: BaseException) -> None:
         """Count an error by its kind."""

@@ -29,6 +29,9 @@ from redis_retention.transport import AsyncClient, AsyncTransport, Steps
 
 log = logger("daemon")
 
+Told = Callable[[float], None]
+"""Is told how much of something is done, from 0 to 1."""
+
 SUMMARY_SECONDS = 60.0
 RULES_SECONDS = 30.0
 _SETTLE_SECONDS = 10.0
@@ -79,7 +82,8 @@ class Daemon:
         client: A client that answers bytes and does not try again by itself; it is closed.
         engine: What trims.
         options: What to do.
-        sweep: Makes the steps of one sweep by rules; None for the listener alone.
+        sweep: Makes the steps of one sweep by rules, which tells how much of it is done; None for
+            the listener alone.
         reread: Reads the options again.
         database: The number of the database.
         check_every: Seconds between two proofs that events still arrive.
@@ -90,7 +94,7 @@ class Daemon:
         client: AsyncClient,
         engine: Engine,
         options: Options,
-        sweep: Callable[[Sequence[Rule]], Steps[SweepResult]] | None = None,
+        sweep: Callable[[Sequence[Rule], Told], Steps[SweepResult]] | None = None,
         *,
         reread: Callable[[], Options] | None = None,
         database: int = 0,
@@ -119,14 +123,21 @@ class Daemon:
         self._sweeper = self._new_sweeper(sweep)
 
     def _new_sweeper(
-        self, sweep: Callable[[Sequence[Rule]], Steps[SweepResult]] | None
+        self, sweep: Callable[[Sequence[Rule], Told], Steps[SweepResult]] | None
     ) -> SharedSweeper | None:
         schedule = self._options.schedule
         if sweep is None or schedule is None:
             return None
         return SharedSweeper(
-            self._client, self._engine, lambda: sweep(self._rules), schedule, self.activity
+            self._client,
+            self._engine,
+            lambda: sweep(self._rules, self._note_progress),
+            schedule,
+            self.activity,
         )
+
+    def _note_progress(self, share: float) -> None:
+        self.activity.sweep_progress = share
 
     # --- what others ask -------------------------------------------------------------------
 

@@ -16,17 +16,19 @@ from redis.exceptions import ResponseError
 from redis_retention.layouts import LangGraphRedis
 from redis_retention.policy import Policy
 from redis_retention.scripts import Script, load
-from redis_retention.transport import Argument, Call, Steps, ask, command
+from redis_retention.transport import Argument, Call, Command, Steps, ask, command
 
 T = TypeVar("T")
 
 DEFAULT_PREFIX = "retention:"
-DEFAULT_KEYS_PER_CALL = 250
+DEFAULT_KEYS_PER_CALL = 200
 SMALLEST_KEYS_PER_CALL = 10
 LEFTOVER_AGE_MS = 3_600_000
 
-# Documents read by one call: some 15 microseconds each.
-DOCUMENTS_PER_CALL = 60
+# Documents read by one call: some 20 microseconds each, more when they are cold.
+DOCUMENTS_PER_CALL = 50
+# Documents noted by one call: some 12 microseconds each.
+NAMES_PER_CALL = 80
 _PAGE = 500
 _DESCRIBED_PAGE = 100
 
@@ -50,15 +52,18 @@ class Tally:
     Attributes:
         checkpoints: Checkpoint documents.
         keys: All keys of the saver, the documents with them.
+        bytes: The memory that they took, estimated; 0 where nobody has asked or knows.
     """
 
     checkpoints: int = 0
     keys: int = 0
+    bytes: int = 0
 
-    def add(self, checkpoints: int, keys: int) -> None:
+    def add(self, checkpoints: int, keys: int, bytes: int = 0) -> None:
         """Count more of them."""
         self.checkpoints += checkpoints
         self.keys += keys
+        self.bytes += bytes
 
 
 @dataclass(slots=True)
@@ -154,39 +159,33 @@ class Remains:
 
 
 @dataclass(frozen=True, slots=True)
-class Indexed:
-    """An index that a sweep has come by.
+class Look:
+    """What keys of the saver turned out to be, those that are in order left out.
 
     Attributes:
-        thread: The thread as it stands in the keys.
-        checkpoints: Checkpoints that it knows.
-        stale: The oldest of them is gone.
-    """
-
-    thread: bytes
-    checkpoints: int
-    stale: bool
-
-
-@dataclass(slots=True)
-class Survey:
-    """What one step of a sweep has found.
-
-    Attributes:
-        cursor: Where the next step begins, 0 at the end.
-        keys: Keys looked at.
         documents: Checkpoints that no index knows.
         remains: Thread, suffix and perhaps a write document of what has no checkpoint.
         pointers: Thread and key of pointers to nothing.
-        indexes: The indexes among the keys.
     """
 
-    cursor: int
-    keys: int
     documents: list[bytes]
     remains: list[list[bytes]]
     pointers: list[list[bytes]]
-    indexes: list[Indexed]
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Root checkpoints of one thread of which only the names are known.
+
+    Attributes:
+        thread: The thread as it stands in the keys.
+        ids: Their ids.
+        proved: The thread is known to be one; else one of the documents has to say so.
+    """
+
+    thread: bytes
+    ids: Sequence[bytes]
+    proved: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +287,7 @@ class Engine:
         prefix: What all keys of our own begin with.
         keys_per_call: Keys that one call of a script may delete. A server does nothing else
             meanwhile; a key takes some 5 microseconds.
+        weigh: Estimate the memory that trims free.
 
     Raises:
         ValueError: `keys_per_call` is less than 10, or `prefix` is empty.
@@ -299,6 +299,7 @@ class Engine:
         *,
         prefix: str = DEFAULT_PREFIX,
         keys_per_call: int = DEFAULT_KEYS_PER_CALL,
+        weigh: bool = False,
     ) -> None:
         if keys_per_call < SMALLEST_KEYS_PER_CALL:
             raise ValueError(f"keys_per_call must be at least {SMALLEST_KEYS_PER_CALL}")
@@ -306,6 +307,7 @@ class Engine:
             raise ValueError("prefix must not be empty: it keeps our keys apart from all others")
         self.layout = layout or LangGraphRedis()
         self.keys_per_call = keys_per_call
+        self._weigh = weigh
         self._prefix = prefix
         self._index_start = f"{prefix}index:{self.layout.tag}:".encode()
         self._pins_start = f"{prefix}pins:{self.layout.tag}:".encode()
@@ -362,24 +364,59 @@ class Engine:
         """
         arguments = self._track_arguments(b"", rules)
         reply = yield from self._call("track", documents, arguments)
-        return [_tracked(*row) for row in reply[1:]]
+        return [self._tracked(*row) for row in reply[1:]]
 
-    def index(self, thread: bytes, documents: Mapping[bytes, int]) -> Steps[Entries]:
+    def _tracked(
+        self, thread: bytes, state: bytes, checkpoints: int, keys: int, left: int, bytes_freed: int
+    ) -> Tracked:
+        deleted = Tally(checkpoints, keys, self._weighed(bytes_freed))
+        return Tracked(thread, deleted, state == b"more", state == b"unjudged", left)
+
+    def _weighed(self, bytes_freed: int) -> int:
+        if bytes_freed < 0:
+            # It will not be allowed the next time either, and each refusal is logged.
+            self._weigh = False
+        return max(bytes_freed, 0)
+
+    def index(
+        self, thread: bytes, documents: Mapping[bytes, int], *, by_names: bool = False
+    ) -> Steps[Entries]:
         """Build a thread's index anew from its documents.
 
         Args:
             thread: The thread as it stands in the keys.
             documents: Keys of documents that may be its checkpoints, each with the number of
                 write documents seen for it.
+            by_names: Do not read root checkpoints, of which the names say it all, but make sure
+                that they are the thread's: a trim reads what it keeps.
         """
         yield from command("UNLINK", self.index_key(thread))
         found = Entries()
+        if by_names:
+            found.letters = yield from self._note_seen(thread, documents)
         arguments = self._track_arguments(thread, ())
-        for some in chunks(documents, DOCUMENTS_PER_CALL):
+        # In the order of their ids: each is asked for by the next one.
+        unread = sorted(documents.keys() - found.letters.keys())
+        for some in chunks(unread, DOCUMENTS_PER_CALL):
             seen = [documents[key] for key in some]
             reply = yield from self._call("track", some, [*arguments, *seen])
             found.letters.update(zip(some, reply[0].decode(), strict=True))
         return found
+
+    def _note_seen(self, thread: bytes, documents: Mapping[bytes, int]) -> Steps[dict[bytes, str]]:
+        """Note those of a thread's documents that are root checkpoints, and say what they are."""
+        root_name = self.layout.root_name().match
+        named = [key for key in documents if (name := root_name(key)) and name[2] == thread]
+        letters: dict[bytes, str] = {}
+        for some in chunks(named, NAMES_PER_CALL):
+            ids = [key.rpartition(b":")[2] for key in some]
+            seen = [documents[key] for key in some]
+            arguments: list[Argument] = [self._index_start, *self.layout.arguments()]
+            arguments += ["seen", len(ids), *ids, *seen]
+            reply = yield from self._call("note", [self.index_key(thread)], arguments)
+            found = zip(some, reply[0].decode(), strict=True)
+            letters.update((key, letter) for key, letter in found if letter != "-")
+        return letters
 
     def forget(self, documents: Sequence[bytes]) -> Steps[int]:
         """Take checkpoints out of their indexes that others have deleted, and say how many.
@@ -400,6 +437,7 @@ class Engine:
             *self.layout.arguments(),
             self.keys_per_call,
             only,
+            int(self._weigh),
             len(rules),
             *(value for rule in rules for value in rule.arguments()),
         ]
@@ -407,7 +445,7 @@ class Engine:
     def read(self, thread: bytes, documents: Mapping[bytes, int]) -> Steps[Entries]:
         """Read what `index` would put into the index, without writing anything."""
         found = Entries()
-        for some in chunks(documents, DOCUMENTS_PER_CALL):
+        for some in chunks(sorted(documents), DOCUMENTS_PER_CALL):
             seen = [documents[key] for key in some]
             reply = yield from self._call("heads", some, [*self.layout.arguments(), thread, *seen])
             found.letters.update(zip(some, reply[0].decode(), strict=True))
@@ -440,42 +478,86 @@ class Engine:
                     self.keys_per_call,
                     again,
                     int(complete),
+                    int(self._weigh),
                     *policy.arguments(),
                 ],
             )
-            state, checkpoints, keys, result.left, namespace, checkpoint_id = reply
-            result.deleted.add(checkpoints, keys)
+            state, checkpoints, keys, result.left, namespace, checkpoint_id, bytes_freed = reply
+            result.deleted.add(checkpoints, keys, self._weighed(bytes_freed))
             if state == b"unjudged":
                 result.unjudged = Place(namespace, checkpoint_id)
             if state != b"more":
                 return result
             again = 1
 
-    def survey(
-        self, cursor: int, keys: int, match: bytes = b"*", *, indexes_only: bool = False
-    ) -> Steps[Survey]:
-        """Look at some keys of the database, and say which of them need something.
+    def look(self, keys: Sequence[bytes], match: bytes = b"*") -> Steps[Look]:
+        """Say which keys of the saver need something.
+
+        One call: the caller bounds the number of keys, some 5 microseconds each.
 
         Args:
-            cursor: 0 to begin, then what the last survey said.
-            keys: About so many keys are looked at, some 2 microseconds each.
+            keys: Documents, write documents, registries and pointers of any threads.
             match: A glob for the threads to look at.
-            indexes_only: Look at our own indexes only.
         """
-        reply = yield from self._call(
-            "survey",
-            [],
-            [
-                self._index_start,
-                *self.layout.arguments(),
-                cursor,
-                keys,
-                lua_pattern(match),
-                int(indexes_only),
-            ],
-        )
-        indexes = [Indexed(thread, known, bool(stale)) for thread, known, stale in reply[5]]
-        return Survey(int(reply[0]), reply[1], reply[2], reply[3], reply[4], indexes)
+        arguments: list[Argument] = [
+            self._index_start,
+            *self.layout.arguments(),
+            lua_pattern(match),
+        ]
+        return Look(*(yield from self._call("look", keys, arguments)))
+
+    def note(self, names: Sequence[Names]) -> Steps[list[bool]]:
+        """Take checkpoints into the indexes of their threads by their names alone.
+
+        One call: the caller bounds the number of ids, some 3 microseconds each.
+
+        Returns:
+            For each of `names` whether it was a thread.
+        """
+        arguments: list[Argument] = [self._index_start, *self.layout.arguments()]
+        for some in names:
+            arguments += ["thread" if some.proved else "name", len(some.ids), *some.ids]
+        reply = yield from self._call("note", [self.index_key(n.thread) for n in names], arguments)
+        return [bool(known) for known in reply]
+
+    def read_up(self, thread: bytes, unread: Sequence[bytes]) -> Steps[None]:
+        """Read the documents of which a thread's index knows only the names.
+
+        Args:
+            thread: The thread as it stands in the keys.
+            unread: Their index entries (``lua/include/entry.lua``).
+        """
+        for some in chunks(unread, DOCUMENTS_PER_CALL):
+            yield from self.take(self._documents(thread, some), thread)
+            yield from command("ZREM", self.index_key(thread), *some)
+
+    def take(self, documents: Sequence[bytes], thread: bytes = b"") -> Steps[int]:
+        """Take documents into the indexes of their threads, and say how many were checkpoints.
+
+        One call: the caller bounds the number of documents.
+
+        Args:
+            documents: Keys that may be checkpoint documents; what is none is passed over.
+            thread: The only thread to take, empty for any.
+        """
+        reply = yield from self._call("track", documents, self._track_arguments(thread, ()))
+        return sum(letter in b"ru" for letter in reply[0])
+
+    def members(self, threads: Sequence[bytes], most: int) -> Steps[list[list[bytes]]]:
+        """The index entries of some threads, of each the first `most`."""
+        asked = [Command(("ZRANGE", self.index_key(thread), 0, most - 1)) for thread in threads]
+        try:
+            found: list[list[bytes]] = yield asked
+        except ResponseError as error:
+            raise self._explained(error, asked[0].arguments[1]) from error
+        return found
+
+    def count(self, thread: bytes) -> Steps[int]:
+        """How many checkpoints a thread's index knows."""
+        key = self.index_key(thread)
+        ranges = ((b"[s", b"(t"), (b"[t", b"(u"))
+        counts: list[int] = yield [Command(("ZLEXCOUNT", key, *bounds)) for bounds in ranges]
+        return sum(counts)
 
     def entries(self, thread: bytes) -> Steps[list[bytes]]:
         """The keys of the checkpoint documents that a thread's index knows."""
@@ -485,10 +567,16 @@ class Engine:
             members = yield from command(
                 "ZRANGEBYLEX", self.index_key(thread), b"[" + kind, b"(" + end
             )
-            for member in members:
-                namespace, checkpoint_id = member[1:].split(b"\0")[:2]
-                documents.append(self.layout.checkpoint_key(thread, namespace, checkpoint_id))
+            documents += self._documents(thread, members)
         return documents
+
+    def document(self, thread: bytes, member: bytes) -> bytes:
+        """The key of the document that an index entry of a checkpoint speaks of."""
+        namespace, checkpoint_id = member[1:].split(b"\0", 2)[:2]
+        return self.layout.checkpoint_key(thread, namespace, checkpoint_id)
+
+    def _documents(self, thread: bytes, members: Iterable[bytes]) -> list[bytes]:
+        return [self.document(thread, member) for member in members]
 
     def judge(
         self,
@@ -497,6 +585,7 @@ class Engine:
         members: Sequence[bytes] | None = None,
         *,
         describe: bool = False,
+        complete: bool = True,
     ) -> Steps[Judged]:
         """Say what `trim` would do, without doing it.
 
@@ -505,6 +594,7 @@ class Engine:
             policy: What to keep.
             members: The thread's index entries in the order of bytes; None to use its index.
             describe: Let each verdict have a description.
+            complete: `members` are all that there are.
         """
         result = Judged()
         cursor = b""
@@ -519,10 +609,18 @@ class Engine:
                     _DESCRIBED_PAGE if describe else _PAGE,
                     *policy.arguments(),
                     int(describe),
-                    *([0] if members is None else [1, *members]),
+                    *([0] if members is None else [1 if complete else 2, *members]),
                 ],
             )
             state, cursor, namespace, checkpoint_id, *rows = reply
+            if state == b"unread":
+                documents = yield from self.entries(thread)
+                read = yield from self.read(thread, dict.fromkeys(documents, 0))
+                return (
+                    yield from self.judge(
+                        thread, policy, read.members, describe=describe, complete=False
+                    )
+                )
             if state == b"unjudged":
                 result.unjudged = Place(namespace, checkpoint_id)
                 return result
@@ -604,20 +702,19 @@ class Engine:
         try:
             return (yield from ask(Call(self._script(name), keys, arguments)))
         except ResponseError as error:
-            if "WRONGTYPE" in str(error):
-                raise RetentionError(
-                    f"a key under our prefix {self._prefix!r} has a type that is not ours "
-                    f"({_shown(keys[0])} or the like): give it another name, or choose another "
-                    "prefix with --prefix"
-                ) from error
-            raise
+            raise self._explained(error, keys[0] if keys else self._prefix) from error
+
+    def _explained(self, error: ResponseError, key: Argument) -> Exception:
+        if "WRONGTYPE" not in str(error):
+            return error
+        return RetentionError(
+            f"a key under our prefix {self._prefix!r} has a type that is not ours "
+            f"({_shown(key)} or the like): give it another name, or choose another "
+            "prefix with --prefix"
+        )
 
     def _script(self, name: str) -> Script:
         return load(name, self.layout.name)
-
-
-def _tracked(thread: bytes, state: bytes, checkpoints: int, keys: int, left: int) -> Tracked:
-    return Tracked(thread, Tally(checkpoints, keys), state == b"more", state == b"unjudged", left)
 
 
 def _verdict(row: Sequence[Any]) -> Verdict:

@@ -5,11 +5,18 @@ Names only sort keys into families here. Whose a key is, the documents say, in L
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import lru_cache
 from typing import ClassVar
 
 _ROOT_NAMESPACE = b"__empty__"
+# A UUID of version 6 or a ULID, as LangGraph makes them (``lua/include/clock.lua``).
+_ID = (
+    rb"(?:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-6[0-9a-fA-F]{3}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+    rb"|[0-7][0-9A-HJKMNP-TV-Z]{25})"
+)
 _EMPTY_ID = b"00000000-0000-0000-0000-000000000000"
 
 
@@ -82,6 +89,33 @@ class LangGraphRedis:
         thread, found, _ = checkpoint_key.rpartition(b":" + _ROOT_NAMESPACE + b":")
         return thread[len(start) :] if found and thread.startswith(start) else None
 
+    def root_name(self) -> re.Pattern[bytes]:
+        """A pattern for names that can only be those of a root checkpoint's keys.
+
+        No other namespace ends like the root's. Of a match, ``lastindex`` is 1 for a document, 3
+        for a write, 5 for a registry; the group of that number is what all keys of the checkpoint
+        have in common, the next one the thread.
+        """
+        return _root_name(self.checkpoint_prefix.encode(), self.write_prefix.encode())
+
+    def root_pointer(self, key: bytes) -> bytes | None:
+        """The thread of what reads like the root's newest-checkpoint pointer; None for others."""
+        start, end = f"{self.checkpoint_prefix}_latest:".encode(), b":" + _ROOT_NAMESPACE
+        if key.startswith(start) and key.endswith(end):
+            return key[len(start) : -len(end)]
+        return None
+
     def checkpoint_suffix(self, thread: bytes, namespace: bytes, checkpoint_id: bytes) -> bytes:
         """The same from the fields of a checkpoint."""
         return b":" + b":".join((thread, namespace or _ROOT_NAMESPACE, checkpoint_id))
+
+
+@lru_cache
+def _root_name(checkpoint: bytes, write: bytes) -> re.Pattern[bytes]:
+    suffix = rb"(:(.*):" + _ROOT_NAMESPACE + rb":" + _ID + rb")"
+    names = (
+        re.escape(checkpoint) + suffix,
+        re.escape(write) + suffix + rb":[^:]*:-?\d+",
+        rb"write_keys_zset" + suffix,
+    )
+    return re.compile(b"(?:" + b"|".join(names) + rb")\Z", re.DOTALL)

@@ -46,6 +46,7 @@ _COUNTERS: dict[str, str] = {
     "trims": "Trims of one thread.",
     "checkpoints_deleted": "Checkpoint documents deleted.",
     "keys_deleted": "Keys deleted, checkpoint documents with them.",
+    "bytes_deleted": "Memory that these took, estimated from samples where the server tells.",
     "index_entries_forgotten": "Index entries of checkpoints that others have deleted.",
 }
 _GAUGES: dict[str, str] = {
@@ -53,13 +54,12 @@ _GAUGES: dict[str, str] = {
     "threads": "Threads that the last sweep of this process has found.",
     "checkpoints": "Checkpoints that it has left.",
     "sweep_running": "Whether this process is sweeping.",
+    "sweep_progress": "How far the sweep is, or the last one was, from 0 to 1.",
     "sweep_seconds": "How long the last sweep of this process took.",
     "sweep_finished": "When the last sweep of this process was done, in seconds since 1970.",
 }
-_DISTRIBUTIONS: dict[str, str] = {
-    "lag": "From an event to the reply of the call that has dealt with it.",
-    "calls": "One call of a script by the listener, as the client sees it.",
-}
+_LAG = "From an event to the reply of the call that has dealt with it."
+_SCRIPTS = "One call of a script, as the client sees it."
 
 
 class Service(Protocol):
@@ -94,14 +94,24 @@ class _Activities(Collector):
             yield GaugeMetricFamily(_PREFIX + name, text, getattr(activity, name))
         waiting = "Changed documents that have not been dealt with."
         yield GaugeMetricFamily(f"{_PREFIX}waiting", waiting, self._service.waiting)
-        for name, text in _DISTRIBUTIONS.items():
-            yield _histogram(f"{_PREFIX}{name}_seconds", text, getattr(activity, name))
+        yield _histogram("lag_seconds", _LAG, activity.lag)
+        yield _scripts(activity.scripts)
         yield _labelled("errors", "What went wrong.", "kind", activity.errors)
         yield _labelled("sweeps", "Sweeps of this process.", "outcome", activity.sweeps)
 
 
 def _histogram(name: str, text: str, seen: Distribution) -> Metric:
-    return HistogramMetricFamily(name, text, buckets=seen.cumulative(), sum_value=seen.total)
+    return HistogramMetricFamily(
+        _PREFIX + name, text, buckets=seen.cumulative(), sum_value=seen.total
+    )
+
+
+def _scripts(scripts: dict[str, Distribution]) -> Metric:
+    family = HistogramMetricFamily(f"{_PREFIX}script_seconds", _SCRIPTS, labels=["script"])
+    # A copy: the service counts in another thread.
+    for name, seen in dict(scripts).items():
+        family.add_metric([name], buckets=seen.cumulative(), sum_value=seen.total)
+    return family
 
 
 def _labelled(name: str, text: str, label: str, counts: dict[str, int]) -> Metric:

@@ -110,6 +110,11 @@ def matching(rules: Iterable[Rule], thread: bytes) -> list[Rule]:
     return [rule for rule in rules if parse(rule.pattern).expression.fullmatch(thread)]
 
 
+def rule_for(rules: Iterable[Rule], thread: bytes) -> Rule | None:
+    """The rule that counts for a thread, None when no pattern matches."""
+    return next(iter(matching(rules, thread)), None)
+
+
 def check(rule: Rule) -> None:
     """Refuse a rule that would mean nothing.
 
@@ -202,8 +207,7 @@ class Policies:
 
     def get(self, thread: bytes) -> Steps[Rule | None]:
         """The one that counts for a thread, None when no pattern matches."""
-        rules = yield from self.rules()
-        return next(iter(matching(rules, thread)), None)
+        return rule_for((yield from self.rules()), thread)
 
     def set(self, rule: Rule) -> Steps[None]:
         """Store one, in place of the one with the same pattern.

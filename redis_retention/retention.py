@@ -19,10 +19,10 @@ from redis_retention.engine import (
 from redis_retention.layouts import LangGraphRedis
 from redis_retention.pins import Pin, Pins
 from redis_retention.plan import Plan, planned
-from redis_retention.policies import DEFAULT_PATTERN, Policies, check, matching
+from redis_retention.policies import DEFAULT_PATTERN, Policies, check, matching, rule_for
 from redis_retention.policy import Policy
 from redis_retention.sources import scan
-from redis_retention.sources.sweep import Progress, Sweeper, is_over, refuse_cluster
+from redis_retention.sources.sweep import Progress, Sweeper, may_have_to_go, refuse_cluster
 from redis_retention.transport import AsyncClient, AsyncTransport, Client, Steps, Transport
 
 ThreadId: TypeAlias = "str | bytes"
@@ -195,17 +195,14 @@ class _Steps:
         for some in chunks(wanted, _THREADS_PER_PASS):
             found = yield from scan.find(self._engine.layout, some)
             for name in some:
-                rule = next(iter(matching(rules, name)), None)
+                rule = rule_for(rules, name)
                 would_be = yield from self._would_sweep(name, found.pop(name), rule)
                 result.add(name, would_be)
 
     def _would_sweep(
         self, name: bytes, found: scan.Found, rule: Rule | None
     ) -> Steps[scan.ThreadResult]:
-        may_go = rule is not None and (
-            rule.policy.expire_after is not None or is_over(len(found.documents), rule)
-        )
-        if rule is None or not may_go:
+        if rule is None or not may_have_to_go(len(found.documents), rule):
             return scan.ThreadResult(kept=len(found.documents))
         return (yield from scan.dry_run(self._engine, name, found, rule.policy))
 
@@ -315,7 +312,7 @@ class Retention(_Steps):
         max_keys_per_second: int | None = None,
         progress: Callable[[Progress], None] | None = None,
     ) -> TrimResult:
-        """Trim all threads, in one pass over the database with constant memory.
+        """Trim all threads, within a bound of memory whatever the size of the database.
 
         Args:
             policy: What to keep; None for the stored policies.

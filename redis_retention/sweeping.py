@@ -47,6 +47,7 @@ class SweepResult(Protocol):
     checkpoints_deleted: int
     checkpoints_kept: int
     keys_deleted: int
+    bytes_deleted: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ class SharedSweeper:
     ) -> None:
         self.schedule = schedule
         self._client = client
-        self._transport = AsyncTransport(client)
+        self._transport = AsyncTransport(client, activity.called)
         self._sweep = sweep
         self._activity = activity
         self._lease_key = f"{engine.prefix}lease:sweep:{engine.layout.tag}"
@@ -238,6 +239,7 @@ class SharedSweeper:
         activity = self._activity
         log.info("sweeping: %s", reason)
         activity.sweep_running, begun = True, monotonic()
+        activity.sweep_progress = 0.0
         outcome = "failed"
         begun_ms = await self._now_ms()
         try:
@@ -265,6 +267,8 @@ class SharedSweeper:
         activity.trims += result.threads_trimmed
         activity.checkpoints_deleted += result.checkpoints_deleted
         activity.keys_deleted += result.keys_deleted
+        activity.bytes_deleted += result.bytes_deleted
+        activity.sweep_progress = 1.0
         log.info(
             "swept",
             extra=fields(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
@@ -190,10 +190,18 @@ class Transport:
 
 
 class AsyncTransport:
-    """Runs steps on an asynchronous client."""
+    """Runs steps on an asynchronous client.
 
-    def __init__(self, client: AsyncClient) -> None:
+    Args:
+        client: The client.
+        called: Is told of each call of a script by itself, and how many seconds the reply took.
+    """
+
+    def __init__(
+        self, client: AsyncClient, called: Callable[[str, float], None] | None = None
+    ) -> None:
         self._client: Any = client
+        self._called = called
 
     async def run(self, steps: Steps[T]) -> T:
         """Run steps to their end and return their result."""
@@ -219,7 +227,11 @@ class AsyncTransport:
     async def _send(self, request: Request) -> Any:
         try:
             connection = self._client if request.node is None else request.node
-            return await connection.execute_command(*request.words(), **_AS_BYTES)
+            begun = time.perf_counter()
+            reply = await connection.execute_command(*request.words(), **_AS_BYTES)
+            if self._called is not None and isinstance(request, Call):
+                self._called(request.script.name, time.perf_counter() - begun)
+            return reply
         except ResponseError as error:
             return error
 

@@ -18,6 +18,7 @@ from tests.servers.start import Server
 hypothesis.settings.register_profile("suite", deadline=None, max_examples=75, derandomize=True)
 hypothesis.settings.load_profile("suite")
 
+_CRASH_REPORT_LINES = 300
 WITH_MODULES = ("redis-stack", "redis-8", "valkey-8")
 
 
@@ -90,3 +91,8 @@ def _flushed(server: Server) -> Iterator[redis.Redis]:
     with server.client(socket_timeout=60) as client:
         client.flushall()
         yield client
+    if not server.running:
+        end = server.log_end(_CRASH_REPORT_LINES)
+        # The next tests need not pay for it.
+        server.restart()
+        pytest.fail(f"{server.name} has died in this test. {end}")

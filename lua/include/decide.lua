@@ -12,8 +12,8 @@ local decide = {}
 
 -- Below every id, above every id.
 local BOTTOM, TOP = "", "\255"
--- Entries read ahead when a chain of ancestors is followed.
-local AHEAD = 40
+-- Entries read ahead when a chain of ancestors is followed, and at most when the newest are proved.
+local AHEAD, MOST_AHEAD = 40, 500
 
 -- The entries of a namespace that counts by itself. One whose name carries a task id does so when
 -- none of its checkpoints says which root it belongs to.
@@ -47,22 +47,30 @@ local function ids_down(view, space, below, chunk, visit)
 end
 
 -- The newest `count` checkpoints that really exist at this moment; those that the index knows
--- and that are gone are added to `gone`.
-local function newest_real(view, thread, space, count, gone)
-  local real, unproved = {}, {}
-  local function prove()
-    local exists = layout.real(thread, space.ns, unproved)
-    for _, id in ipairs(unproved) do
-      table.insert(exists[id] and real or gone, id)
+-- and that are gone are added to `gone`. Of more than `most` it finds none, and says so.
+local function newest_real(view, thread, space, count, gone, most)
+  local prefix, ns = space.prefix, space.ns
+  local real, found, high, last = {}, 0, "(" .. prefix .. TOP, nil
+  local ahead = math.min(count, MOST_AHEAD)
+  while count > 0 do
+    local members = view.down(high, "[" .. prefix, ahead)
+    local ids = entry.ids(members, prefix)
+    local exists = layout.real(thread, ns, ids)
+    for at = 1, #ids do
+      local id = ids[at]
+      if id ~= last and exists[id] then
+        found = found + 1
+        real[found] = id
+        if found == count then return real end
+      elseif id ~= last then
+        gone[#gone + 1] = id
+      end
+      last = id
     end
-    unproved = {}
+    if #members < ahead then break end
+    if #gone > most then return {}, true end
+    high = "(" .. members[#members]
   end
-  ids_down(view, space, TOP, math.min(count, 500), function(id)
-    unproved[#unproved + 1] = id
-    if #real + #unproved >= count then prove() end
-    return #real < count
-  end)
-  if #unproved > 0 then prove() end
   return real
 end
 
@@ -162,10 +170,30 @@ local function follow_channel(ancestors, kept, walked, id, parent, channel)
   return nil
 end
 
--- What a checkpoint needs by its own document, for one that the index does not know.
-local function chain_of_document(thread, ns, id)
-  local head = layout.head(layout.checkpoint_key(thread, ns, id))
-  return head and entry.chain(entry.fields(entry.members(head)[1]))
+-- What is read from documents while a thread is judged: of checkpoints that the index does not
+-- know, or only by their name.
+--   found     {[unread entry] = {its entries}}: what the index should say instead
+--   unjudged  {ns, id} of a checkpoint that this version does not understand
+--   short     true when there are more unread ones than a call may read: the verdicts are void
+local function new_reading(thread, most)
+  local self = { found = {}, unjudged = nil, short = false }
+
+  -- What a checkpoint needs by its own document; `member` is its unread entry, if it has one.
+  function self.chain(ns, id, member)
+    if member and most == 0 then
+      self.short = true
+      return nil
+    end
+    if member then most = most - 1 end
+    local head = layout.head(layout.checkpoint_key(thread, ns, id))
+    local mine = head and head.thread == thread
+    if mine and head.unjudged then self.unjudged = { ns, id } end
+    local members = mine and entry.members(head) or {}
+    if member then self.found[member] = members end
+    return mine and entry.chain(entry.fields(members[1])) or nil
+  end
+
+  return self
 end
 
 local function ids_of(kept)
@@ -178,27 +206,49 @@ end
 
 -- Calls `visit(id, chain)` for each checkpoint that stays and needs something of its ancestors.
 -- `asked` are ids that stay wherever they are; what is kept only for others needs nothing itself.
-local function each_chain(view, thread, space, floor, asked, visit)
+local function each_chain(view, reading, space, floor, asked, visit)
   local prefix, known = space.prefix, {}
   local function visit_entry(member)
     local id, plain = entry.id(member, prefix)
     known[id] = true
-    if not plain then visit(id, entry.chain(entry.fields(member))) end
+    if plain then return true end
+    local chain
+    if entry.is_unread(member) then
+      chain = reading.chain(space.ns, id, member)
+    else
+      chain = entry.chain(entry.fields(member))
+    end
+    if chain then visit(id, chain) end
+    return not reading.short
   end
   index.each_up(view, "[" .. prefix .. floor, index.past(prefix), visit_entry)
   for _, id in ipairs(asked) do
     local members = known[id] and {} or index.members_of(view, space.kind, space.ns, id)
     for _, member in ipairs(members) do visit_entry(member) end
-    local chain = not known[id] and chain_of_document(thread, space.ns, id)
+    local chain = not known[id] and reading.chain(space.ns, id)
     if chain then visit(id, chain) end
   end
 end
 
+-- Reads what is unread of a namespace, and leaves it to the next call to judge: where runs begin
+-- is asked of the index.
+local function read_all(view, reading, space)
+  local any = false
+  index.each_up(view, "[" .. space.prefix, index.past(space.prefix), function(member)
+    if entry.is_unread(member) then
+      reading.chain(space.ns, (entry.id(member, space.prefix)), member)
+      any = true
+    end
+    return not reading.short
+  end)
+  reading.short = any
+end
+
 -- Adds what the kept checkpoints need of their ancestors. Answers the id below which nothing is
 -- clear: a chain breaks there, and whatever is older might belong to it.
-local function keep_needed(view, thread, space, floor, kept)
+local function keep_needed(view, thread, reading, space, floor, kept)
   local ancestors, walked, unclear = ancestry(view, thread, space), {}, BOTTOM
-  each_chain(view, thread, space, floor, ids_of(kept), function(id, chain)
+  each_chain(view, reading, space, floor, ids_of(kept), function(id, chain)
     if chain.sends and chain.parent ~= "" and ancestors.exists(chain.parent) then
       add_reason(kept, chain.parent, "sends")
     end
@@ -244,9 +294,13 @@ end
 --   reasons(id)  why it stays, nil when it goes
 --   oldest()     the oldest id that stays
 --   gone         ids that the index knows and that no longer exist
-local function judge_namespace(view, thread, space, policy, pinned)
+--   more_gone    whether there may be more of these, and everything stays for now
+local function judge_namespace(view, thread, reading, space, policy, pinned, given)
   local verdict, proved, ns = { gone = {} }, {}, space.ns
-  local real = newest_real(view, thread, space, policy.keep_last, verdict.gone)
+  if ns == "" and policy.keep_runs > 0 then read_all(view, reading, space) end
+  local real
+  real, verdict.more_gone = newest_real(view, thread, space, policy.keep_last, verdict.gone,
+    given.gone)
   for _, id in ipairs(real) do proved[id] = true end
   local counted = real[policy.keep_last] or BOTTOM
   local asked = counted
@@ -255,7 +309,7 @@ local function judge_namespace(view, thread, space, policy, pinned)
   end
   local kept = asked_for(view, thread, ns, policy, pinned)
   drop_unreal(thread, ns, kept, proved)
-  verdict.unclear = keep_needed(view, thread, space, asked, kept)
+  verdict.unclear = keep_needed(view, thread, reading, space, asked, kept)
   verdict.floor, verdict.kept = asked, kept
 
   function verdict.stays(id)
@@ -304,7 +358,7 @@ end
 
 -- The oldest id that the index knows in a space, nil in an empty one.
 function decide.first_id(view, space)
-  local member = view.up("[" .. space.prefix, index.past(space.prefix), 1)[1]
+  local member = index.first(view, space.prefix)
   return member and entry.id(member, space.prefix)
 end
 
@@ -331,7 +385,9 @@ end
 
 -- Judges a thread. `pins` is {[ns] = {[id] = true}}, and {all = true} for the whole thread.
 -- `given` says {settled = whether to judge for the end of a trim that may take several calls, not
--- for this call alone, complete = whether the index has all checkpoints of the thread}.
+-- for this call alone, complete = whether the index has all checkpoints of the thread, unread = how
+-- many documents may be read of which the index knows only the name, gone = after how many entries
+-- of checkpoints that are gone to leave the others to the next call}.
 -- Answers:
 --   unjudged           {ns, id} of a checkpoint that this version does not understand
 --   expired            true when all of the thread goes
@@ -340,9 +396,10 @@ end
 --   rootless(ns)       whether a namespace with a task id in its name is one of them
 --   roots(ns)          the root checkpoints that have started a namespace, oldest first
 --   invocation(ns)     why the namespace of an invocation stays, nil when it goes
+--   reading            what had to be read for that (new_reading); looked at when all is judged
 function decide.thread(view, thread, policy, pins, given)
-  local judged = {}
-  local odd = view.up("[" .. entry.UNJUDGED, "(" .. entry.beyond(entry.UNJUDGED), 1)[1]
+  local judged = { reading = new_reading(thread, given.unread) }
+  local odd = index.first(view, entry.UNJUDGED)
   if odd then
     judged.unjudged = entry.fields(odd)
     return judged
@@ -362,15 +419,24 @@ function decide.thread(view, thread, policy, pins, given)
   function judged.namespace(ns)
     if not verdicts[ns] then
       verdicts[ns] = for_all
-        or judge_namespace(view, thread, decide.space(ns), policy, pins[ns] or {})
+        or judge_namespace(view, thread, judged.reading, decide.space(ns), policy, pins[ns] or {},
+          given)
     end
     return verdicts[ns]
+  end
+
+  -- The oldest root checkpoint that the index knows, BOTTOM when that is only the name of one.
+  local function oldest_known()
+    local member = index.first(view, ROOT.prefix)
+    local id = member and entry.id(member, ROOT.prefix)
+    if not id or entry.is_unproved(member) and not is_real(thread, "", id) then return BOTTOM end
+    return id
   end
 
   local oldest_root
   local function is_too_old(root)
     if not oldest_root then
-      local known = decide.first_id(view, ROOT) or BOTTOM
+      local known = oldest_known()
       oldest_root = given.settled and known ~= BOTTOM and judged.namespace("").oldest() or known
     end
     return bytes.less(root, oldest_root)

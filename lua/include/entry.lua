@@ -4,6 +4,9 @@
 -- is a range. The first byte is the kind, NUL parts the fields, "" is the root namespace:
 --
 --   s {ns} NUL {id} [NUL {chain}]  a checkpoint in a namespace that counts by itself
+--   s NUL {id} NUL ?               a root checkpoint of which only the name is known: its document
+--                                  has not been read, and may be none
+--   s NUL {id} NUL !               the same, but its document is known to be this thread's
 --   t {ns} NUL {id} [NUL {chain}]  a checkpoint in a namespace with a task id in its name: it
 --                                  belongs to one invocation
 --   p {root} NUL {ns}              the invocations that root checkpoint {root} started
@@ -37,6 +40,16 @@ function entry.beyond(prefix)
   return string.sub(prefix, 1, -2) .. string.char(last + 1)
 end
 
+-- Members with their scores, as ZADD wants them.
+function entry.scored(members)
+  local scored = {}
+  for _, member in ipairs(members) do
+    scored[#scored + 1] = 0
+    scored[#scored + 1] = member
+  end
+  return scored
+end
+
 -- {group, id, chain fields...} of a member of the kinds s, t, p, n, x.
 function entry.fields(member)
   return bytes.split(string.sub(member, 2))
@@ -49,6 +62,32 @@ function entry.id(member, prefix)
   local past = find(member, "\0", #prefix + 1, true)
   if past then return sub(member, #prefix + 1, past - 1), false end
   return sub(member, #prefix + 1), true
+end
+
+-- The ids in members that begin with `prefix`, of the kinds s and t; and whether that is all that
+-- these say.
+function entry.ids(members, prefix)
+  local ids, first, plain = {}, #prefix + 1, true
+  for at = 1, #members do
+    local member = members[at]
+    local past = find(member, "\0", first, true)
+    if past then plain = false end
+    ids[at] = sub(member, first, past and past - 1)
+  end
+  return ids, plain
+end
+
+-- The entry of a root checkpoint that has not been read. `proved` says that it is one.
+function entry.unread(id, proved)
+  return "s\0" .. id .. (proved and "\0!" or "\0?")
+end
+
+function entry.is_unread(member)
+  return find(member, "^s%z[^%z]+%z[?!]$") ~= nil
+end
+
+function entry.is_unproved(member)
+  return find(member, "^s%z[^%z]+%z%?$") ~= nil
 end
 
 -- The members that one checkpoint puts into the index. `head` is what the layout read.

@@ -13,11 +13,11 @@ function index.stored(key)
   local view = {}
 
   function view.up(low, high, count)
-    return redis.call("ZRANGEBYLEX", key, low, high, "LIMIT", 0, count)
+    return redis.call("ZRANGEBYLEX", key, low, high, "LIMIT", "0", count)
   end
 
   function view.down(high, low, count)
-    return redis.call("ZREVRANGEBYLEX", key, high, low, "LIMIT", 0, count)
+    return redis.call("ZREVRANGEBYLEX", key, high, low, "LIMIT", "0", count)
   end
 
   return view
@@ -69,6 +69,21 @@ end
 -- The bound behind everything that begins with a prefix.
 function index.past(prefix)
   return "(" .. entry.beyond(prefix)
+end
+
+-- The first member that begins with a prefix, nil when none does.
+function index.first(view, prefix)
+  return view.up("[" .. prefix, index.past(prefix), 1)[1]
+end
+
+-- How many members of the index at `key` begin with a prefix.
+function index.count(key, prefix)
+  return redis.call("ZLEXCOUNT", key, "[" .. prefix, index.past(prefix))
+end
+
+-- How many checkpoints the index at `key` knows.
+function index.checkpoints(key)
+  return index.count(key, entry.STANDING) + index.count(key, entry.TASK)
 end
 
 local function each(read, from, to, chunk, visit)

@@ -2,6 +2,11 @@
 
 local indexing = {}
 
+-- The letter of a checkpoint of which so many write documents have been seen.
+function indexing.letter(thread, ns, id, writes)
+  return writes > 0 and layout.registered(thread, ns, id) < writes and "u" or "r"
+end
+
 -- Reads the document at `key`. `only` is the thread asked for, "" for any; `writes` how many write
 -- documents the caller has seen for it, 0 when it has not looked. Answers a letter, and for r and
 -- u the head that the layout read:
@@ -12,31 +17,18 @@ function indexing.read(key, only, writes)
   local head, why = layout.head(key)
   if not head then return why == "partial" and "p" or "f" end
   if only ~= "" and head.thread ~= only then return "o" end
-  if writes > 0 and layout.registered(head.thread, head.ns, head.id) < writes then
-    return "u", head
-  end
-  return "r", head
+  return indexing.letter(head.thread, head.ns, head.id, writes), head
 end
 
-local function zadd(members)
-  local call = { "ZADD", members.key }
-  for _, member in ipairs(members) do
-    call[#call + 1] = 0
-    call[#call + 1] = member
-  end
-  return call
-end
-
--- Adds members, a list with the field `key`. At `maxmemory` a script is refused whose first
--- write adds, but not one that has deleted: what an index costs is little beside what its trim
--- frees.
-function indexing.add(members)
-  local call = zadd(members)
-  local reply = redis.pcall(unpack(call))
+-- Adds members to the index at `key`. At `maxmemory` a script is refused whose first write adds,
+-- but not one that has deleted: what an index costs is little beside what its trim frees.
+function indexing.add(key, members)
+  local scored = entry.scored(members)
+  local reply = redis.pcall("ZADD", key, unpack(scored))
   if type(reply) ~= "table" or not reply.err then return end
   if not string.find(reply.err, "OOM", 1, true) then error(reply) end
-  redis.call("UNLINK", members.key .. ":none")
-  redis.call(unpack(call))
+  redis.call("UNLINK", key .. ":none")
+  redis.call("ZADD", key, unpack(scored))
 end
 
 return indexing

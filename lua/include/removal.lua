@@ -14,46 +14,57 @@ local function in_chunks(list, run)
   end
 end
 
+-- What some keys in the middle of a list take on average, nil where the server does not tell.
+-- Documents grow as a thread does, and lists are in its order.
+local function mean_memory(keys, count, samples)
+  local first = math.max(1, math.ceil((count - samples) / 2) + 1)
+  local last = math.min(count, first + samples - 1)
+  local total = memory.of_all(keys, first, last)
+  return total and total / math.max(1, last - first + 1)
+end
+
 -- A new removal of at most `limit` keys.
 function removal.new(limit)
-  local self = { checkpoints = 0, keys = 0 }
+  local self = { checkpoints = 0, keys = 0, bytes = 0 }
   -- One is set aside for a pointer: it goes in the call in which its namespace is emptied.
   local room, half = limit - 1, math.floor(limit / 2)
-  local documents, others, unregistered = {}, {}, {}
+  local documents, document_count = {}, 0
+  local others, other_count = {}, 0
+  local unregistered = {}
 
   -- Takes the pointer of a namespace in which nothing is left; false when there is no room.
   function self.take_pointer(key)
     if room < 0 then return false end
-    room = room - 1
-    others[#others + 1] = key
+    room, other_count = room - 1, other_count + 1
+    others[other_count] = key
     return true
   end
 
-  local function take_writes(registry, writes, unregister)
-    local taken = #others
-    for at = 1, #writes do
-      others[taken + at] = writes[at]
-      if unregister then unregistered[#unregistered + 1] = { registry, writes[at] } end
+  -- Takes a document with these writes, and notes that a registry is to name them no longer.
+  local function take_from_registry(names, id, writes)
+    room, document_count = room - 1 - #writes, document_count + 1
+    documents[document_count] = names.document .. id
+    for _, write in ipairs(writes) do
+      other_count = other_count + 1
+      others[other_count] = write
+      unregistered[#unregistered + 1] = { names.registry .. id, write }
     end
-    room = room - #writes
   end
 
   -- The document and as many writes as there is room for; the registry names what is left.
   local function take_part(names, id)
-    room = room - 1
-    documents[#documents + 1] = names.document .. id
-    if room < 1 then return end
-    local writes, shared = layout.writes(names, id, room)
+    local most = room - 1
+    local writes, shared = {}, false
+    if most > 0 then writes, shared = layout.writes(names, id, most) end
     -- The first that a shared registry names may be another saver's, all of them.
-    if shared then writes = { unpack((layout.writes(names, id)), 1, room) } end
-    take_writes(names.registry .. id, writes, true)
+    if shared then writes = { unpack((layout.writes(names, id)), 1, most) } end
+    take_from_registry(names, id, writes)
   end
 
-  -- Takes a checkpoint; false when (a part of) it is left for the next call. `names` is what
-  -- layout.names says of its namespace.
-  function self.take_checkpoint(names, id)
+  -- Takes a checkpoint that has many writes, or a registry that must outlive it.
+  local function take_unusual(names, id, shared, count)
     if room < 1 then return false end
-    local writes, shared, count = layout.writes(names, id, half)
+    local writes
     if shared then
       writes = layout.writes(names, id)
       count = #writes
@@ -62,12 +73,43 @@ function removal.new(limit)
       take_part(names, id)
       return false
     end
-    if #writes + 2 > room then return false end
-    documents[#documents + 1] = names.document .. id
-    take_writes(names.registry .. id, writes, shared)
-    if not shared then others[#others + 1] = names.registry .. id end
-    room = room - 2
+    if count + 2 > room then return false end
+    room = room - 1
+    take_from_registry(names, id, writes)
     return true
+  end
+
+  -- Takes the checkpoints ids[first], …, ids[last] in turn, as long as there is room; answers how
+  -- many were taken whole. `names` is what layout.names says of their namespace. This is the loop
+  -- in which a trim spends its time.
+  function self.take(names, ids, first, last)
+    local document_start, registry_start = names.document, names.registry
+    for at = first, last do
+      local id = ids[at]
+      local writes, shared, count = layout.writes(names, id, half)
+      if shared or count >= half then
+        if not take_unusual(names, id, shared, count) then return at - first end
+      elseif count + 2 > room then
+        return at - first
+      else
+        room = room - count - 2
+        document_count = document_count + 1
+        documents[document_count] = document_start .. id
+        for number = 1, count do
+          others[other_count + number] = writes[number]
+        end
+        other_count = other_count + count + 1
+        others[other_count] = registry_start .. id
+      end
+    end
+    return last - first + 1
+  end
+
+  -- Estimates the memory that is about to be freed, -1 where the server does not tell.
+  function self.weigh()
+    local document = mean_memory(documents, document_count, 1)
+    local other = document and mean_memory(others, other_count, 4)
+    self.bytes = other and math.floor(document * document_count + other * other_count) or -1
   end
 
   function self.run()

@@ -2,14 +2,18 @@
 
 local trimming = {}
 
-local AHEAD, FEW = 200, 20
+-- Entries read at a time: about as many as there are checkpoints in a step.
+local AHEAD, FEW, CHUNK = 64, 20, 200
+-- Documents that a call may read of which the index knows only the names, and entries of
+-- checkpoints that are gone after which it leaves the others to the next call.
+local MOST_READ, MOST_GONE = 60, 500
 -- A sorted set that was large stays large when it has become small, unless it is built anew.
 -- Up to this many entries that costs less than a step.
 local REBUILT = 1000
 
 local function in_chunks(list, run)
-  for first = 1, #list, AHEAD do
-    run({ unpack(list, first, math.min(first + AHEAD - 1, #list)) })
+  for first = 1, #list, CHUNK do
+    run({ unpack(list, first, math.min(first + CHUNK - 1, #list)) })
   end
 end
 
@@ -17,7 +21,7 @@ end
 local function take_invocation(step, ns)
   local names, prefix, whole = layout.names(step.thread, ns), entry.of(entry.TASK, ns), true
   index.each_up(step.view, "[" .. prefix, index.past(prefix), function(member)
-    whole = step.removal.take_checkpoint(names, entry.id(member, prefix))
+    whole = step.removal.take(names, { (entry.id(member, prefix)) }, 1, 1) == 1
     if whole then step.forget(member) end
     return whole
   end)
@@ -42,21 +46,19 @@ local function has_later_root(step, ns, root)
   return false
 end
 
--- Takes an invocation by its entry in the list of its root, if it does not stay. Answers false
--- when (a part of) it is left for the next call.
+-- Takes an invocation by its entry in the list of its root, which goes, if nothing else keeps it.
+-- Answers false when (a part of) it is left for the next call.
 local function take_if_over(step, member)
   local fields = entry.fields(member)
   local root, ns = fields[1], fields[2]
-  if step.forgotten[member] or step.judged.invocation(ns) then return true end
-  if not has_later_root(step, ns, root) then return take_invocation(step, ns) end
-  -- Once this root is gone it would look like one that is still on its way.
+  if step.forgotten[member] then return true end
+  local reasons = step.judged.invocation(ns)
+  if reasons and reasons[1] ~= "invocation" then return true end
+  if not reasons and not has_later_root(step, ns, root) then return take_invocation(step, ns) end
+  -- Another root keeps it. Once this one is gone it would look like one that is on its way.
   step.forget(member)
   step.forget(entry.of(entry.BY_NAMESPACE, ns) .. root)
   return true
-end
-
-local function all_of(step, kind, from)
-  return index.reader(step.view, "[" .. kind .. from, "(" .. entry.beyond(kind), FEW)
 end
 
 local function root_of(member)
@@ -65,7 +67,8 @@ end
 
 -- The invocations in the order of their roots, as the roots are met in theirs.
 local function invocations(step)
-  local waiting = all_of(step, entry.BY_ROOT, "")
+  local first, past = "[" .. entry.BY_ROOT, "(" .. entry.beyond(entry.BY_ROOT)
+  local waiting = index.reader(step.view, first, past, FEW)
   local self, passed = {}, false
 
   -- Takes what roots older than `oldest` have started; nil is newer than all.
@@ -112,54 +115,93 @@ end
 -- Follows the beginnings of runs while checkpoints go: where the first checkpoint of a run is
 -- taken, the run begins with the next one that remains.
 local function run_marks(step)
-  local beginnings = all_of(step, entry.RUN, step.judged.namespace("").unclear)
   local self = { oldest = nil }
+  local low = "[" .. entry.RUN .. step.judged.namespace("").unclear
 
   function self.remains(id)
-    local here, moved = entry.RUN .. id, false
-    local beginning = beginnings.peek()
-    while beginning and not bytes.less(here, beginning) do
-      if beginning ~= here then
-        step.forget(beginning)
-        moved = true
-      end
-      beginnings.skip()
-      beginning = beginnings.peek()
+    local here = entry.RUN .. id
+    local beginning = step.view.up(low, "(" .. here, 1)[1]
+    if beginning then
+      step.forget_range("[" .. beginning, "(" .. here)
+      if self.oldest then step.add(here) end
     end
-    if moved and self.oldest then step.add(here) end
+    low = "(" .. here
     self.oldest = self.oldest or id
   end
 
   return self
 end
 
--- Takes what does not stay of a namespace that counts by itself, oldest first. `take(id)` takes
--- one checkpoint, `remains(id)` is told of those that are still there.
-local function take_standing(step, ns, take, remains)
-  local verdict, space = step.judged.namespace(ns), decide.space(ns)
-  local prefix, whole, kept = space.prefix, true, verdict.kept
-  local taken = step.new_range()
-  local oldest = decide.first_id(step.view, space)
-  if oldest and bytes.less(oldest, verdict.unclear) then remains(oldest) end
-  local low, high = "[" .. prefix .. verdict.unclear, "(" .. prefix .. verdict.floor
-  index.each_up(step.view, low, high, function(member)
-    local id = entry.id(member, prefix)
-    whole = kept[id] or take(id)
-    if not kept[id] and whole then
-      taken.grow(member)
-      return true
-    end
-    taken.close()
-    remains(id)
-    return whole
-  end)
-  taken.close()
-  if not whole then return false end
-  for _, id in ipairs(verdict.gone) do
-    for _, member in ipairs(index.members_of(step.view, space.kind, ns, id)) do
-      step.forget(member)
+-- Of entries of which only the names are known, those that are no checkpoints of this thread: the
+-- index forgets them. One that cannot be judged lets the thread be left alone.
+local function forget_unreal(step, members, ids)
+  local unproved, unreal = {}, {}
+  for at, member in ipairs(members) do
+    if entry.is_unproved(member) then unproved[#unproved + 1] = ids[at] end
+  end
+  if #unproved == 0 then return unreal end
+  for id, proved in pairs(layout.proved(step.thread, unproved)) do
+    if not proved then
+      unreal[id] = true
+      step.forget_unreal(entry.unread(id))
+    elseif proved == "unjudged" then
+      step.judged.reading.unjudged = { "", id }
     end
   end
+  return unreal
+end
+
+-- Takes members[at] and those after it that do not stay, up to the first that does or is none;
+-- answers where that is, and whether all before it were taken whole.
+local function take_run(step, members, ids, at, kept, unreal, take)
+  local last = at
+  while last < #ids and not kept[ids[last + 1]] and not unreal[ids[last + 1]] do
+    last = last + 1
+  end
+  local taken = take(ids, at, last)
+  if taken > 0 then step.forget_range("[" .. members[at], "[" .. members[at + taken - 1]) end
+  return at + taken, taken == last - at + 1
+end
+
+-- Takes what does not stay between two bounds, oldest first; false when (a part of) it is left
+-- for the next call.
+local function take_between(step, low, high, prefix, kept, take, remains)
+  repeat
+    local members = step.view.up(low, high, AHEAD)
+    local ids, plain = entry.ids(members, prefix)
+    local unreal = plain and {} or forget_unreal(step, members, ids)
+    local at, whole = 1, true
+    while at <= #ids do
+      if not kept[ids[at]] and not unreal[ids[at]] then
+        at, whole = take_run(step, members, ids, at, kept, unreal, take)
+      end
+      if at <= #ids and not unreal[ids[at]] then remains(ids[at]) end
+      if not whole then
+        if entry.is_unproved(members[at]) then step.note_proved(ids[at]) end
+        return false
+      end
+      at = at + 1
+    end
+    low = "(" .. (members[#members] or "")
+  until #members < AHEAD
+  return true
+end
+
+-- Takes what does not stay of a namespace that counts by itself. `take(ids, first, last)` takes
+-- checkpoints in turn and answers how many, `remains(id)` is told of those that are still there;
+-- `oldest` is the oldest that the index knows.
+local function take_standing(step, ns, oldest, take, remains)
+  local verdict, space = step.judged.namespace(ns), decide.space(ns)
+  local prefix = space.prefix
+  if oldest and bytes.less(oldest, verdict.unclear) then remains(oldest) end
+  local low, high = "[" .. prefix .. verdict.unclear, "(" .. prefix .. verdict.floor
+  if not take_between(step, low, high, prefix, verdict.kept, take, remains) then return false end
+  for _, id in ipairs(verdict.gone) do
+    for _, member in ipairs(index.members_of(step.view, space.kind, ns, id)) do
+      if entry.is_unread(member) then step.forget_unreal(member) else step.forget(member) end
+    end
+  end
+  if verdict.more_gone then return false end
   local first = step.view.up("[" .. prefix .. verdict.floor, index.past(prefix), 1)[1]
   if first then
     remains(entry.id(first, prefix))
@@ -174,24 +216,34 @@ local function take_root_namespace(step)
   local names, marks, started = layout.names(step.thread, ""), run_marks(step), invocations(step)
   local oldest = decide.first_id(step.view, decide.space(""))
   if not started.take_older(oldest) then return false end
-  local take_checkpoint, take_of = step.removal.take_checkpoint, started.take_of
-  local function take_alone(id) return take_checkpoint(names, id) end
-  local function take_with_invocations(id) return take_checkpoint(names, id) and take_of(id) end
+  local take_checkpoints, take_of = step.removal.take, started.take_of
+  local function take_alone(ids, first, last) return take_checkpoints(names, ids, first, last) end
+  local function take_with_invocations(ids, first, last)
+    for at = first, last do
+      if take_checkpoints(names, ids, at, at) == 0 then return at - first end
+      if not take_of(ids[at]) then return at - first end
+    end
+    return last - first + 1
+  end
   local take = started.any() and take_with_invocations or take_alone
-  if not take_standing(step, "", take, marks.remains) then return false end
+  if not take_standing(step, "", oldest, take, marks.remains) then return false end
   return marks.oldest == oldest or not marks.oldest or not started.any_older(marks.oldest)
+end
+
+local function take_other_namespace(step, ns)
+  local names, take_checkpoints = layout.names(step.thread, ns), step.removal.take
+  local function take(ids, first, last) return take_checkpoints(names, ids, first, last) end
+  return take_standing(step, ns, nil, take, function() end)
 end
 
 local function take_all(step)
   if not take_root_namespace(step) then return false end
   for _, ns in ipairs(step.judged.namespaces()) do
-    local names = layout.names(step.thread, ns)
-    local function take(id) return step.removal.take_checkpoint(names, id) end
-    if ns ~= "" and not take_standing(step, ns, take, function() end) then return false end
+    if ns ~= "" and not take_other_namespace(step, ns) then return false end
   end
   if not step.judged.expired then return true end
   for _, ns in ipairs(index.namespaces(step.view, entry.TASK)) do
-    local first = step.view.up("[" .. entry.of(entry.TASK, ns), "+", 1)[1]
+    local first = index.first(step.view, entry.of(entry.TASK, ns))
     if not step.forgotten[first] and not take_invocation(step, ns) then return false end
   end
   return true
@@ -199,12 +251,7 @@ end
 
 local function add_all(key, members)
   in_chunks(members, function(chunk)
-    local scored = {}
-    for _, member in ipairs(chunk) do
-      scored[#scored + 1] = 0
-      scored[#scored + 1] = member
-    end
-    redis.call("ZADD", key, unpack(scored))
+    redis.call("ZADD", key, unpack(entry.scored(chunk)))
   end)
 end
 
@@ -214,28 +261,20 @@ local function rebuild(key)
   add_all(key, members)
 end
 
-local function count(key, kind)
-  return redis.call("ZLEXCOUNT", key, "[" .. kind, "(" .. entry.beyond(kind))
-end
-
--- The checkpoints that the index knows.
-local function known(key)
-  return count(key, entry.STANDING) + count(key, entry.TASK)
-end
-
 -- Deletes what was taken, then brings the index up to date: at `maxmemory` only a script that
 -- has deleted may add.
-local function settle(step, key, done, again)
+local function settle(step, key, done, known_before)
+  if known_before.weigh then step.removal.weigh() end
   step.removal.run()
   for _, range in ipairs(step.ranges) do
-    redis.call("ZREMRANGEBYLEX", key, "[" .. range.first, "[" .. range.last)
+    redis.call("ZREMRANGEBYLEX", key, range[1], range[2])
   end
   in_chunks(step.forgets, function(chunk) redis.call("ZREM", key, unpack(chunk)) end)
   add_all(key, step.adds)
-  local left = known(key)
+  local left = index.checkpoints(key)
   if left == 0 and done then
     redis.call("UNLINK", key)
-  elseif done and left <= REBUILT and (again or step.removal.checkpoints > left) then
+  elseif done and left <= REBUILT and (known_before.again or step.removal.checkpoints > left) then
     rebuild(key)
   end
   return left
@@ -244,7 +283,7 @@ end
 local function new_step(view, thread, judged, limit)
   local step = {
     view = view, thread = thread, judged = judged, removal = removal.new(limit),
-    forgets = {}, forgotten = {}, ranges = {}, adds = {},
+    forgets = {}, forgotten = {}, ranges = {}, adds = {}, misjudged = false,
   }
   function step.forget(member)
     if not step.forgotten[member] then
@@ -252,18 +291,20 @@ local function new_step(view, thread, judged, limit)
       step.forgets[#step.forgets + 1] = member
     end
   end
-  -- Entries that are forgotten one after the other, without one between them that is not.
-  function step.new_range()
-    local range, self = nil, {}
-    function self.grow(member)
-      if not range then
-        range = { first = member }
-        table.insert(step.ranges, range)
-      end
-      range.last = member
-    end
-    function self.close() range = nil end
-    return self
+  -- Forgets the entry of a name that is no checkpoint. It has counted as one until now: as the
+  -- oldest root, perhaps, so the thread is judged once more without it.
+  function step.forget_unreal(member)
+    step.forget(member)
+    step.misjudged = true
+  end
+  -- Remembers that a name is a checkpoint's: its document may be gone before the rest of it is.
+  function step.note_proved(id)
+    step.forget(entry.unread(id))
+    step.add(entry.unread(id, true))
+  end
+  -- Forgets all entries between two bounds.
+  function step.forget_range(low, high)
+    step.ranges[#step.ranges + 1] = { low, high }
   end
   function step.add(member)
     step.adds[#step.adds + 1] = member
@@ -271,25 +312,43 @@ local function new_step(view, thread, judged, limit)
   return step
 end
 
+local function left_alone(key, where)
+  return { state = "unjudged", checkpoints = 0, keys = 0, left = index.checkpoints(key), bytes = 0,
+    where = where }
+end
+
+-- Lets the index say of checkpoints what their documents say, where it knew only their names.
+local function replace_read(step, found)
+  for member, members in pairs(found) do
+    if #members == 0 then step.forget_unreal(member) else step.forget(member) end
+    for _, read in ipairs(members) do step.add(read) end
+  end
+end
+
 -- Trims `thread` by one call's worth. `limit` is the number of keys that a call may delete. What
 -- is known: {again = whether earlier calls of this trim have deleted already, complete = whether
--- the index has all checkpoints of the thread}. Answers
---   {state =, checkpoints =, keys =, left =, where = {ns, id}}
+-- the index has all checkpoints of the thread, weigh = whether to estimate what is freed}. Answers
+--   {state =, checkpoints =, keys =, left =, bytes =, where = {ns, id}}
 -- state: "done", "more" (call again) or "unjudged" (nothing was done, for what stands `where`);
--- left: the checkpoints that the index knows after it.
+-- left: the checkpoints that the index knows after it; bytes: of memory, estimated, -1 where the
+-- server does not tell.
 function trimming.step(key, pins_key, thread, policy, limit, what_is_known)
   local view = index.stored(key)
-  local judged = decide.thread(view, thread, policy, pins.read(pins_key),
-    { settled = false, complete = what_is_known.complete })
-  if judged.unjudged then
-    return { state = "unjudged", checkpoints = 0, keys = 0, left = known(key),
-      where = judged.unjudged }
-  end
-  local step = new_step(view, thread, judged, limit)
+  local judged = decide.thread(view, thread, policy, pins.read(pins_key), {
+    settled = false, complete = what_is_known.complete, unread = MOST_READ, gone = MOST_GONE,
+  })
+  if judged.unjudged then return left_alone(key, judged.unjudged) end
+  local step, reading = new_step(view, thread, judged, limit), judged.reading
   local done = take_all(step)
-  local left = settle(step, key, done, what_is_known.again)
+  if reading.short or reading.unjudged then
+    step, done = new_step(view, thread, judged, limit), false
+  end
+  replace_read(step, reading.found)
+  done = done and not step.misjudged
+  local left = settle(step, key, done, what_is_known)
+  if reading.unjudged then return left_alone(key, reading.unjudged) end
   return { state = done and "done" or "more", checkpoints = step.removal.checkpoints,
-    keys = step.removal.keys, left = left }
+    keys = step.removal.keys, left = left, bytes = step.removal.bytes }
 end
 
 return trimming

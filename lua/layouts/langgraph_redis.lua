@@ -27,11 +27,13 @@ local FAILURE, INTERRUPT = ":-1", ":-3"
 -- Since this format the pending sends of a checkpoint are in its own channel values.
 local OWN_SENDS_SINCE = 4
 
-local find = string.find
+local find, try = string.find, redis.pcall
 
 local HEAD = { "$.thread_id", "$.checkpoint_ns", "$.checkpoint_id", "$.parent_checkpoint_id",
   "$.metadata", "$.source", "$.checkpoint.v", "$.step" }
 local DESCRIPTION = { "$.source", "$.step", "$.checkpoint_ts" }
+local COUNTERS = "counters_since_delta_snapshot"
+local PROOF = '$["thread_id","parent_checkpoint_id","metadata"]'
 local OWNER = { "$.thread_id", "$.checkpoint_ns", "$.checkpoint_id" }
 
 local checkpoint_prefix, write_prefix
@@ -103,14 +105,16 @@ local function read(key, paths)
   if not found then return nil end
   if #paths == 1 then return { found[1] } end
   local values = {}
-  for at, path in ipairs(paths) do
-    values[at] = type(found[path]) == "table" and found[path][1] or nil
+  for at = 1, #paths do
+    local matches = found[paths[at]]
+    values[at] = type(matches) == "table" and matches[1] or nil
   end
   return values
 end
 
 -- Whether the namespace belongs to one invocation: one of its segments carries a task id.
 function layout.of_task(ns)
+  if ns == "" then return false end
   for segment in string.gmatch(ns, "[^|]+") do
     if string.find(segment, TASK_ID) then return true end
   end
@@ -152,7 +156,7 @@ end
 
 -- The parts of the metadata that decide; nil when the metadata cannot be read.
 local function judged_metadata(text, task)
-  local delta = string.find(text, "counters_since_delta_snapshot", 1, true)
+  local delta = find(text, COUNTERS, 1, true)
   if not delta and not task then return {} end
   local metadata = decoded(text)
   if not metadata then return nil end
@@ -164,16 +168,15 @@ local function judged_metadata(text, task)
   }
 end
 
-local function clean(...)
-  for _, text in ipairs({ ... }) do
-    if string.find(text, "\0", 1, true) then return false end
-  end
-  return true
+-- NUL parts the fields of an index entry.
+local function has_nul(text)
+  return text ~= nil and find(text, "\0", 1, true) ~= nil
 end
 
 local function judge(head, key, metadata_text, version)
   local metadata = type(metadata_text) == "string" and judged_metadata(metadata_text, head.task)
-  if not metadata or not clean(head.ns, head.id, head.parent, metadata.root or "") then
+  if not metadata or has_nul(head.ns) or has_nul(head.id) or has_nul(head.parent)
+    or has_nul(metadata.root) then
     head.unjudged = true
     return head
   end
@@ -181,21 +184,34 @@ local function judge(head, key, metadata_text, version)
   if head.root or head.parent == "" then return head end
   if metadata.counters then head.needs = delta_needs(metadata.counters, channels_at(key)) end
   if (tonumber(version) or 0) < OWN_SENDS_SINCE then table.insert(head.needs, 1, "v") end
-  if not clean(unpack(head.needs)) then head.unjudged = true end
+  for _, need in ipairs(head.needs) do
+    if has_nul(need) then head.unjudged = true end
+  end
   return head
+end
+
+-- The steps of root checkpoints that have been read, by key: most are read in their order, and each
+-- asks for the one before.
+local steps = {}
+
+-- The step of a root checkpoint, false when it does not say, nil when there is none.
+local function step_of(key)
+  if steps[key] ~= nil then return steps[key] end
+  local values = read(key, { "$.checkpoint_id", "$.step" })
+  if values and values[1] then return values[2] or false end
+  return nil
 end
 
 -- Whether a run of the graph begins with this root checkpoint: with an input, with a replay, and
 -- with what is left of a run whose beginning is gone. With durability "exit" a run has one
 -- checkpoint only, whose step is more than one above its parent's.
-local function begins_run(head, source, step)
+local function begins_run(head, key, source, step)
   if head.ns ~= "" then return false end
+  steps[key] = step or false
   if source == "input" or source == "fork" then return true end
   if head.parent == "" then return false end
-  local key = layout.checkpoint_key(head.thread, "", head.parent)
-  local parent = read(key, { "$.checkpoint_id", "$.step" })
-  if not parent or not parent[1] then return true end
-  local its = parent[2]
+  local its = step_of(layout.checkpoint_key(head.thread, "", head.parent))
+  if its == nil then return true end
   return type(step) == "number" and type(its) == "number" and step > its + 1
 end
 
@@ -220,7 +236,7 @@ function layout.head(key)
   local head = { thread = thread, ns = ns, id = id, parent = parent, needs = {},
     task = layout.of_task(ns) }
   judge(head, key, values[5], values[7])
-  head.begins_run = begins_run(head, values[6], values[8])
+  head.begins_run = begins_run(head, key, values[6], values[8])
   return head
 end
 
@@ -240,21 +256,54 @@ function layout.put_at(thread, ns, id)
   return values and tonumber(values[1])
 end
 
--- For each id whether its checkpoint exists, as more than a stub, at this moment.
-function layout.real(thread, ns, ids)
-  local is_real, start = {}, layout.names(thread, ns).document
+-- Whether `reply` of JSON.MGET names the thread; a stub names none. An embedded server answers
+-- without the brackets.
+local function names_thread(reply, thread)
+  if type(reply) ~= "string" then return false end
+  local found = decoded(reply) or decoded("[" .. reply .. "]")
+  return found ~= nil and found[1] == thread
+end
+
+-- Calls `visit(id, reply)` with what JSON.MGET says of each checkpoint.
+local function each_reply(thread, ns, ids, path, visit)
+  local start = layout.names(thread, ns).document
   for first = 1, #ids, CHUNK do
     local last = math.min(first + CHUNK - 1, #ids)
     local call = { "JSON.MGET" }
     for at = first, last do
       call[#call + 1] = start .. ids[at]
     end
-    call[#call + 1] = "$.checkpoint_id"
+    call[#call + 1] = path
     for at, reply in ipairs(redis.call(unpack(call))) do
-      is_real[ids[first + at - 1]] = type(reply) == "string" and find(reply, '"', 1, true) ~= nil
+      visit(ids[first + at - 1], reply)
     end
   end
+end
+
+-- For each id whether its checkpoint exists at this moment, as more than a stub and as one of
+-- this thread.
+function layout.real(thread, ns, ids)
+  local is_real, usual = {}, '["' .. thread .. '"]'
+  each_reply(thread, ns, ids, "$.thread_id", function(id, reply)
+    is_real[id] = reply == usual or names_thread(reply, thread)
+  end)
   return is_real
+end
+
+-- The same for root checkpoints of which only the names are known; "unjudged" for one that says
+-- something that this version does not understand. Most are told by how the reply begins.
+function layout.proved(thread, ids)
+  local proved, start = {}, '["' .. thread .. '","'
+  each_reply(thread, "", ids, PROOF, function(id, reply)
+    if type(reply) == "string" and bytes.starts(reply, start)
+      and find(reply, '^[^"\\]*","', #start + 1) and not find(reply, COUNTERS, 1, true) then
+      proved[id] = true
+      return
+    end
+    local head = reply and layout.head(layout.checkpoint_key(thread, "", id))
+    proved[id] = head and head.thread == thread and (head.unjudged and "unjudged" or true) or false
+  end)
+  return proved
 end
 
 -- The id that the newest-checkpoint pointer names, nil without a pointer.
@@ -291,7 +340,7 @@ end
 -- `limit` were looked at.
 function layout.writes(names, id, limit)
   local registry, start = names.registry .. id, names.write .. id .. ":"
-  local keys = redis.pcall("ZRANGE", registry, 0, limit and limit - 1 or -1)
+  local keys = try("ZRANGE", registry, "0", limit and limit - 1 or "-1")
   if keys.err then return quietly("ZRANGE", registry, 0, 0) or {}, true, 0 end
   local count = #keys
   if count == limit then count = redis.call("ZCARD", registry) end

@@ -87,6 +87,9 @@ _UNREACHABLE = {
 }
 """The same when there is no connection."""
 
+# How hiredis names the first byte of a TLS alert.
+_TLS_ALERT = r'got "\x15"'
+
 
 def explain(error: Exception, url: str) -> str:
     """Say in one line what went wrong and what to do.
@@ -104,6 +107,8 @@ def explain(error: Exception, url: str) -> str:
         if re.search(pattern, f"{type(error).__name__} {reply}"):
             return sentence.format(server=server, reply=reply)
     if isinstance(error, InvalidResponse):
+        if _TLS_ALERT in reply:
+            return f"{server} wants TLS: the URL begins with rediss://"
         return f"what answers at {server} is not a Redis server: check host and port in the URL"
     if isinstance(error, NoAnswer):
         tls = ", that it speaks TLS, as rediss:// says," if url.startswith("rediss:") else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, time, timedelta
 from typing import Any
@@ -13,10 +13,12 @@ from redis_retention.cli.configured import Configured
 from redis_retention.cli.connection import Settings, pass_settings
 from redis_retention.cli.options import as_span, global_options
 from redis_retention.cli.serving import Service, serve, service_options
-from redis_retention.daemon import Options
+from redis_retention.daemon import Options, Told
+from redis_retention.engine import Engine, Rule
 from redis_retention.policy import Policy
-from redis_retention.sources.sweep import Sweeper
+from redis_retention.sources.sweep import Progress, Sweeper, SweepResult
 from redis_retention.sweeping import Schedule
+from redis_retention.transport import Steps
 
 DEFAULT_EVERY = timedelta(hours=1)
 
@@ -30,7 +32,14 @@ def as_time_of_day(value: str) -> time:
 
 
 def _serve(service: Service, reread: Callable[[], Service]) -> None:
-    serve(service, reread, lambda engine, rules: Sweeper(engine, rules).steps())
+    serve(service, reread, _sweep)
+
+
+def _sweep(engine: Engine, rules: Sequence[Rule], told: Told) -> Steps[SweepResult]:
+    def progress(done: Progress) -> None:
+        told(done.keys / max(done.total, 1))
+
+    return Sweeper(engine, rules, progress=progress).steps()
 
 
 @click.command(cls=Configured, serve=_serve)

@@ -201,7 +201,7 @@ class Listener:
         self.state = State.STARTING
         self.activity = activity or Activity()
         self._client = client
-        self._transport = AsyncTransport(client)
+        self._transport = AsyncTransport(client, self.activity.called)
         self._engine = engine
         self._on_gap = on_gap
         self._inbox = Inbox(room)
@@ -420,13 +420,11 @@ class Listener:
     async def _send(self, notes: Sequence[Noted]) -> None:
         """Deal with documents in as few calls as the server allows."""
         for keys in self._callable(notes, Change.WRITTEN):
-            with self.activity.calls.timed():
-                tracked = await self._transport.run(self._engine.track(keys, self.rules))
+            tracked = await self._transport.run(self._engine.track(keys, self.rules))
             for thread in tracked:
                 await self._trimmed(thread)
         for keys in self._callable(notes, Change.GONE):
-            with self.activity.calls.timed():
-                forgotten = await self._transport.run(self._engine.forget(keys))
+            forgotten = await self._transport.run(self._engine.forget(keys))
             self.activity.index_entries_forgotten += forgotten
         for note in notes:
             self.activity.lag.add(monotonic() - note.since)
@@ -448,8 +446,8 @@ class Listener:
         deleted = tracked.deleted
         if tracked.more:
             rest = await self._go_on(tracked.thread)
-            deleted.add(rest.checkpoints, rest.keys)
-        self.activity.trimmed(deleted.checkpoints, deleted.keys)
+            deleted.add(rest.checkpoints, rest.keys, rest.bytes)
+        self.activity.trimmed(deleted.checkpoints, deleted.keys, deleted.bytes)
         log.debug(
             "trimmed",
             extra=fields(thread=tracked.thread, checkpoints=deleted.checkpoints, keys=deleted.keys),

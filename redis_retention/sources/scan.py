@@ -162,7 +162,9 @@ def _threads_of(rest: bytes, threads: Collection[bytes]) -> Iterator[bytes]:
 def trim(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Steps[ThreadResult]:
     """Index a thread's documents anew, trim it, and clean up what writers left behind."""
     yield from engine.check_keys(thread)
-    entries = yield from engine.index(thread, found.writes_seen())
+    # Where runs begin, only documents say.
+    by_names = not policy.keep_runs
+    entries = yield from engine.index(thread, found.writes_seen(), by_names=by_names)
     trimmed = yield from engine.trim(thread, policy, complete=True)
     result = done(trimmed)
     if trimmed.unjudged is not None:

@@ -1,39 +1,54 @@
-"""Works off backlogs: one pass over the database, whatever its size, with constant memory.
+"""Works off backlogs: one pass over the database, whatever its size, within a bound of memory.
 
-The server looks at its own keys (``lua/survey.lua``), so that a key in order costs nothing on the
-wire. What no index knows is tracked, what is left of checkpoints that are gone is cleaned up, and
-each index that knows more than the policy keeps is trimmed. What was written meanwhile is found
-by the next sweep, and a sweep that was interrupted is simply begun anew.
+Each page of SCAN is held against what the indexes of its threads say, here and not on the server:
+a key that is in order costs the server no more than the SCAN itself. Root checkpoints of threads
+that were never seen are noted by their names alone, since most of them are about to go. What the
+names cannot tell, the server looks at (``lua/look.lua``).
+
+What was written meanwhile is found by the next sweep, and a sweep that was interrupted is simply
+begun anew.
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum, auto
 from time import perf_counter
 
 from redis_retention.engine import (
     DOCUMENTS_PER_CALL,
     LEFTOVER_AGE_MS,
     Engine,
-    Indexed,
+    Names,
     Remains,
     RetentionError,
     Rule,
-    Survey,
     chunks,
 )
-from redis_retention.policies import matching
+from redis_retention.layouts import LangGraphRedis
+from redis_retention.policies import matching, rule_for
+from redis_retention.policy import Policy
 from redis_retention.transport import Nodes, Pause, Steps, command
 
-_KEYS_PER_STEP = 250
+_KEYS_PER_PAGE = 1000
+# What one call looks at, or notes: a millisecond or so.
+_KEYS_PER_LOOK = 100
+_THREADS_PER_STEP = 250
+# Indexes with more entries are not remembered, and neither are any when there are so many of them:
+# then the server looks at the keys of those threads.
+_LARGE = 1000
+_MOST_CHECKPOINTS = 500_000
 # Leftovers are cleaned up at the end, or when there are this many of them.
 _REMEMBERED = 10_000
-# A step takes a millisecond or two. One that takes this long has waited for others.
+# A page takes a millisecond or two. One that takes this long has waited for others.
 _BUSY_SECONDS = 0.05
 _REST_PER_SECOND_BUSY = 2.0
 _LONGEST_REST_SECONDS = 2.0
+
+_UNREAD = re.compile(rb"s\0[^\0]+\0[?!]", re.DOTALL)
 
 
 @dataclass(slots=True)
@@ -46,6 +61,7 @@ class SweepResult:
         checkpoints_deleted: Checkpoint documents deleted, in all namespaces.
         checkpoints_kept: Checkpoints left in those threads.
         keys_deleted: All keys of the saver that are gone, the documents with them.
+        bytes_deleted: The memory that trims have freed, estimated, if the engine weighs it.
         keys_scanned: Keys of the database that were looked at.
         elapsed_ms: How long it took, in milliseconds.
     """
@@ -55,6 +71,7 @@ class SweepResult:
     checkpoints_deleted: int = 0
     checkpoints_kept: int = 0
     keys_deleted: int = 0
+    bytes_deleted: int = 0
     keys_scanned: int = 0
     elapsed_ms: float = 0.0
 
@@ -65,6 +82,76 @@ class Progress:
 
     keys: int
     total: int
+
+
+class _State(Enum):
+    """What a pass knows of a thread."""
+
+    NEW = auto()
+    """It has no index."""
+    GROWING = auto()
+    """This pass takes its checkpoints into its index: the next one knows all of them."""
+    KNOWN = auto()
+    """Its root checkpoints are remembered."""
+    ASK = auto()
+    """The server knows."""
+    UNWANTED = auto()
+    """It is not to be looked at."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """What the indexes of the threads say that a pass has met.
+
+    Attributes:
+        states: The threads.
+        checkpoints: Hashes of what the keys of a root checkpoint have in common.
+    """
+
+    states: dict[bytes, _State] = field(default_factory=dict)
+    checkpoints: set[int] = field(default_factory=set)
+
+    @property
+    def full(self) -> bool:
+        """Whether no more threads are to be remembered."""
+        return len(self.checkpoints) + len(self.states) >= _MOST_CHECKPOINTS
+
+    def set(self, thread: bytes, state: _State) -> None:
+        """Remember what is known of a thread, if there is room."""
+        if not self.full:
+            self.states[thread] = state
+
+    def remember(self, layout: LangGraphRedis, thread: bytes, members: Sequence[bytes]) -> None:
+        """Take in all that the index of a thread says."""
+        if self.full:
+            return
+        roots = [member.split(b"\0", 2)[1] for member in members if member[:2] == b"s\0"]
+        if not roots or len(members) >= _LARGE:
+            self.set(thread, _State.ASK if members else _State.NEW)
+            return
+        self.set(thread, _State.KNOWN)
+        suffixes = (layout.checkpoint_suffix(thread, b"", checkpoint_id) for checkpoint_id in roots)
+        self.checkpoints.update(map(hash, suffixes))
+
+
+@dataclass(slots=True)
+class _Page:
+    """The keys of one page of SCAN that are of interest.
+
+    Attributes:
+        roots: Names that can only be a root checkpoint's: whether it is the document, the thread,
+            what the checkpoint's keys have in common, and the name.
+        pointers: Newest-checkpoint pointers of the root, with their threads.
+        others: Other keys of the saver.
+        threads: Threads that the names speak of.
+        indexed: Those whose index is among the keys.
+    """
+
+    roots: list[tuple[bool, bytes, bytes, bytes]] = field(default_factory=list)
+    pointers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    others: list[bytes] = field(default_factory=list)
+    threads: dict[bytes, None] = field(default_factory=dict)
+    indexed: dict[bytes, None] = field(default_factory=dict)
 
 
 class Sweeper:
@@ -99,10 +186,14 @@ class Sweeper:
         self._result = SweepResult()
         self._new_documents = False
         self._second_pass = False
+        self._known = _Known()
         self._remains: list[list[bytes]] = []
         self._pointers: list[list[bytes]] = []
         # Trimmed before a document was found that no index knew: that comes early or not at all.
         self._trimmed: set[bytes] = set()
+        self._root_name = engine.layout.root_name()
+        self._index_start = engine.index_key(b"")
+        self._starts = (*engine.layout.families(), self._index_start)
 
     def steps(self) -> Steps[SweepResult]:
         """Sweep once.
@@ -113,48 +204,204 @@ class Sweeper:
         begun = perf_counter()
         yield from refuse_cluster()
         yield from self._engine.check_server()
-        yield from self._pass(indexes_only=False)
+        yield from self._pass()
         if self._new_documents:
             # Their indexes may not have been whole when the first pass came by.
             self._second_pass = True
-            yield from self._pass(indexes_only=True)
+            yield from self._pass()
         self._result.elapsed_ms = (perf_counter() - begun) * 1000
         return self._result
 
-    def _pass(self, *, indexes_only: bool) -> Steps[None]:
+    def _pass(self) -> Steps[None]:
         self._result.threads = self._result.checkpoints_kept = 0
+        self._known = _Known()
         total = yield from command("DBSIZE")
         cursor, seen = 0, 0
         begun = perf_counter()
         while True:
-            step_begun = perf_counter()
-            survey = yield from self._engine.survey(
-                cursor, _KEYS_PER_STEP, self._match, indexes_only=indexes_only
-            )
-            took = perf_counter() - step_begun
-            yield from self._work_off(survey)
-            seen += survey.keys
-            self._result.keys_scanned += 0 if indexes_only else survey.keys
+            page_begun = perf_counter()
+            reply = yield from command("SCAN", cursor, "COUNT", _KEYS_PER_PAGE)
+            took = perf_counter() - page_begun
+            yield from self._look_at(reply[1])
+            seen += len(reply[1])
+            self._result.keys_scanned += 0 if self._second_pass else len(reply[1])
             if self._progress is not None:
                 self._progress(Progress(seen, max(int(total), seen)))
             yield from self._rest(took, seen, perf_counter() - begun)
-            cursor = survey.cursor
+            cursor = int(reply[0])
             if cursor == 0:
                 break
         # Not before: what is on its way is told by the newest checkpoint that the index knows.
         yield from self._clean()
 
-    def _work_off(self, survey: Survey) -> Steps[None]:
-        for documents in chunks(survey.documents, DOCUMENTS_PER_CALL):
-            self._new_documents = True
-            yield from self._engine.track(documents)
-        self._remains.extend(survey.remains)
-        self._pointers.extend(survey.pointers)
+    # --- what a page needs ---------------------------------------------------------------------
+
+    def _look_at(self, keys: Sequence[bytes]) -> Steps[None]:
+        page = self._sorted(keys)
+        yield from self._meet(page)
+        names: defaultdict[bytes, list[bytes]] = defaultdict(list)
+        known, states, others = self._known.checkpoints, self._known.states, page.others
+        for is_document, thread, suffix, key in page.roots:
+            if hash(suffix) in known:
+                continue
+            state = states.get(thread, _State.ASK)
+            if is_document and state in (_State.NEW, _State.GROWING):
+                names[thread].append(key)
+            elif state not in (_State.GROWING, _State.UNWANTED):
+                others.append(key)
+        others += yield from self._note(names)
+        # What a pointer points at whose thread has checkpoints is not for a sweep to judge.
+        fine = (_State.KNOWN, _State.GROWING, _State.UNWANTED)
+        others += [key for thread, key in page.pointers if states.get(thread) not in fine]
+        for some in chunks(others, _KEYS_PER_LOOK):
+            yield from self._ask(some)
+
+    def _sorted(self, keys: Sequence[bytes]) -> _Page:
+        page, root_name, states = _Page(), self._root_name.match, self._known.states
+        roots, threads = page.roots, page.threads
+        for key in keys:
+            name = root_name(key)
+            if name is not None:
+                group = name.lastindex or 1
+                thread = name[group + 1]
+                if thread not in states:
+                    threads[thread] = None
+                roots.append((group == 1, thread, name[group], key))
+            elif key.startswith(self._starts):
+                self._sort_other(page, key)
+        return page
+
+    def _sort_other(self, page: _Page, key: bytes) -> None:
+        if key.startswith(self._index_start):
+            thread = key[len(self._index_start) :]
+            if thread not in self._known.states:
+                page.threads[thread] = page.indexed[thread] = None
+            return
+        pointing = self._engine.layout.root_pointer(key)
+        if pointing is None:
+            page.others.append(key)
+        else:
+            page.pointers.append((pointing, key))
+
+    def _note(self, names: dict[bytes, list[bytes]]) -> Steps[list[bytes]]:
+        """Note the documents of new threads; answers those that are of none after all."""
+        states, others = self._known.states, []
+        for some in chunks(names, _KEYS_PER_LOOK):
+            asked = [
+                Names(
+                    thread,
+                    [key.rpartition(b":")[2] for key in names[thread]],
+                    states[thread] is _State.GROWING,
+                )
+                for thread in some
+            ]
+            for thread, is_one in zip(some, (yield from self._engine.note(asked)), strict=True):
+                if is_one:
+                    self._new_documents = True
+                    states[thread] = _State.GROWING
+                else:
+                    others += names[thread]
+        return others
+
+    def _ask(self, keys: Sequence[bytes]) -> Steps[None]:
+        look = yield from self._engine.look(keys, self._match)
+        for documents in chunks(look.documents, DOCUMENTS_PER_CALL):
+            if (yield from self._engine.take(documents)):
+                self._new_documents = True
+        self._remains.extend(look.remains)
+        self._pointers.extend(look.pointers)
         if len(self._remains) + len(self._pointers) > _REMEMBERED:
             yield from self._clean()
-        for indexed in survey.indexes:
-            if self._second_pass or not self._new_documents:
-                yield from self._trim(indexed)
+
+    # --- the threads that a pass meets ---------------------------------------------------------
+
+    def _meet(self, page: _Page) -> Steps[None]:
+        """Read the indexes of threads that come by for the first time, and trim what is over."""
+        everything = Rule(self._match, Policy())
+        wanted = []
+        for thread in page.threads:
+            if not matching([everything], thread):
+                self._known.set(thread, _State.UNWANTED)
+            elif not self._known.full or thread in page.indexed:
+                wanted.append(thread)
+        for some in chunks(wanted, _THREADS_PER_STEP):
+            yield from self._work_off(some)
+
+    def _work_off(self, threads: Sequence[bytes]) -> Steps[None]:
+        indexes = yield from self._indexes(threads)
+        self._result.threads += sum(map(bool, indexes.values()))
+        for thread in (yield from self._stale(indexes)):
+            yield from self._mend(thread)
+            indexes |= yield from self._indexes([thread])
+        indexed = [thread for thread, members in indexes.items() if members]
+        # An index to which this sweep still adds is left to the second pass.
+        if self._second_pass or not self._new_documents:
+            over = yield from self._over(indexes)
+            for thread, rule in over.items():
+                yield from self._trim(thread, rule)
+            indexes |= yield from self._indexes(list(over))
+            for thread in indexed:
+                unread = [member for member in indexes[thread] if _UNREAD.fullmatch(member)]
+                if unread:
+                    yield from self._engine.read_up(thread, unread)
+                    indexes |= yield from self._indexes([thread])
+        for thread, members in indexes.items():
+            self._known.remember(self._engine.layout, thread, members)
+        for thread in indexed:
+            self._result.checkpoints_kept += yield from self._count(thread, indexes[thread])
+
+    def _indexes(self, threads: Sequence[bytes]) -> Steps[dict[bytes, list[bytes]]]:
+        if not threads:
+            return {}
+        members = yield from self._engine.members(threads, _LARGE)
+        return dict(zip(threads, members, strict=True))
+
+    def _count(self, thread: bytes, members: Sequence[bytes]) -> Steps[int]:
+        if len(members) >= _LARGE:
+            return (yield from self._engine.count(thread))
+        return sum(member[:1] in (b"s", b"t") for member in members)
+
+    def _stale(self, indexes: dict[bytes, list[bytes]]) -> Steps[set[bytes]]:
+        """The threads of which the oldest checkpoint is gone, or all are."""
+        oldest, stale = {}, set()
+        for thread, members in indexes.items():
+            first = next((member for member in members if member[:1] == b"s"), None)
+            if first is not None:
+                oldest[thread] = self._engine.document(thread, first)
+            elif members and not any(member[:1] == b"t" for member in members):
+                stale.add(thread)
+        if oldest and (yield from command("EXISTS", *oldest.values())) < len(oldest):
+            for thread, key in oldest.items():
+                if not (yield from command("EXISTS", key)):
+                    stale.add(thread)
+        return stale
+
+    def _over(self, indexes: dict[bytes, list[bytes]]) -> Steps[dict[bytes, Rule]]:
+        """The threads of which something may have to go, each with its rule."""
+        over = {}
+        for thread, members in indexes.items():
+            rule = rule_for(self._rules, thread) if members else None
+            if rule and may_have_to_go((yield from self._count(thread, members)), rule):
+                over[thread] = rule
+        return over
+
+    def _trim(self, thread: bytes, rule: Rule) -> Steps[None]:
+        trimmed = yield from self._engine.trim(thread, rule.policy, complete=self._second_pass)
+        self._result.checkpoints_deleted += trimmed.deleted.checkpoints
+        self._result.keys_deleted += trimmed.deleted.keys
+        self._result.bytes_deleted += trimmed.deleted.bytes
+        if trimmed.deleted.keys and thread not in self._trimmed:
+            self._result.threads_trimmed += 1
+            if not self._second_pass:
+                self._trimmed.add(thread)
+
+    def _mend(self, thread: bytes) -> Steps[None]:
+        """Take out of an index what others have deleted."""
+        documents = yield from self._engine.entries(thread)
+        for some in chunks(documents, DOCUMENTS_PER_CALL):
+            yield from self._engine.forget(some)
+
+    # --- what is left of checkpoints that are gone -----------------------------------------------
 
     def _clean(self) -> Steps[None]:
         remains: defaultdict[bytes, dict[bytes, list[bytes]]] = defaultdict(dict)
@@ -177,33 +424,7 @@ class Sweeper:
             self._result.checkpoints_deleted += cleaned.checkpoints
             self._result.keys_deleted += cleaned.keys
 
-    def _trim(self, indexed: Indexed) -> Steps[None]:
-        self._result.threads += 1
-        if indexed.stale:
-            yield from self._mend(indexed.thread)
-        rule = self._rule_for(indexed.thread)
-        if rule is None or not _may_have_to_go(indexed, rule):
-            self._result.checkpoints_kept += indexed.checkpoints
-            return
-        trimmed = yield from self._engine.trim(
-            indexed.thread, rule.policy, complete=self._second_pass
-        )
-        self._result.checkpoints_kept += trimmed.left
-        self._result.checkpoints_deleted += trimmed.deleted.checkpoints
-        self._result.keys_deleted += trimmed.deleted.keys
-        if trimmed.deleted.keys and indexed.thread not in self._trimmed:
-            self._result.threads_trimmed += 1
-            if not self._second_pass:
-                self._trimmed.add(indexed.thread)
-
-    def _mend(self, thread: bytes) -> Steps[None]:
-        """Take out of an index what others have deleted."""
-        documents = yield from self._engine.entries(thread)
-        for some in chunks(documents, DOCUMENTS_PER_CALL):
-            yield from self._engine.forget(some)
-
-    def _rule_for(self, thread: bytes) -> Rule | None:
-        return next(iter(matching(self._rules, thread)), None)
+    # --- at what pace ----------------------------------------------------------------------------
 
     def _rest(self, took: float, seen: int, elapsed: float) -> Steps[None]:
         seconds = 0.0
@@ -225,14 +446,14 @@ def refuse_cluster() -> Steps[None]:
         raise RetentionError("a cluster cannot be swept: trim its threads by name")
 
 
-def _may_have_to_go(indexed: Indexed, rule: Rule) -> bool:
-    """Whether a trim could find anything: it costs ten times as much as a look."""
+def may_have_to_go(checkpoints: int, rule: Rule) -> bool:
+    """Whether a trim could find anything: it costs ten times as much as a look.
+
+    Args:
+        checkpoints: How many the thread has.
+        rule: What to keep of it; without a trigger, more than that is too many.
+    """
     if rule.policy.expire_after is not None:
         return True
-    return is_over(indexed.checkpoints, rule)
-
-
-def is_over(checkpoints: int, rule: Rule) -> bool:
-    """Whether a thread has more checkpoints than the trigger or, without one, than are kept."""
     allowed = rule.policy.keep_last if rule.trigger is None else rule.trigger
     return allowed is not None and checkpoints > allowed

@@ -122,7 +122,7 @@ def test_not_a_redis(reply: bytes) -> None:
     ("reply", "said"),
     [
         (b"", "closed the connection"),
-        (b"\x15\x03\x01\x00\x02\x02\x46", "closed the connection: if it speaks TLS"),
+        (b"\x15\x03\x01\x00\x02\x02\x46", "TLS: the URL begins with rediss://"),
         (b"-LOADING Redis is loading the dataset in memory\r\n", "still loading its data"),
         (b"-MASTERDOWN Link with MASTER is down\r\n", "lost its primary"),
         (b"-ERR max number of clients reached\r\n", "has no connection left"),

@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterable
 import pytest
 import redis
 
-from tests.daemon.conftest import POLICY
 from tests.daemon.proxy import Proxy
 from tests.daemon.service import Service, eventually
-from tests.daemon.writers import Watch, Writer, assert_newest, ids, indexed, shrunk
+from tests.daemon.writers import GraphWriter, Watch, Writer, assert_newest, ids, indexed, shrunk
 from tests.graphs import scenarios
 from tests.graphs.savers import OrderedSaver
 from tests.servers.start import Server
@@ -46,11 +45,11 @@ def test_every_thread_is_trimmed_while_it_grows(
     assert running.stop() == 0
 
 
-def test_a_burst_of_many_threads(server: Server, client: redis.Redis, service: Start) -> None:
+def test_a_burst_of_many_graphs(server: Server, client: redis.Redis, service: Start) -> None:
     running = service(server)
     running.wait_for("ready")
     writers = [
-        Writer(server.client(), [f"burst-{half}-{number}" for number in range(25)])
+        GraphWriter(server.client(), [f"burst-{half}-{number}" for number in range(25)])
         for half in range(2)
     ]
     watches = [Watch(server.client(), writer, KEEP) for writer in writers]
@@ -62,119 +61,8 @@ def test_a_burst_of_many_threads(server: Server, client: redis.Redis, service: S
     for watch in watches:
         watch.finish()
     for writer in writers:
+        assert {len(written) for written in writer.written.values()} == {60}
         assert_trimmed(client, writer)
-
-
-def test_what_happened_while_it_was_dead_is_swept_up(
-    redis_stack: Server, stack: redis.Redis, service: Start
-) -> None:
-    running = service(redis_stack)
-    running.wait_for("ready")
-    writer = burst(redis_stack, 5)
-    writer.write(35)
-    running.kill()
-    writer.write(40)
-    assert not shrunk(stack, writer, TRIGGER)
-    running.start()
-    assert_trimmed(stack, writer)
-
-
-def test_what_happened_while_the_connection_was_cut_is_swept_up(
-    redis_stack: Server, stack: redis.Redis, service: Start
-) -> None:
-    with Proxy(redis_stack.port) as proxy:
-        running = service(proxy.url)
-        running.wait_for("ready")
-        writer = burst(redis_stack, 5)
-        writer.write(20)
-        proxy.cut()
-        running.wait_for("not connected")
-        writer.write(40)
-        proxy.mend()
-        running.wait_for("ready", times=2)
-        assert_trimmed(stack, writer)
-
-
-def test_a_connection_that_is_silent_is_noticed(
-    redis_stack: Server, stack: redis.Redis, service: Start
-) -> None:
-    with Proxy(redis_stack.port) as proxy:
-        running = service(proxy.url, *POLICY, "--check-every", "0.2")
-        running.wait_for("ready")
-        proxy.silence()
-        running.wait_for("not connected")
-        proxy.cut()
-        proxy.mend()
-        running.wait_for("ready", times=2)
-
-
-def test_notifications_that_are_switched_off_are_switched_on_again(
-    server: Server, client: redis.Redis, service: Start
-) -> None:
-    client.config_set("notify-keyspace-events", "KE$")
-    running = service(server, *POLICY, "--check-every", "0.2")
-    running.wait_for("ready")
-    assert set("KE$dgx") <= set(flags(client))
-    client.config_set("notify-keyspace-events", "")
-    running.wait_for("notifications had been switched off")
-    writer = burst(server, 2)
-    writer.write(40)
-    assert_trimmed(client, writer)
-
-
-def flags(client: redis.Redis) -> str:
-    return str(client.config_get("notify-keyspace-events")["notify-keyspace-events"])
-
-
-def test_where_notifications_cannot_be_switched_on_it_says_what_to_do_and_sweeps(
-    started: Callable[..., Server], service: Start
-) -> None:
-    server = started("redis-stack", config={"rename-command": "CONFIG none"})
-    running = service(server, *POLICY, "--sweep-every", "1s")
-    said = running.wait_for("the server reports no events")
-    for words in ("redis.conf", "parameter group", "Azure", "gcloud", "Redis Cloud"):
-        assert words in said["message"]
-    writer = burst(server, 2)
-    writer.write(40)
-    with server.client() as client:
-        assert_trimmed(client, writer)
-
-
-def test_scripts_may_be_flushed(redis_stack: Server, stack: redis.Redis, service: Start) -> None:
-    service(redis_stack).wait_for("ready")
-    writer = burst(redis_stack, 3)
-    for _ in range(6):
-        writer.write(8)
-        stack.script_flush()
-    assert_trimmed(stack, writer)
-
-
-def test_the_server_may_be_restarted(started: Callable[..., Server], service: Start) -> None:
-    server = started("redis-stack", config={"appendonly": "yes", "appendfsync": "always"})
-    running = service(server)
-    running.wait_for("ready")
-    burst(server, 3).write(20)
-    server.kill()
-    running.wait_for("not connected")
-    server.restart()
-    writer = burst(server, 3)
-    writer.write(40)
-    running.wait_for("ready", times=2)
-    with server.client() as client:
-        assert_trimmed(client, writer)
-
-
-def test_two_of_them_do_no_harm(redis_stack: Server, stack: redis.Redis, service: Start) -> None:
-    both = [service(redis_stack), service(redis_stack)]
-    for running in both:
-        running.wait_for("ready")
-    writer = burst(redis_stack, 5)
-    watch = Watch(redis_stack.client(), writer, KEEP)
-    watch.start()
-    writer.write(60)
-    watch.finish()
-    assert_trimmed(stack, writer)
-    assert [running.stop() for running in both] == [0, 0]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -1,21 +1,25 @@
-"""What docs/deploy says can be said: every option, variable and path in it exists."""
+"""What docs/deploy says can be said and done: what can run here is run."""
 
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import yaml  # type: ignore[import-untyped]
 from click.testing import CliRunner
 
 from redis_retention.cli import COMMANDS
 from redis_retention.cli import run as module
 from redis_retention.cli.connection import Settings
-from tests.daemon.service import ROOT
+from tests.daemon.service import PROGRAM, ROOT
+from tests.daemon.writers import Writer, ids
+from tests.servers.start import Server
 
 DEPLOY = ROOT / "docs" / "deploy"
 OPERATIONS = ROOT / "docs" / "operations.md"
@@ -75,6 +79,29 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
         ["systemd-analyze", "verify", path], capture_output=True, text=True, check=False
     )
     assert "redis-retention" not in done.stderr
+
+
+def test_the_line_of_cron_sweeps(redis_stack: Server, stack: redis.Redis) -> None:
+    Writer(stack, ["a"]).write(15)
+    lines = (DEPLOY / "crontab").read_text(encoding="utf-8").splitlines()
+    [line] = [line for line in lines if line[:1].isdigit()]
+    minute, hour, day, month, weekday, user, command = line.split(maxsplit=6)
+    # The rest of the line goes to a shell that has hardly any environment.
+    command = command.replace("/usr/local/bin/redis-retention", shlex.join(PROGRAM))
+    environment = {"REDIS_RETENTION_URL": redis_stack.url, "PATH": "/usr/bin:/bin"}
+
+    done = subprocess.run(
+        ["/bin/sh", "-c", command],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert len(ids(stack, "a")) == 10
+    assert [minute.isdigit(), hour, day, month, weekday, user] == [True, *"****", "nobody"]
 
 
 def test_the_table_of_options_is_complete() -> None:

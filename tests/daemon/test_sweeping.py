@@ -14,8 +14,8 @@ import redis.asyncio
 from redis_retention import sweeping
 from redis_retention.activity import Activity
 from redis_retention.engine import Engine
-from redis_retention.retention import TrimResult
-from redis_retention.sweeping import Schedule, SharedSweeper, SweepResult
+from redis_retention.sources.sweep import SweepResult
+from redis_retention.sweeping import Schedule, SharedSweeper
 from redis_retention.transport import Steps, command
 from tests.daemon.service import PATIENCE, eventually
 from tests.servers.start import Server
@@ -44,7 +44,7 @@ class Sweeps:
         finally:
             self.running -= 1
         self.done += 1
-        return TrimResult(threads=7)
+        return SweepResult(threads=7)
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.daemon.conftest import POLICY
 from tests.daemon.service import PROGRAM, ROOT, Service, eventually
 from tests.daemon.writers import Writer, ids, shrunk
 from tests.servers.start import Server
@@ -38,7 +39,7 @@ def test_the_user_may_do_everything(
     url = login(server, client, "retention")
     client.config_set("notify-keyspace-events", "")
     writer = Writer(server.client(), ["a", "b"])
-    service(url).wait_for("ready")
+    service(url, *POLICY, "--metrics-port", "0").wait_for("ready")
     writer.write(40)
     eventually(lambda: shrunk(client, writer, 30))
     for words in (
@@ -49,10 +50,12 @@ def test_the_user_may_do_everything(
         ("pin", "a"),
         ("unpin", "a"),
         ("stats",),
+        ("sweep", "--keep-last", "2", "--dry-run"),
+        ("sweep", "--keep-last", "2"),
     ):
         done = command(url, *words)
         assert done.returncode == 0, (words, done.stderr)
-    assert len(ids(client, "a")) == 3
+    assert len(ids(client, "a")) == len(ids(client, "b")) == 2
     checks = json.loads(command(url, "doctor", "--json").stdout)
     assert checks["ok"], checks
     denied = client.execute_command("ACL", "LOG")

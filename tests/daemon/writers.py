@@ -10,9 +10,10 @@ from uuid import uuid4
 
 import redis
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import Checkpoint
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
 from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.redis import RedisSaver
+from langgraph.graph import START, MessagesState, StateGraph
 
 
 @dataclass
@@ -47,6 +48,13 @@ class Writer:
         self._configs[name] = after
         self.written[name].append(after["configurable"]["checkpoint_id"])
 
+    def assert_state(self, name: str) -> None:
+        """The newest checkpoint is read as it was written."""
+        read = self.saver.get_tuple({"configurable": {"thread_id": name, "checkpoint_ns": ""}})
+        assert read is not None
+        assert read.checkpoint["channel_values"]["count"] == len(self.written[name]) - 1
+        assert len(read.pending_writes or ()) == 2
+
     def newest(self, name: str, count: int) -> list[str]:
         return self.written[name][-count:]
 
@@ -65,6 +73,58 @@ def _checkpoint(number: int) -> Checkpoint:
 
 def _metadata(number: int) -> Any:
     return {"source": "input" if number % 3 == 0 else "loop", "step": number, "parents": {}}
+
+
+class _NotingSaver(RedisSaver):
+    """A saver that notes which checkpoints it has written."""
+
+    written: dict[str, list[str]]
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+        **rest: Any,
+    ) -> RunnableConfig:
+        after = super().put(config, checkpoint, metadata, new_versions, **rest)
+        place = after["configurable"]
+        self.written[place["thread_id"]].append(place["checkpoint_id"])
+        return after
+
+
+class GraphWriter(Writer):
+    """The same with a real graph: each turn of its conversation is four checkpoints."""
+
+    CHECKPOINTS_PER_TURN = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.saver = _NotingSaver(redis_client=self.client)
+        self.saver.written = self.written
+        graph: StateGraph[Any, Any, Any, Any] = StateGraph(MessagesState)
+        graph.add_node("think", lambda state: {"messages": [("ai", "hm")]})
+        graph.add_node("answer", lambda state: {"messages": [("ai", "yes")]})
+        graph.add_edge(START, "think")
+        graph.add_edge("think", "answer")
+        self._graph = graph.compile(checkpointer=self.saver)
+
+    def write(self, steps: int) -> None:
+        for turn in range(steps // self.CHECKPOINTS_PER_TURN):
+            for name in self.names:
+                self._graph.invoke(
+                    {"messages": [("user", f"question {turn}")]},
+                    {"configurable": {"thread_id": name}},
+                    durability="sync",
+                )
+
+    def assert_state(self, name: str) -> None:
+        """A graph that goes on finds the whole conversation."""
+        state = self._graph.get_state({"configurable": {"thread_id": name}})
+        turns = range(len(self.written[name]) // self.CHECKPOINTS_PER_TURN)
+        conversation = [line for turn in turns for line in (f"question {turn}", "hm", "yes")]
+        assert [message.content for message in state.values["messages"]] == conversation
 
 
 def ids(client: redis.Redis, name: str) -> list[str]:
@@ -124,9 +184,4 @@ def assert_newest(client: redis.Redis, writer: Writer, keep: int) -> None:
     """Each thread's newest N are there and are read as they were written."""
     for name in writer.names:
         assert ids(client, name)[-keep:] == writer.newest(name, keep)
-        place: RunnableConfig = {"configurable": {"thread_id": name, "checkpoint_ns": ""}}
-        read = writer.saver.get_tuple(place)
-        assert read is not None
-        number = len(writer.written[name]) - 1
-        assert read.checkpoint["channel_values"]["count"] == number
-        assert len(read.pending_writes or ()) == 2
+        writer.assert_state(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,12 +11,12 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.redis import RedisSaver
 
 from redis_retention import Policy, Retention
-from redis_retention.engine import Engine
+from redis_retention.engine import Engine, Names
 from redis_retention.sources import scan
 from redis_retention.transport import Request, Transport
 from tests.graphs.savers import without_search
 from tests.graphs.scenarios import Chat
-from tests.integration.threads import DEFAULT, fill_fast, keys_of
+from tests.integration.threads import DEFAULT, fill_fast, ids, keys_of
 from tests.integration.watching import (
     Changes,
     Trimmer,
@@ -173,3 +174,35 @@ def test_a_conversation_goes_on_there(plain_json: redis.Redis) -> None:
     assert trim.deleted > 0
     assert orphans(plain_json, saver, "trimmed") == []
     assert count_keys(plain_json, "checkpoint:trimmed") == 2
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        Policy(keep_last=3),
+        Policy(keep_last=80),
+        Policy(keep_runs=2),
+        Policy(keep_last=2, keep_within=timedelta(minutes=90, seconds=30)),
+        Policy(expire_after=timedelta(days=1)),
+    ],
+    ids=["last", "many", "runs", "within", "expire"],
+)
+def test_where_only_names_are_known_a_trim_reads_what_it_keeps(
+    client: redis.Redis, retention: Retention, policy: Policy
+) -> None:
+    """As after a sweep that was broken off in its first pass."""
+    names = fill_fast(client, "a", ids(150, apart=60.0))
+    ghost = ids(1, newest_age=7210.0)
+    noted = [name.encode() for name in names + ghost]
+    steps = Engine().note([Names(b"a", noted, True)])
+    assert Transport(client).run(steps) == [True]
+    before = snapshot(client)
+
+    plan = retention.plan("a", policy, indexed_only=True)
+    result = retention.trim("a", policy, indexed_only=True)
+
+    kept = [c.checkpoint_id for c in plan.checkpoints if c.kept]
+    gone = [name for name in names if name not in kept]
+    assert changes(before, snapshot(client)) == Changes(gone=keys_of(before.keys(), "a", gone))
+    assert (result.checkpoints_deleted, result.checkpoints_kept) == (len(gone), len(kept))
+    assert [c.checkpoint_id for c in retention.plan("a", policy).checkpoints if c.kept] == kept

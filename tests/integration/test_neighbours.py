@@ -99,6 +99,21 @@ NEIGHBOURS: list[Callable[[redis.Redis], None]] = [
 ]
 
 
+def assert_only_our_oldest_go(
+    saver: RedisSaver, client: redis.Redis, act: Callable[[], None]
+) -> None:
+    """Of all keys, those of our thread's checkpoints beyond the newest two."""
+    theirs = snapshot(client)
+    own = fill(saver, THREAD, 5)
+    before = snapshot(client)
+
+    act()
+
+    doomed = keys_of(before.keys() - theirs.keys(), THREAD, own[:-2])
+    assert changes(before, snapshot(client)) == Changes(gone=doomed)
+    assert len(doomed) == 12
+
+
 @pytest.mark.parametrize("arrange", NEIGHBOURS, ids=lambda arrange: arrange.__name__)
 def test_others_data_stays_as_it_is(
     saver: RedisSaver,
@@ -111,16 +126,49 @@ def test_others_data_stays_as_it_is(
     assert theirs
     for name in list(theirs)[::2]:
         client.pexpire(name, 99_999_999)
+
+    def trim() -> None:
+        retention.trim(THREAD, KEEP_2)
+        retention.trim(THREAD, KEEP_2, indexed_only=True)
+
+    assert_only_our_oldest_go(saver, client, trim)
+
+
+@pytest.mark.parametrize(
+    "arrange",
+    [arrange for arrange in NEIGHBOURS if arrange is not other_threads],
+    ids=lambda arrange: arrange.__name__,
+)
+def test_a_sweep_leaves_others_data_as_it_is(
+    saver: RedisSaver,
+    client: redis.Redis,
+    retention: Retention,
+    arrange: Callable[[redis.Redis], None],
+) -> None:
+    arrange(client)
+
+    def sweep() -> None:
+        for _ in range(2):
+            retention.sweep(KEEP_2)
+
+    assert_only_our_oldest_go(saver, client, sweep)
+
+
+def test_names_that_are_mixed_with_another_savers_are_told_apart(
+    saver: RedisSaver, client: redis.Redis, retention: Retention
+) -> None:
+    """Our thread `app:a` and another saver's thread `a` have names that begin alike."""
+    names = ids(8)
+    fill(with_prefixes(client, Prefixes("checkpoint:app", "checkpoint_write:app")), "a", names[::2])
     theirs = snapshot(client)
-    own = fill(saver, THREAD, 5)
-    before = snapshot(client)
+    fill(saver, "app:a", names[1::2])
 
-    retention.trim(THREAD, KEEP_2)
-    retention.trim(THREAD, KEEP_2, indexed_only=True)
+    retention.sweep(KEEP_2)
 
-    doomed = keys_of(before.keys() - theirs.keys(), THREAD, own[:-2])
-    assert changes(before, snapshot(client)) == Changes(gone=doomed)
-    assert len(doomed) == 12
+    after = snapshot(client)
+    assert theirs.items() <= after.items()
+    left = {name for name in names if DEFAULT.document("app:a", "", name) in after}
+    assert left == {*names[::2], *names[1::2][-2:]}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -13,10 +13,10 @@ import redis
 from hypothesis import given
 
 from redis_retention import Policy, Retention
-from redis_retention.engine import SMALLEST_KEYS_PER_CALL, Engine
+from redis_retention.engine import SMALLEST_KEYS_PER_CALL, Engine, Entries, Names
 from redis_retention.layouts import LangGraphRedis
 from redis_retention.sources import scan
-from redis_retention.transport import Request, Transport
+from redis_retention.transport import Request, Steps, Transport, command
 from tests.conftest import real_server
 from tests.model import rules
 from tests.model.rules import Judgement, boundary_complaints, complaints, judge
@@ -96,9 +96,8 @@ class Watched(Transport):
         return replies
 
 
-@given(examples(now=NOW))
-def test_after_each_call_alone_the_thread_is_in_order(
-    database: redis.Redis, example: Example
+def assert_in_order_after_each_call(
+    kind: type[Engine], database: redis.Redis, example: Example
 ) -> None:
     it = arranged(example, database)
     found: list[str] = []
@@ -106,12 +105,19 @@ def test_after_each_call_alone_the_thread_is_in_order(
     def look() -> None:
         found.extend(boundary_complaints(it.before, read_database(database), it.judgement))
 
-    small = Engine(it.engine.layout, keys_per_call=SMALLEST_KEYS_PER_CALL)
+    small = kind(it.engine.layout, keys_per_call=SMALLEST_KEYS_PER_CALL)
     keys = Transport(database).run(scan.find(small.layout, [it.thread]))[it.thread]
     Watched(database, look).run(scan.trim(small, it.thread, keys, it.policy))
 
     assert found == []
     assert complaints(it.before, read_database(database), it.judgement) == []
+
+
+@given(examples(now=NOW))
+def test_after_each_call_alone_the_thread_is_in_order(
+    database: redis.Redis, example: Example
+) -> None:
+    assert_in_order_after_each_call(Engine, database, example)
 
 
 @given(examples(now=NOW))
@@ -161,6 +167,45 @@ def test_a_plan_is_what_a_trim_then_does(database: redis.Redis, example: Example
         for place, checkpoint in it.judgement.thread.checkpoints.items()
     }
     assert {(c.namespace, c.checkpoint_id): c.kept for c in plan.checkpoints} == there
+
+
+class ByNames(Engine):
+    """Knows root checkpoints and stubs by their names alone, as the first pass of a sweep does."""
+
+    def index(
+        self, thread: bytes, documents: Mapping[bytes, int], *, by_names: bool = False
+    ) -> Steps[Entries]:
+        found = yield from super().index(thread, documents)
+        key, root_name = self.index_key(thread), self.layout.root_name()
+        for document, letter in found.letters.items():
+            name = root_name.match(document)
+            if letter in "rup" and name and name[2] == thread:
+                checkpoint_id = document.rpartition(b":")[2]
+                start = b"s\0" + checkpoint_id
+                range_ = (key, b"[" + start, b"(" + start + b"\1")
+                yield from command("ZREMRANGEBYLEX", *range_)
+                yield from command("ZREM", key, b"b" + checkpoint_id)
+                yield from self.note([Names(thread, [checkpoint_id], True)])
+        return found
+
+
+@given(examples(now=NOW))
+def test_names_alone_lead_to_the_same_trim(database: redis.Redis, example: Example) -> None:
+    it = arranged(example, database)
+    engine = ByNames(it.engine.layout, keys_per_call=it.engine.keys_per_call)
+    transport = Transport(database)
+    keys = transport.run(scan.find(engine.layout, [it.thread]))[it.thread]
+
+    transport.run(scan.trim(engine, it.thread, keys, it.policy))
+
+    assert complaints(it.before, read_database(database), it.judgement) == []
+
+
+@given(examples(now=NOW))
+def test_by_names_alone_each_call_leaves_the_thread_in_order(
+    database: redis.Redis, example: Example
+) -> None:
+    assert_in_order_after_each_call(ByNames, database, example)
 
 
 def damage_index(database: redis.Redis, it: Arranged, damages: Sequence[DamageIndex]) -> None:

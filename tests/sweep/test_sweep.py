@@ -12,6 +12,7 @@ import redis
 
 from redis_retention import AsyncRetention, Policy, Retention, RetentionError
 from redis_retention.retention import NoPolicy
+from redis_retention.sources import sweep
 from redis_retention.sources.sweep import Progress
 from tests.model.snapshot import difference, read_database
 from tests.model.threads import (
@@ -289,3 +290,72 @@ def test_every_thread_is_right_after_sweeps_beside_writers(client: redis.Redis) 
         pointer = client.get(f"checkpoint_latest:{name}:__empty__")
         assert isinstance(pointer, bytes)
         assert pointer.decode().endswith(documents(client, name)[-1])
+
+
+def test_a_thread_with_something_that_cannot_be_judged_is_left_alone(stack: redis.Redis) -> None:
+    fill(stack, ["a", "b"], 6)
+    oldest = documents(stack, "a")[0]
+    stack.json().set(f"checkpoint:a:__empty__:{oldest}", "$.metadata", 7)
+
+    result = Retention(stack).sweep(KEEP)
+
+    assert len(stack.keys("checkpoint:a:*")) == 6
+    assert (result.threads_trimmed, result.checkpoints_deleted) == (1, 3)
+    assert Retention(stack).plan("a", KEEP).left_alone
+
+
+def test_what_is_about_to_go_is_not_read(stack: redis.Redis) -> None:
+    fill(stack, ["a", "b"], 40)
+    stack.config_resetstat()
+
+    Retention(stack).sweep(KEEP)
+
+    # What stays, and the one before it, which says whether a run begins.
+    read = stack.info("commandstats")["cmdstat_json.get"]["calls"]
+    assert read <= 2 * (3 + 1) + 1
+
+
+def test_a_sweep_with_nothing_to_do_calls_no_script(stack: redis.Redis) -> None:
+    fill(stack, ["a", "b", "c"], 5)
+    retention = Retention(stack)
+    retention.sweep(KEEP)
+    stack.config_resetstat()
+
+    assert retention.sweep(KEEP).threads == 3
+
+    assert "cmdstat_evalsha" not in stack.info("commandstats")
+
+
+@pytest.mark.parametrize(("most", "large"), [(3, 1000), (0, 1000), (500_000, 4)])
+def test_what_is_not_remembered_is_asked_of_the_server(
+    stack: redis.Redis, monkeypatch: pytest.MonkeyPatch, most: int, large: int
+) -> None:
+    monkeypatch.setattr(sweep, "_MOST_CHECKPOINTS", most)
+    monkeypatch.setattr(sweep, "_LARGE", large)
+    names = [f"thread-{number}" for number in range(12)]
+    fill(stack, names, 6)
+
+    first = Retention(stack).sweep(KEEP)
+    again = Retention(stack).sweep(KEEP)
+
+    assert (first.threads, first.threads_trimmed, first.checkpoints_deleted) == (12, 12, 36)
+    assert (again.threads, again.checkpoints_kept, again.keys_deleted) == (12, 36, 0)
+    assert len(stack.keys("checkpoint:*")) == 36
+
+
+def test_a_stub_does_not_pass_for_the_oldest_root(stack: redis.Redis) -> None:
+    """The root that a subgraph names is older than all that there are: it is not on its way."""
+    stubs = [uuid6_at(NOW - 9 * HOUR), uuid6_at(NOW - 9 * HOUR + 1)]
+    unknown, node = uuid6_at(NOW - 8 * HOUR), f"node:{task_id(1)}"
+    for stub in stubs:
+        write_to(stack, "a", [PutWrites("", stub, task_id(2), ("messages",))])
+    write_to(stack, "a", thread(2))
+    within = uuid6_at(NOW - 6 * HOUR)
+    write_to(stack, "a", [PutCheckpoint(node, within, "", parents=(("", unknown),))])
+    assert len(documents(stack, "a")) == 4
+
+    Retention(stack).sweep(KEEP)
+
+    assert not stack.keys(f"*:a:{node}*")
+    assert not any(stack.keys(f"*:a:__empty__:{stub}*") for stub in stubs)
+    assert len(documents(stack, "a")) == 2

@@ -1,26 +1,21 @@
--- One step of a sweep: looks at some keys of the database and says which of them need something.
--- Writes nothing. A key that is in order costs a microsecond or two and nothing on the wire.
+-- Looks at keys of the saver that a sweep cannot clear by their names alone, and says which of them
+-- need something. Writes nothing.
 --
--- KEYS     none: it asks SCAN itself, which a cluster does not allow in a script
+-- KEYS     any     keys of the saver, of any threads: checkpoint documents, write documents,
+--                  registries, pointers
 --
 -- ARGV[1]  what the names of indexes begin with; the thread follows
 -- ARGV[2]  the saver's checkpoint prefix
 -- ARGV[3]  the saver's write prefix
--- ARGV[4]  the cursor of SCAN, "0" to begin
--- ARGV[5]  COUNT for SCAN: about so many keys are looked at
--- ARGV[6]  a Lua pattern for the threads to look at
--- ARGV[7]  1 to look at indexes only, else 0
+-- ARGV[4]  a Lua pattern for the threads to look at
 --
--- Reply    {cursor, keys looked at, {document…}, {{thread, suffix, write…}…}, {{thread,
---          pointer}…}, {{thread, checkpoints, stale}…}}
+-- Reply    {{document…}, {{thread, suffix, write…}…}, {{thread, pointer}…}}
 --          documents: checkpoints that no index knows
 --          then what may be left of checkpoints that are gone: write documents, registries and
 --          stubs without a checkpoint, by what their names have in common; pointers to nothing
---          then the indexes, with the number of checkpoints that each knows; stale is 1 when the
---          oldest of them is gone
 --
--- Keys it touches: whatever SCAN brings; of the saver's keys, documents and pointers are read,
--- registries and write documents where the checkpoint is missing.
+-- Other keys it touches: documents of the checkpoints that the names speak of are looked for, and
+-- indexes read (include/entry.lua).
 
 --@include include/bytes.lua
 --@include include/clock.lua
@@ -30,8 +25,8 @@
 
 layout.use(ARGV[2], ARGV[3])
 
-local index_start, threads_wanted, indexes_only = ARGV[1], ARGV[6], ARGV[7] == "1"
-local documents, remains, pointers, indexes = {}, {}, {}, {}
+local index_start, threads_wanted = ARGV[1], ARGV[4]
+local documents, remains, pointers = {}, {}, {}
 local find, sub = string.find, string.sub
 
 local function is_wanted(thread)
@@ -40,13 +35,8 @@ end
 
 -- Whether the index of `thread` knows a checkpoint.
 local function is_indexed(thread, ns, id)
-  local key = index_start .. thread
-  if ns == "" then
-    local start = entry.of(entry.STANDING, "") .. id
-    return #redis.call("ZRANGEBYLEX", key, "[" .. start, "(" .. start .. "\1", "LIMIT", 0, 1) > 0
-  end
   local kind = layout.of_task(ns) and entry.TASK or entry.STANDING
-  return #index.members_of(index.stored(key), kind, ns, id) > 0
+  return #index.members_of(index.stored(index_start .. thread), kind, ns, id) > 0
 end
 
 -- A name can be read in several ways. An entry in an index has been read from the document, so
@@ -91,22 +81,6 @@ local function look_at_pointer(key, rest)
   end
 end
 
-local function look_at_index(key)
-  local thread = sub(key, #index_start + 1)
-  if not is_wanted(thread) then return end
-  local view, known = index.stored(key), 0
-  for _, kind in ipairs({ entry.STANDING, entry.TASK }) do
-    known = known + redis.call("ZLEXCOUNT", key, "[" .. kind, "(" .. entry.beyond(kind))
-  end
-  local oldest = view.up("[" .. entry.STANDING, "(" .. entry.beyond(entry.STANDING), 1)[1]
-  local stale = known == 0
-  if oldest then
-    local fields = entry.fields(oldest)
-    stale = redis.call("EXISTS", layout.checkpoint_key(thread, fields[1], fields[2])) == 0
-  end
-  indexes[#indexes + 1] = { thread, known, stale and 1 or 0 }
-end
-
 local families = {
   { layout.starts.document, look_at_document },
   { layout.starts.write, function(key, rest)
@@ -124,16 +98,14 @@ local families = {
 }
 
 local function look_at(key)
-  if find(key, index_start, 1, true) == 1 then return look_at_index(key) end
-  if indexes_only then return end
-  for at = 1, #families do
-    local start = families[at][1]
-    if find(key, start, 1, true) == 1 then families[at][2](key, sub(key, #start + 1)) end
+  for _, family in ipairs(families) do
+    local start, look_at_rest = family[1], family[2]
+    if find(key, start, 1, true) == 1 then look_at_rest(key, sub(key, #start + 1)) end
   end
 end
 
-local scanned = redis.call("SCAN", ARGV[4], "COUNT", ARGV[5])
-for _, key in ipairs(scanned[2]) do
-  look_at(key)
+for _, key in ipairs(KEYS) do
+  -- The caller has them from a SCAN, and may have trimmed since.
+  if redis.call("EXISTS", key) == 1 then look_at(key) end
 end
-return { scanned[1], #scanned[2], documents, remains, pointers, indexes }
+return { documents, remains, pointers }
