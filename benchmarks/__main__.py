@@ -9,9 +9,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from benchmarks import distance, growth, savings, stall, sweep, trim, writers
+from benchmarks import distance, growth, profile, savings, stall, sweep, trim, writers
 from benchmarks.lab import Say
-from benchmarks.ours import Missing
 from benchmarks.report import Results, Section, server_versions
 from benchmarks.scale import SCALES, Scale
 from tests.servers.fetch import ServerUnavailable
@@ -33,8 +32,8 @@ def main() -> int:
     for name, measure in _measures(options.picture).items():
         if options.only and name not in options.only:
             continue
-        # What it saves is the same everywhere.
-        for server in servers[:1] if name == "savings" else servers:
+        # What it saves, and what it works on, is the same everywhere.
+        for server in servers[:1] if name in ("savings", "profile") else servers:
             missing += not _run(results, name, measure, server, scale)
     _say("all", f"written to {options.output} after {time.monotonic() - begun:.0f} s")
     return 1 if missing else 0
@@ -72,6 +71,7 @@ def _measures(picture: Path) -> dict[str, Measure]:
         "writers": writers.measure,
         "growth": growth.measure,
         "distance": distance.measure,
+        "profile": profile.measure,
         "savings": partial(savings.measure, picture=picture),
     }
 
@@ -81,7 +81,7 @@ def _run(results: Results, name: str, measure: Measure, server: str, scale: Scal
     try:
         versions = _versions(server)
         section = measure(server, scale, partial(_say, f"{name} on {server}"))
-    except (ServerUnavailable, Missing) as error:
+    except ServerUnavailable as error:
         _say(f"{name} on {server}", f"left out: {error}")
         return False
     results.add(f"{name} {server}", versions, section)

@@ -32,6 +32,10 @@ _LOOK_SECONDS = 0.05
 _PATIENCE_SECONDS = 1800.0
 
 
+class _Silent(Exception):
+    """The daemon does not say what it should."""
+
+
 def measure(server: str, scale: Scale, say: Say) -> Section:
     """Trim threads of growing length, then let the daemon look at a large database."""
     section = Section("Growth", ABOUT)
@@ -61,7 +65,7 @@ def measure(server: str, scale: Scale, say: Say) -> Section:
         say("memory of the daemon")
         try:
             _add_service(section, lab, scale)
-        except ours.Missing as error:
+        except _Silent as error:
             section.missing.append(f"the memory of the daemon, for {error}")
     return section
 
@@ -116,5 +120,5 @@ def _wait_for(service: Service, message: str) -> None:
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while not service.said(message):
         if service.process.poll() is not None or time.monotonic() > deadline:
-            raise ours.Missing(f"the daemon ended or hung before it said {message!r}")
+            raise _Silent(f"the daemon ended or hung before it said {message!r}")
         time.sleep(_LOOK_SECONDS)

@@ -12,13 +12,10 @@ from benchmarks.measure import memory_of
 from benchmarks.scale import KEEP
 from redis_retention import Policy, Retention, Rule
 from redis_retention.engine import Engine
+from redis_retention.sources.sweep import Sweeper
 from redis_retention.transport import Transport
 
 POLICY = Policy(keep_last=KEEP)
-
-
-class Missing(Exception):
-    """Something is not built yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +54,7 @@ def trim_unseen(client: redis.Redis, thread: str) -> None:
 
 
 def sweep(client: redis.Redis) -> int:
-    """Trim all threads; the documents that are gone.
-
-    Raises:
-        Missing: There is no sweeper.
-    """
-    try:
-        from redis_retention.sources.sweep import Sweeper
-    except ImportError as error:
-        raise Missing("there is no redis_retention.sources.sweep yet") from error
+    """Trim all threads; the documents that are gone."""
     rules = [Rule(b"*", POLICY, KEEP)]
     return Transport(client).run(Sweeper(Engine(), rules).steps()).checkpoints_deleted
 

@@ -9,7 +9,9 @@ import redis
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.redis import RedisSaver
 
+from benchmarks.fill import Filled
 from benchmarks.wire import Wire, pack
+from redis_retention.engine import DEFAULT_KEYS_PER_CALL, chunks
 
 KEYS_PER_UNLINK = 500
 
@@ -28,6 +30,42 @@ class Floor:
     @property
     def trips(self) -> int:
         return len(self._packed)
+
+    def delete(self, wire: Wire) -> None:
+        for packed in self._packed:
+            wire.ask(packed)
+
+
+_LEAST = """
+local ids, keys, count = ARGV, {}, 0
+for at = 4, #ids do
+  local registry, start = ARGV[2] .. ids[at], ARGV[3] .. ids[at] .. ":"
+  local writes = redis.call("ZRANGE", registry, 0, -1)
+  for number = 1, #writes do
+    if string.find(writes[number], start, 1, true) ~= 1 then return 0 end
+    count = count + 1
+    keys[count] = writes[number]
+  end
+  keys[count + 1], keys[count + 2], count = ARGV[1] .. ids[at], registry, count + 2
+end
+return redis.call("UNLINK", unpack(keys))
+"""
+
+
+class LeastScript:
+    """Deletes checkpoints whose ids are known beforehand, by a script that only reads registries.
+
+    It is what every script has to do that learns the names of the writes on the server.
+    """
+
+    def __init__(self, client: redis.Redis, thread: Filled, keep: int) -> None:
+        sha: Any = client.script_load(_LEAST)
+        ids = [keys[0].rpartition(b":")[2] for keys in thread.checkpoints[:-keep]]
+        each = len(thread.checkpoints[0])
+        place = f":{thread.name}:__empty__:"
+        starts = ("checkpoint" + place, "write_keys_zset" + place, "checkpoint_write" + place)
+        parts = chunks(ids, DEFAULT_KEYS_PER_CALL // each)
+        self._packed = [pack("EVALSHA", sha, 0, *starts, *some) for some in parts]
 
     def delete(self, wire: Wire) -> None:
         for packed in self._packed:

@@ -1,0 +1,118 @@
+"""8. What the time is spent on: by command, and beside the least that a script can do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from benchmarks import ours, rivals
+from benchmarks.fill import fill_thread, fill_threads
+from benchmarks.lab import Lab, Say, opened
+from benchmarks.measure import cpu, interleaved, short, times
+from benchmarks.report import Section, Table, ratio
+from benchmarks.scale import KEEP, THREAD, Scale
+from benchmarks.trim import FLOOR, INDEXED, variants, warm_up
+
+LEAST = "the least script: read the registries, delete"
+SIZE = 1_000
+_OTHER_THREADS = 300
+_GROUPS = {
+    "UNLINK": ("UNLINK",),
+    "SCAN": ("SCAN",),
+    "documents read (JSON.MGET, JSON.GET)": ("JSON.MGET", "JSON.GET", "JSON.OBJKEYS"),
+    "registries and whole indexes read (ZRANGE)": ("ZRANGE",),
+    "indexes read by ranges": ("ZRANGEBYLEX", "ZREVRANGEBYLEX", "ZLEXCOUNT", "ZCARD"),
+    "indexes written": ("ZADD", "ZREM", "ZREMRANGEBYLEX"),
+    "looked for (EXISTS, GET, HKEYS)": ("EXISTS", "GET", "HKEYS"),
+}
+
+ABOUT = """\
+Where the work goes, by INFO commandstats, which counts the commands inside of scripts as well. What
+is left of a script's time is Lua itself; what is left of the server's CPU is the network, reading
+requests and writing replies. (The few ZRANGE and EXISTS that a sweep sends by itself are taken for
+some inside of scripts: Lua is shown that much too small.) The least script is given the ids,
+decides nothing, keeps no rule, reads each registry for the names of the writes, and deletes; no
+trim in Lua can do with less."""
+
+HEADER = ("", "calls", "ms", "of all")
+
+
+def measure(server: str, scale: Scale, say: Say) -> Section:
+    """Profile a trim, a first sweep, and one with nothing to do."""
+    section = Section("Profile", ABOUT)
+    with opened(server) as lab:
+        ours.load_scripts(lab.client)
+        warm_up(lab)
+        fill_threads(lab.direct, "other", _OTHER_THREADS, THREAD, scale.writes[0])
+        say(f"a trim of {SIZE:,} checkpoints")
+        _add_least(section, lab, scale)
+        thread = fill_thread(lab.direct, "chat", SIZE, scale.writes[0])
+        ours.index(lab.admin, thread.documents(), thread.name)
+        _add(
+            section,
+            f"{SIZE:,} → {KEEP}, indexed",
+            lab,
+            lambda: ours.trim_indexed(lab.client, "chat"),
+        )
+        say("sweeps")
+        lab.clear()
+        threads = fill_threads(lab.direct, "thread", scale.sweep_threads, THREAD, scale.writes[0])
+        title = f"First sweep of {len(threads):,} threads of {THREAD}"
+        _add(section, title, lab, lambda: ours.sweep(lab.client))
+        _add(section, "Sweep with nothing to do", lab, lambda: ours.sweep(lab.client))
+    return section
+
+
+def _add_least(section: Section, lab: Lab, scale: Scale) -> None:
+    """The floor, the least script and a trim, in turns."""
+    writes = scale.writes[0]
+    ways = variants(lab, SIZE, writes, (FLOOR, INDEXED))
+
+    def least() -> Any:
+        thread = fill_thread(lab.direct, "chat", SIZE, writes)
+        script = rivals.LeastScript(lab.client, thread, KEEP)
+        sample = lab.measure(lambda: script.delete(lab.wire))
+        lab.check(thread, KEEP)
+        lab.remove(thread)
+        return sample
+
+    samples = interleaved({FLOOR: ways[FLOOR], LEAST: least, INDEXED: ways[INDEXED]}, 3)
+    floor = cpu(samples[FLOOR]).median
+    rows = [
+        [name, str(cpu(some)), times(ratio(cpu(some).median, floor))]
+        for name, some in samples.items()
+    ]
+    header = ("", "server CPU, ms", "CPU to floor")
+    section.tables.append(Table(f"{SIZE:,} → {KEEP}: the least that a script can do", header, rows))
+    section.data["least"] = {name: [s.cpu_ms for s in some] for name, some in samples.items()}
+
+
+def _add(section: Section, title: str, lab: Lab, act: Callable[[], object]) -> None:
+    spent, calls = _profiled(lab, act)
+    total = sum(spent.values())
+    rows = [
+        [name, f"{calls[name]:,}" if name in calls else "", short(ms), f"{100 * ms / total:.0f} %"]
+        for name, ms in sorted(spent.items(), key=lambda item: -item[1])
+    ]
+    section.tables.append(Table(title, HEADER, rows))
+    section.data[title] = spent
+
+
+def _profiled(lab: Lab, act: Callable[[], object]) -> tuple[dict[str, float], dict[str, int]]:
+    """Milliseconds, and calls, by what they were spent on."""
+    lab.admin.config_resetstat()
+    sample = lab.measure(act)
+    stats = lab.admin.info("commandstats")
+
+    def numbers(names: Iterable[str]) -> list[dict[str, float]]:
+        return [stats[key] for name in names if (key := f"cmdstat_{name.lower()}") in stats]
+
+    def milliseconds(*names: str) -> float:
+        return sum(one["usec"] for one in numbers(names)) / 1000
+
+    spent = {group: milliseconds(*names) for group, names in _GROUPS.items()}
+    calls = {group: int(sum(n["calls"] for n in numbers(_GROUPS[group]))) for group in _GROUPS}
+    scripts, scan = milliseconds("EVALSHA"), milliseconds("SCAN")
+    spent["Lua itself"] = max(scripts - sum(spent.values()) + scan, 0.0)
+    spent["network and the rest"] = max(sample.cpu_ms - scripts - scan, 0.0)
+    return spent, calls
