@@ -395,6 +395,7 @@ end
 --   namespaces()       the namespaces that count by themselves, the root first
 --   rootless(ns)       whether a namespace with a task id in its name is one of them
 --   roots(ns)          the root checkpoints that have started a namespace, oldest first
+--   root_stays(root)   whether a root checkpoint stays, or may be on its way
 --   invocation(ns)     why the namespace of an invocation stays, nil when it goes
 --   reading            what had to be read for that (new_reading); looked at when all is judged
 function decide.thread(view, thread, policy, pins, given)
@@ -444,7 +445,7 @@ function decide.thread(view, thread, policy, pins, given)
 
   -- A root checkpoint that nobody knows may be on its way, unless it would be the oldest: of which
   -- an index that has not all of them can say nothing.
-  local function root_stays(root)
+  function judged.root_stays(root)
     if #index.members_of(view, entry.STANDING, "", root) > 0 then
       return judged.namespace("").stays(root)
     end
@@ -477,7 +478,7 @@ function decide.thread(view, thread, policy, pins, given)
     if for_all then return for_all.reasons() end
     if pins[ns] then return { "pinned" } end
     for _, root in ipairs(judged.roots(ns)) do
-      if root_stays(root) then return { "invocation" } end
+      if judged.root_stays(root) then return { "invocation" } end
     end
     return not is_known(ns) and { "unclear" } or nil
   end

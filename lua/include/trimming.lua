@@ -53,7 +53,7 @@ local function take_if_over(step, member)
   local root, ns = fields[1], fields[2]
   if step.forgotten[member] then return true end
   local reasons = step.judged.invocation(ns)
-  if reasons and reasons[1] ~= "invocation" then return true end
+  if reasons and (reasons[1] ~= "invocation" or step.judged.root_stays(root)) then return true end
   if not reasons and not has_later_root(step, ns, root) then return take_invocation(step, ns) end
   -- Another root keeps it. Once this one is gone it would look like one that is on its way.
   step.forget(member)

@@ -359,3 +359,22 @@ def test_a_stub_does_not_pass_for_the_oldest_root(stack: redis.Redis) -> None:
     assert not stack.keys(f"*:a:{node}*")
     assert not any(stack.keys(f"*:a:__empty__:{stub}*") for stub in stubs)
     assert len(documents(stack, "a")) == 2
+
+
+def test_what_an_unknown_root_has_started_is_not_forgotten_by_the_index_alone(
+    stack: redis.Redis,
+) -> None:
+    """A trim by the index cannot tell whether that root is on its way; the next sweep can."""
+    retention, node = Retention(stack), f"node:{task_id(1)}"
+    unknown, within = uuid6_at(NOW - 9 * HOUR), uuid6_at(NOW - 6 * HOUR)
+    write_to(stack, "a", thread(4))
+    write_to(stack, "a", [PutCheckpoint(node, within, "", parents=(("", unknown),))])
+    retention.sweep(Policy(keep_last=100))
+
+    retention.trim("a", KEEP, indexed_only=True)
+    left_by_the_index = stack.keys(f"checkpoint:a:{node}:*")
+    write_to(stack, "a", thread(1, NOW - HOUR))
+    retention.sweep(KEEP)
+
+    assert left_by_the_index
+    assert not stack.keys(f"*:a:{node}*")
