@@ -10,13 +10,16 @@
 -- ARGV[5]  1 when an earlier call of the same trim has said "more", else 0
 -- ARGV[6]  1 when the index is known to have all of the thread's checkpoints, else 0
 -- ARGV[7]  1 to estimate how much memory is freed, else 0
--- ARGV[8]… the policy, five values (include/policy.lua)
+-- ARGV[8]  1 to count the keys of what is left, else 0
+-- ARGV[9]… the policy, five values (include/policy.lua)
+-- then     ids of root checkpoints that the index may not know: they go into it by their names
 --
 -- Reply    {state, checkpoints deleted, keys deleted (the checkpoints with them), checkpoints
---          left in the index, ns, id, bytes freed}
+--          left in the index, ns, id, bytes freed, keys left}
 --          state "done": nothing is left to delete; "more": call again, after this reply;
 --          "unjudged": nothing was done, because of checkpoint {ns, id}
 --          bytes freed: 0 when that was not asked, -1 where the server does not tell
+--          keys left: as in include/counting.lua; 0 when that was not asked
 --
 -- Other keys it touches are the saver's, of this thread only (the layout names them all): reads
 -- checkpoint documents, pointers and registries; deletes checkpoint and write documents,
@@ -29,6 +32,8 @@
 --@include layouts/${layout}.lua
 --@include include/entry.lua
 --@include include/index.lua
+--@include include/indexing.lua
+--@include include/counting.lua
 --@include include/decide.lua
 --@include include/pins.lua
 --@include include/memory.lua
@@ -36,9 +41,13 @@
 --@include include/trimming.lua
 --@include include/policy.lua
 
+local POLICY, NAMES = 9, 14
+
 layout.use(ARGV[2], ARGV[3])
-local result = trimming.step(KEYS[1], KEYS[2], ARGV[1], policy.read(ARGV, 8), tonumber(ARGV[4]),
+if #ARGV >= NAMES then indexing.add_names(KEYS[1], { unpack(ARGV, NAMES) }) end
+local result = trimming.step(KEYS[1], KEYS[2], ARGV[1], policy.read(ARGV, POLICY),
+  tonumber(ARGV[4]),
   { again = ARGV[5] == "1", complete = ARGV[6] == "1", weigh = ARGV[7] == "1" })
 local where = result.where or { "", "" }
 return { result.state, result.checkpoints, result.keys, result.left, where[1], where[2],
-  result.bytes }
+  result.bytes, ARGV[8] == "1" and counting.root_keys(KEYS[1], ARGV[1]) or 0 }

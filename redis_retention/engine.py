@@ -27,7 +27,7 @@ LEFTOVER_AGE_MS = 3_600_000
 
 # Documents read by one call: some 20 microseconds each, more when they are cold.
 DOCUMENTS_PER_CALL = 50
-# Documents noted by one call: some 12 microseconds each.
+# Documents noted by one call by their names: some 12 microseconds each, if they are proved.
 NAMES_PER_CALL = 80
 _PAGE = 500
 _DESCRIBED_PAGE = 100
@@ -73,11 +73,14 @@ class Trimmed:
     Attributes:
         deleted: What was deleted.
         left: Checkpoints that the index knows after it.
+        keys_left: Keys of the root checkpoints among them, as far as documents were read and
+            registries name writes; 0 if that was not asked.
         unjudged: The checkpoint because of which the thread was left alone.
     """
 
     deleted: Tally = field(default_factory=Tally)
     left: int = 0
+    keys_left: int = 0
     unjudged: Place | None = None
 
 
@@ -171,21 +174,6 @@ class Look:
     documents: list[bytes]
     remains: list[list[bytes]]
     pointers: list[list[bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class Names:
-    """Root checkpoints of one thread of which only the names are known.
-
-    Attributes:
-        thread: The thread as it stands in the keys.
-        ids: Their ids.
-        proved: The thread is known to be one; else one of the documents has to say so.
-    """
-
-    thread: bytes
-    ids: Sequence[bytes]
-    proved: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,12 +398,16 @@ class Engine:
         letters: dict[bytes, str] = {}
         for some in chunks(named, NAMES_PER_CALL):
             ids = [key.rpartition(b":")[2] for key in some]
-            seen = [documents[key] for key in some]
-            arguments: list[Argument] = [self._index_start, *self.layout.arguments()]
-            arguments += ["seen", len(ids), *ids, *seen]
-            reply = yield from self._call("note", [self.index_key(thread)], arguments)
-            found = zip(some, reply[0].decode(), strict=True)
+            reply = yield from self._note(thread, "seen", ids, [documents[key] for key in some])
+            found = zip(some, reply.decode(), strict=True)
             letters.update((key, letter) for key, letter in found if letter != "-")
+        return letters
+
+    def _note(
+        self, thread: bytes, known: str, ids: Sequence[bytes], seen: Sequence[int] = ()
+    ) -> Steps[bytes]:
+        arguments: list[Argument] = [thread, *self.layout.arguments(), known, len(ids), *ids, *seen]
+        letters: bytes = yield from self._call("note", [self.index_key(thread)], arguments)
         return letters
 
     def forget(self, documents: Sequence[bytes]) -> Steps[int]:
@@ -454,7 +446,14 @@ class Engine:
         found.members.sort()
         return found
 
-    def trim(self, thread: bytes, policy: Policy, *, complete: bool = False) -> Steps[Trimmed]:
+    def trim(
+        self,
+        thread: bytes,
+        policy: Policy,
+        *,
+        complete: bool = False,
+        names: Sequence[bytes] | None = None,
+    ) -> Steps[Trimmed]:
         """Trim a thread by its index, call after call until nothing is left to delete.
 
         Each call waits for the reply to the one before, so that others are served in between,
@@ -465,9 +464,15 @@ class Engine:
             policy: What to keep.
             complete: The index is known to have all of the thread's checkpoints. Otherwise the
                 subgraphs of root checkpoints that it does not know stay.
+            names: Ids of root checkpoints that the index may not know, which go into it by their
+                names alone. If there is such a list, `keys_left` is counted.
         """
         result = Trimmed()
         again = 0
+        names, count = names or (), int(names is not None)
+        if len(names) > NAMES_PER_CALL:
+            yield from self.note(thread, names)
+            names = ()
         while True:
             reply = yield from self._call(
                 "trim",
@@ -479,16 +484,19 @@ class Engine:
                     again,
                     int(complete),
                     int(self._weigh),
+                    count,
                     *policy.arguments(),
+                    *names,
                 ],
             )
-            state, checkpoints, keys, result.left, namespace, checkpoint_id, bytes_freed = reply
+            state, checkpoints, keys, result.left, namespace, checkpoint_id, bytes_freed = reply[:7]
+            result.keys_left = reply[7]
             result.deleted.add(checkpoints, keys, self._weighed(bytes_freed))
             if state == b"unjudged":
                 result.unjudged = Place(namespace, checkpoint_id)
             if state != b"more":
                 return result
-            again = 1
+            again, names = 1, ()
 
     def look(self, keys: Sequence[bytes], match: bytes = b"*") -> Steps[Look]:
         """Say which keys of the saver need something.
@@ -506,19 +514,26 @@ class Engine:
         ]
         return Look(*(yield from self._call("look", keys, arguments)))
 
-    def note(self, names: Sequence[Names]) -> Steps[list[bool]]:
-        """Take checkpoints into the indexes of their threads by their names alone.
+    def note(self, thread: bytes, ids: Sequence[bytes]) -> Steps[None]:
+        """Take root checkpoints into the index of a thread by their names alone.
 
-        One call: the caller bounds the number of ids, some 3 microseconds each.
-
-        Returns:
-            For each of `names` whether it was a thread.
+        Args:
+            thread: The thread as it stands in the keys.
+            ids: What the names say; a trim makes sure of it before it relies on one.
         """
-        arguments: list[Argument] = [self._index_start, *self.layout.arguments()]
-        for some in names:
-            arguments += ["thread" if some.proved else "name", len(some.ids), *some.ids]
-        reply = yield from self._call("note", [self.index_key(n.thread) for n in names], arguments)
-        return [bool(known) for known in reply]
+        for some in chunks(ids, NAMES_PER_CALL):
+            yield from self._note(thread, "names", some)
+
+    def read_names(self, thread: bytes, ids: Sequence[bytes]) -> Steps[None]:
+        """Take root checkpoints into the index of a thread by what their documents say.
+
+        Args:
+            thread: The thread as it stands in the keys.
+            ids: What names say; what is no checkpoint of this thread is passed over.
+        """
+        for some in chunks(ids, DOCUMENTS_PER_CALL):
+            documents = [self.layout.checkpoint_key(thread, b"", name) for name in some]
+            yield from self.take(documents, thread)
 
     def read_up(self, thread: bytes, unread: Sequence[bytes]) -> Steps[None]:
         """Read the documents of which a thread's index knows only the names.
@@ -552,12 +567,14 @@ class Engine:
             raise self._explained(error, asked[0].arguments[1]) from error
         return found
 
-    def count(self, thread: bytes) -> Steps[int]:
-        """How many checkpoints a thread's index knows."""
-        key = self.index_key(thread)
-        ranges = ((b"[s", b"(t"), (b"[t", b"(u"))
-        counts: list[int] = yield [Command(("ZLEXCOUNT", key, *bounds)) for bounds in ranges]
-        return sum(counts)
+    def count(self, thread: bytes) -> Steps[tuple[int, int]]:
+        """How many checkpoints a thread's index knows, and keys of the root checkpoints.
+
+        The keys are counted as in `Trimmed.keys_left`.
+        """
+        arguments: list[Argument] = [thread, *self.layout.arguments()]
+        checkpoints, keys = yield from self._call("count", [self.index_key(thread)], arguments)
+        return checkpoints, keys
 
     def entries(self, thread: bytes) -> Steps[list[bytes]]:
         """The keys of the checkpoint documents that a thread's index knows."""

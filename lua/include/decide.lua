@@ -176,7 +176,18 @@ end
 --   unjudged  {ns, id} of a checkpoint that this version does not understand
 --   short     true when there are more unread ones than a call may read: the verdicts are void
 local function new_reading(thread, most)
-  local self = { found = {}, unjudged = nil, short = false }
+  local self, ahead = { found = {}, unjudged = nil, short = false }, {}
+
+  -- Reads those of some root checkpoints together of which that can be done.
+  function self.look_ahead(members)
+    local ids = {}
+    for _, member in ipairs(members) do
+      if #ids < most and entry.is_unread(member) then
+        ids[#ids + 1] = entry.id(member, ROOT.prefix)
+      end
+    end
+    if #ids > 0 then ahead = layout.plain_heads(thread, ids) end
+  end
 
   -- What a checkpoint needs by its own document; `member` is its unread entry, if it has one.
   function self.chain(ns, id, member)
@@ -185,7 +196,7 @@ local function new_reading(thread, most)
       return nil
     end
     if member then most = most - 1 end
-    local head = layout.head(layout.checkpoint_key(thread, ns, id))
+    local head = member and ahead[id] or layout.head(layout.checkpoint_key(thread, ns, id))
     local mine = head and head.thread == thread
     if mine and head.unjudged then self.unjudged = { ns, id } end
     local members = mine and entry.members(head) or {}
@@ -221,7 +232,18 @@ local function each_chain(view, reading, space, floor, asked, visit)
     if chain then visit(id, chain) end
     return not reading.short
   end
-  index.each_up(view, "[" .. prefix .. floor, index.past(prefix), visit_entry)
+  index.each_page_up(view, "[" .. prefix .. floor, index.past(prefix), function(members)
+    local ids, plain = entry.ids(members, prefix)
+    if plain then
+      for at = 1, #ids do known[ids[at]] = true end
+      return true
+    end
+    reading.look_ahead(members)
+    for at = 1, #members do
+      if not visit_entry(members[at]) then return false end
+    end
+    return true
+  end)
   for _, id in ipairs(asked) do
     local members = known[id] and {} or index.members_of(view, space.kind, space.ns, id)
     for _, member in ipairs(members) do visit_entry(member) end
@@ -234,12 +256,16 @@ end
 -- is asked of the index.
 local function read_all(view, reading, space)
   local any = false
-  index.each_up(view, "[" .. space.prefix, index.past(space.prefix), function(member)
-    if entry.is_unread(member) then
-      reading.chain(space.ns, (entry.id(member, space.prefix)), member)
-      any = true
+  index.each_page_up(view, "[" .. space.prefix, index.past(space.prefix), function(members)
+    reading.look_ahead(members)
+    for _, member in ipairs(members) do
+      if entry.is_unread(member) then
+        reading.chain(space.ns, (entry.id(member, space.prefix)), member)
+        any = true
+      end
+      if reading.short then return false end
     end
-    return not reading.short
+    return true
   end)
   reading.short = any
 end
@@ -305,7 +331,7 @@ local function judge_namespace(view, thread, reading, space, policy, pinned, giv
   local counted = real[policy.keep_last] or BOTTOM
   local asked = counted
   if policy.keep_within >= 0 then
-    asked = floor_within(view, thread, space, counted, policy.now - policy.keep_within)
+    asked = floor_within(view, thread, space, counted, policy.now() - policy.keep_within)
   end
   local kept = asked_for(view, thread, ns, policy, pinned)
   drop_unreal(thread, ns, kept, proved)
@@ -379,7 +405,7 @@ local function is_expired(view, thread, policy, pins)
   if policy.expire < 0 or next(pins) then return false end
   local id = newest_id(view, thread)
   local made = id and made_at(thread, "", id)
-  if not made or made >= policy.now - policy.expire then return false end
+  if not made or made >= policy.now() - policy.expire then return false end
   return policy.expire_waiting or not layout.waits(thread, id)
 end
 

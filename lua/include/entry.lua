@@ -43,9 +43,8 @@ end
 -- Members with their scores, as ZADD wants them.
 function entry.scored(members)
   local scored = {}
-  for _, member in ipairs(members) do
-    scored[#scored + 1] = 0
-    scored[#scored + 1] = member
+  for at = 1, #members do
+    scored[2 * at - 1], scored[2 * at] = "0", members[at]
   end
   return scored
 end
@@ -55,7 +54,7 @@ function entry.fields(member)
   return bytes.split(string.sub(member, 2))
 end
 
-local find, sub = string.find, string.sub
+local find, sub, byte = string.find, string.sub, string.byte
 
 -- The id in a member that begins with `prefix`, of the kinds s and t; and whether that is all.
 function entry.id(member, prefix)
@@ -82,12 +81,23 @@ function entry.unread(id, proved)
   return "s\0" .. id .. (proved and "\0!" or "\0?")
 end
 
+local S, NUL, UNPROVED, PROVED = byte("s\0?!", 1, 4)
+
+-- The mark at the end of the entry of a root checkpoint that has not been read, nil of any other:
+-- no item of a chain begins like that.
+local function unread_mark(member)
+  if #member < 5 or byte(member, -2) ~= NUL then return nil end
+  local kind, past_kind = byte(member, 1, 2)
+  return kind == S and past_kind == NUL and byte(member, -1)
+end
+
 function entry.is_unread(member)
-  return find(member, "^s%z[^%z]+%z[?!]$") ~= nil
+  local mark = unread_mark(member)
+  return mark == UNPROVED or mark == PROVED
 end
 
 function entry.is_unproved(member)
-  return find(member, "^s%z[^%z]+%z%?$") ~= nil
+  return unread_mark(member) == UNPROVED
 end
 
 -- The members that one checkpoint puts into the index. `head` is what the layout read.

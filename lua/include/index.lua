@@ -10,9 +10,19 @@ local index = {}
 
 -- The members of the sorted set at `key`.
 function index.stored(key)
-  local view = {}
+  local view, last_kind = {}, nil
+
+  -- Whether a bound is of a kind behind that of the last member: a thread without subgraphs has
+  -- nothing there, and is asked for it again and again.
+  local function is_behind_all(bound)
+    if not last_kind then
+      last_kind = string.sub(redis.call("ZRANGE", key, -1, -1)[1] or "", 1, 1)
+    end
+    return bytes.less(last_kind, string.sub(bound, 2, 2))
+  end
 
   function view.up(low, high, count)
+    if is_behind_all(low) then return {} end
     return redis.call("ZRANGEBYLEX", key, low, high, "LIMIT", "0", count)
   end
 
@@ -86,24 +96,37 @@ function index.checkpoints(key)
   return index.count(key, entry.STANDING) + index.count(key, entry.TASK)
 end
 
-local function each(read, from, to, chunk, visit)
+local function each_page(read, from, to, chunk, visit)
   repeat
     local members = read(from, to, chunk)
-    for _, member in ipairs(members) do
-      if visit(member) == false then return end
-    end
+    if visit(members) == false then return end
     from = "(" .. (members[#members] or "")
   until #members < chunk
 end
 
--- Calls `visit(member)` for each member from `low` to `high`, until it answers false.
+local function one_by_one(visit)
+  return function(members)
+    for _, member in ipairs(members) do
+      if visit(member) == false then return false end
+    end
+    return true
+  end
+end
+
+-- Calls `visit(members)` for the members from `low` to `high`, a hundred at a time, until it
+-- answers false.
+function index.each_page_up(view, low, high, visit)
+  each_page(view.up, low, high, 100, visit)
+end
+
+-- Calls `visit(member)` for each of them, until it answers false.
 function index.each_up(view, low, high, visit)
-  each(view.up, low, high, 100, visit)
+  index.each_page_up(view, low, high, one_by_one(visit))
 end
 
 -- The same from `high` down to `low`, read `chunk` at a time.
 function index.each_down(view, high, low, chunk, visit)
-  each(view.down, high, low, chunk, visit)
+  each_page(view.down, high, low, chunk, one_by_one(visit))
 end
 
 -- Reads the members from `low` to `high` as they are asked for, `chunk` at a time: `peek()` is the

@@ -31,4 +31,13 @@ function indexing.add(key, members)
   redis.call("ZADD", key, unpack(scored))
 end
 
+-- Adds root checkpoints of which only the names are known.
+function indexing.add_names(key, ids)
+  local members = {}
+  for at = 1, #ids do
+    members[at] = entry.unread(ids[at])
+  end
+  indexing.add(key, members)
+end
+
 return indexing

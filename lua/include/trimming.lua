@@ -7,9 +7,9 @@ local AHEAD, FEW, CHUNK = 64, 20, 200
 -- Documents that a call may read of which the index knows only the names, and entries of
 -- checkpoints that are gone after which it leaves the others to the next call.
 local MOST_READ, MOST_GONE = 60, 500
--- A sorted set that was large stays large when it has become small, unless it is built anew.
--- Up to this many entries that costs less than a step.
-local REBUILT = 1000
+-- A sorted set that was large stays large when it has become small, unless it is built anew: after
+-- so many were taken from it, when so many are left that this costs less than a step.
+local MANY_TAKEN, REBUILT = 50, 1000
 
 local function in_chunks(list, run)
   for first = 1, #list, CHUNK do
@@ -274,7 +274,8 @@ local function settle(step, key, done, known_before)
   local left = index.checkpoints(key)
   if left == 0 and done then
     redis.call("UNLINK", key)
-  elseif done and left <= REBUILT and (known_before.again or step.removal.checkpoints > left) then
+  elseif done and left <= REBUILT
+    and (known_before.again or step.removal.checkpoints > MANY_TAKEN) then
     rebuild(key)
   end
   return left

@@ -34,6 +34,7 @@ local HEAD = { "$.thread_id", "$.checkpoint_ns", "$.checkpoint_id", "$.parent_ch
 local DESCRIPTION = { "$.source", "$.step", "$.checkpoint_ts" }
 local COUNTERS = "counters_since_delta_snapshot"
 local PROOF = '$["thread_id","parent_checkpoint_id","metadata"]'
+local OUTLINE = '$["thread_id","parent_checkpoint_id","metadata","source","step"]'
 local OWNER = { "$.thread_id", "$.checkpoint_ns", "$.checkpoint_id" }
 
 local checkpoint_prefix, write_prefix
@@ -295,7 +296,7 @@ end
 function layout.proved(thread, ids)
   local proved, start = {}, '["' .. thread .. '","'
   each_reply(thread, "", ids, PROOF, function(id, reply)
-    if type(reply) == "string" and bytes.starts(reply, start)
+    if type(reply) == "string" and find(reply, start, 1, true) == 1
       and find(reply, '^[^"\\]*","', #start + 1) and not find(reply, COUNTERS, 1, true) then
       proved[id] = true
       return
@@ -304,6 +305,35 @@ function layout.proved(thread, ids)
     proved[id] = head and head.thread == thread and (head.unjudged and "unjudged" or true) or false
   end)
   return proved
+end
+
+-- The head of a root checkpoint that needs nothing of its ancestors, by its outline and the version
+-- of its format; nil for any other.
+local function plain_head(thread, id, outline, version)
+  local found = type(outline) == "string" and type(version) == "string" and decoded(outline)
+  if not found or found[1] ~= thread or type(found[2]) ~= "string" or type(found[3]) ~= "string"
+    or find(found[3], COUNTERS, 1, true) then return nil end
+  local parent = found[2]
+  if has_nul(id) or has_nul(parent) then return nil end
+  if parent ~= "" and (tonumber(string.match(version, "^%[(.*)%]$")) or 0) < OWN_SENDS_SINCE then
+    return nil
+  end
+  return { thread = thread, ns = "", id = id, parent = parent, needs = {}, task = false },
+    found[4], found[5]
+end
+
+-- The heads of those of some root checkpoints that are plain, by id: most are, and so many are read
+-- at a fraction of what they cost one by one. Ids are in the order in which they were made.
+function layout.plain_heads(thread, ids)
+  local versions, heads = {}, {}
+  each_reply(thread, "", ids, "$.checkpoint.v", function(id, reply) versions[id] = reply end)
+  each_reply(thread, "", ids, OUTLINE, function(id, reply)
+    local head, source, step = plain_head(thread, id, reply, versions[id])
+    if not head then return end
+    head.begins_run = begins_run(head, layout.checkpoint_key(thread, "", id), source, step)
+    heads[id] = head
+  end)
+  return heads
 end
 
 -- The id that the newest-checkpoint pointer names, nil without a pointer.

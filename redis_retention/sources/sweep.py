@@ -1,12 +1,14 @@
 """Works off backlogs: one pass over the database, whatever its size, within a bound of memory.
 
 Each page of SCAN is held against what the indexes of its threads say, here and not on the server:
-a key that is in order costs the server no more than the SCAN itself. Root checkpoints of threads
-that were never seen are noted by their names alone, since most of them are about to go. What the
-names cannot tell, the server looks at (``lua/look.lua``).
+a key that is in order costs the server no more than the SCAN itself. Of threads that were never
+seen the names of the root checkpoints are collected, since most of these are about to go, and
+handed to one trim when all have come by. What the names cannot tell, the server looks at
+(``lua/look.lua``).
 
-What was written meanwhile is found by the next sweep, and a sweep that was interrupted is simply
-begun anew.
+A second pass is made only if the first has met something that it could not bring to an end. What
+was written meanwhile is found by the next sweep, and a sweep that was interrupted is simply begun
+anew.
 """
 
 from __future__ import annotations
@@ -22,25 +24,27 @@ from redis_retention.engine import (
     DOCUMENTS_PER_CALL,
     LEFTOVER_AGE_MS,
     Engine,
-    Names,
     Remains,
     RetentionError,
     Rule,
+    Trimmed,
     chunks,
 )
-from redis_retention.layouts import LangGraphRedis
+from redis_retention.layouts import Family, LangGraphRedis
 from redis_retention.policies import matching, rule_for
 from redis_retention.policy import Policy
 from redis_retention.transport import Nodes, Pause, Steps, command
 
 _KEYS_PER_PAGE = 1000
-# What one call looks at, or notes: a millisecond or so.
+# What one call looks at: a millisecond or so.
 _KEYS_PER_LOOK = 100
 _THREADS_PER_STEP = 250
 # Indexes with more entries are not remembered, and neither are any when there are so many of them:
 # then the server looks at the keys of those threads.
 _LARGE = 1000
 _MOST_CHECKPOINTS = 500_000
+# Names of checkpoints that wait for the end of the pass. More go into the indexes at once.
+_MOST_HELD = 500_000
 # Leftovers are cleaned up at the end, or when there are this many of them.
 _REMEMBERED = 10_000
 # A page takes a millisecond or two. One that takes this long has waited for others.
@@ -88,9 +92,7 @@ class _State(Enum):
     """What a pass knows of a thread."""
 
     NEW = auto()
-    """It has no index."""
-    GROWING = auto()
-    """This pass takes its checkpoints into its index: the next one knows all of them."""
+    """It has no index: the first pass collects the names of its root checkpoints."""
     KNOWN = auto()
     """Its root checkpoints are remembered."""
     ASK = auto()
@@ -132,6 +134,21 @@ class _Known:
         self.set(thread, _State.KNOWN)
         suffixes = (layout.checkpoint_suffix(thread, b"", checkpoint_id) for checkpoint_id in roots)
         self.checkpoints.update(map(hash, suffixes))
+
+
+@dataclass(slots=True)
+class _Held:
+    """What a pass has met of a thread that has no index.
+
+    Attributes:
+        ids: Its root checkpoints, by the names of documents.
+        keys: How many keys bear the name of a root checkpoint, the documents with them.
+        pointer: The thread's newest-checkpoint pointer.
+    """
+
+    ids: list[bytes] = field(default_factory=list)
+    keys: int = 0
+    pointer: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -184,16 +201,24 @@ class Sweeper:
         self._older_than_ms = older_than_ms
         self._progress = progress
         self._result = SweepResult()
-        self._new_documents = False
+        # Whether something was met that only a second pass can bring to an end.
+        self._again = False
         self._second_pass = False
         self._known = _Known()
+        self._held: defaultdict[bytes, _Held] = defaultdict(_Held)
+        self._held_ids = 0
+        self._flushed = False
         self._remains: list[list[bytes]] = []
         self._pointers: list[list[bytes]] = []
         # Trimmed before a document was found that no index knew: that comes early or not at all.
         self._trimmed: set[bytes] = set()
         self._root_name = engine.layout.root_name()
         self._index_start = engine.index_key(b"")
-        self._starts = (*engine.layout.families(), self._index_start)
+        starts = {family: start for start, family in engine.layout.families().items()}
+        self._document = starts[Family.CHECKPOINT]
+        self._write = starts[Family.WRITE]
+        self._registry = starts[Family.REGISTRY]
+        self._starts = (*starts.values(), self._index_start)
 
     def steps(self) -> Steps[SweepResult]:
         """Sweep once.
@@ -205,8 +230,7 @@ class Sweeper:
         yield from refuse_cluster()
         yield from self._engine.check_server()
         yield from self._pass()
-        if self._new_documents:
-            # Their indexes may not have been whole when the first pass came by.
+        if self._again:
             self._second_pass = True
             yield from self._pass()
         self._result.elapsed_ms = (perf_counter() - begun) * 1000
@@ -231,6 +255,7 @@ class Sweeper:
             cursor = int(reply[0])
             if cursor == 0:
                 break
+        yield from self._work_off_held()
         # Not before: what is on its way is told by the newest checkpoint that the index knows.
         yield from self._clean()
 
@@ -239,27 +264,29 @@ class Sweeper:
     def _look_at(self, keys: Sequence[bytes]) -> Steps[None]:
         page = self._sorted(keys)
         yield from self._meet(page)
-        names: defaultdict[bytes, list[bytes]] = defaultdict(list)
         known, states, others = self._known.checkpoints, self._known.states, page.others
         for is_document, thread, suffix, key in page.roots:
-            if hash(suffix) in known:
-                continue
             state = states.get(thread, _State.ASK)
-            if is_document and state in (_State.NEW, _State.GROWING):
-                names[thread].append(key)
-            elif state not in (_State.GROWING, _State.UNWANTED):
+            if state is _State.NEW and not self._second_pass:
+                self._hold(thread, key if is_document else None)
+            elif state is not _State.UNWANTED and hash(suffix) not in known:
                 others.append(key)
-        others += yield from self._note(names)
-        # What a pointer points at whose thread has checkpoints is not for a sweep to judge.
-        fine = (_State.KNOWN, _State.GROWING, _State.UNWANTED)
-        others += [key for thread, key in page.pointers if states.get(thread) not in fine]
+        for thread, key in page.pointers:
+            state = states.get(thread, _State.ASK)
+            if state is _State.NEW and not self._second_pass:
+                self._held[thread].pointer = key
+            elif state not in (_State.KNOWN, _State.UNWANTED):
+                # What it points at in a thread that has checkpoints is not for a sweep to judge.
+                others.append(key)
         for some in chunks(others, _KEYS_PER_LOOK):
             yield from self._ask(some)
+        if self._held_ids >= _MOST_HELD:
+            yield from self._flush()
 
     def _sorted(self, keys: Sequence[bytes]) -> _Page:
         page, root_name, states = _Page(), self._root_name.match, self._known.states
         roots, threads = page.roots, page.threads
-        for key in keys:
+        for key in self._unsettled(keys):
             name = root_name(key)
             if name is not None:
                 group = name.lastindex or 1
@@ -270,6 +297,26 @@ class Sweeper:
             elif key.startswith(self._starts):
                 self._sort_other(page, key)
         return page
+
+    def _unsettled(self, keys: Sequence[bytes]) -> Sequence[bytes]:
+        """The keys that are not known to belong to a root checkpoint in an index."""
+        known, unsettled = self._known.checkpoints, []
+        if not known:
+            return keys
+        document, write, registry = self._document, self._write, self._registry
+        document_end, write_end, registry_end = len(document) - 1, len(write) - 1, len(registry) - 1
+        # This is the loop in which a sweep spends its time when there is nothing to do.
+        for key in keys:
+            if key.startswith(document):
+                if hash(key[document_end:]) in known:
+                    continue
+            elif key.startswith(registry):
+                if hash(key[registry_end:]) in known:
+                    continue
+            elif key.startswith(write) and hash(key[write_end:].rsplit(b":", 2)[0]) in known:
+                continue
+            unsettled.append(key)
+        return unsettled
 
     def _sort_other(self, page: _Page, key: bytes) -> None:
         if key.startswith(self._index_start):
@@ -283,31 +330,12 @@ class Sweeper:
         else:
             page.pointers.append((pointing, key))
 
-    def _note(self, names: dict[bytes, list[bytes]]) -> Steps[list[bytes]]:
-        """Note the documents of new threads; answers those that are of none after all."""
-        states, others = self._known.states, []
-        for some in chunks(names, _KEYS_PER_LOOK):
-            asked = [
-                Names(
-                    thread,
-                    [key.rpartition(b":")[2] for key in names[thread]],
-                    states[thread] is _State.GROWING,
-                )
-                for thread in some
-            ]
-            for thread, is_one in zip(some, (yield from self._engine.note(asked)), strict=True):
-                if is_one:
-                    self._new_documents = True
-                    states[thread] = _State.GROWING
-                else:
-                    others += names[thread]
-        return others
-
     def _ask(self, keys: Sequence[bytes]) -> Steps[None]:
         look = yield from self._engine.look(keys, self._match)
         for documents in chunks(look.documents, DOCUMENTS_PER_CALL):
             if (yield from self._engine.take(documents)):
-                self._new_documents = True
+                # Their indexes may not have been whole when their threads were met.
+                self._again = True
         self._remains.extend(look.remains)
         self._pointers.extend(look.pointers)
         if len(self._remains) + len(self._pointers) > _REMEMBERED:
@@ -334,11 +362,11 @@ class Sweeper:
             yield from self._mend(thread)
             indexes |= yield from self._indexes([thread])
         indexed = [thread for thread, members in indexes.items() if members]
-        # An index to which this sweep still adds is left to the second pass.
-        if self._second_pass or not self._new_documents:
+        # An index to which this sweep may still add is left to the second pass.
+        if self._second_pass or not self._again:
             over = yield from self._over(indexes)
             for thread, rule in over.items():
-                yield from self._trim(thread, rule)
+                yield from self._trim(thread, rule.policy)
             indexes |= yield from self._indexes(list(over))
             for thread in indexed:
                 unread = [member for member in indexes[thread] if _UNREAD.fullmatch(member)]
@@ -350,6 +378,59 @@ class Sweeper:
         for thread in indexed:
             self._result.checkpoints_kept += yield from self._count(thread, indexes[thread])
 
+    # --- the threads that a pass has met for the first time --------------------------------------
+
+    def _hold(self, thread: bytes, document: bytes | None) -> None:
+        held = self._held[thread]
+        held.keys += 1
+        if document is not None:
+            held.ids.append(document.rpartition(b":")[2])
+            self._held_ids += 1
+
+    def _flush(self) -> Steps[None]:
+        """Take the names that are held into the indexes: there are too many of them to wait."""
+        for thread, held in self._held.items():
+            if held.ids:
+                yield from self._engine.note(thread, held.ids)
+        self._held.clear()
+        self._held_ids = 0
+        self._flushed = self._again = True
+
+    def _work_off_held(self) -> Steps[None]:
+        if self._flushed and self._held:
+            yield from self._flush()
+        begun, done = perf_counter(), 0
+        total = sum(held.keys for held in self._held.values())
+        while self._held:
+            thread, held = self._held.popitem()
+            thread_begun = perf_counter()
+            yield from self._work_off_new(thread, held)
+            done += held.keys
+            if self._progress is not None:
+                self._progress(Progress(done, total))
+            now = perf_counter()
+            yield from self._rest(now - thread_begun, done, now - begun)
+        self._held_ids = 0
+
+    def _work_off_new(self, thread: bytes, held: _Held) -> Steps[None]:
+        """Trim a thread of which all names are known, and see whether that was all of it."""
+        if not held.ids:
+            self._again |= held.keys > 0
+            if held.pointer is not None:
+                yield from self._ask([held.pointer])
+            return
+        rule = rule_for(self._rules, thread)
+        if rule and may_have_to_go(len(held.ids), rule):
+            trimmed = yield from self._trim(thread, rule.policy, names=held.ids)
+            left, keys = trimmed.left, trimmed.deleted.keys + trimmed.keys_left
+        else:
+            yield from self._engine.read_names(thread, held.ids)
+            left, keys = yield from self._engine.count(thread)
+        # If not: a stub, writes without their checkpoint, or that its registry does not name.
+        self._again |= keys != held.keys
+        self._result.threads += left > 0
+        self._result.checkpoints_kept += left
+
     def _indexes(self, threads: Sequence[bytes]) -> Steps[dict[bytes, list[bytes]]]:
         if not threads:
             return {}
@@ -358,7 +439,7 @@ class Sweeper:
 
     def _count(self, thread: bytes, members: Sequence[bytes]) -> Steps[int]:
         if len(members) >= _LARGE:
-            return (yield from self._engine.count(thread))
+            return (yield from self._engine.count(thread))[0]
         return sum(member[:1] in (b"s", b"t") for member in members)
 
     def _stale(self, indexes: dict[bytes, list[bytes]]) -> Steps[set[bytes]]:
@@ -385,8 +466,11 @@ class Sweeper:
                 over[thread] = rule
         return over
 
-    def _trim(self, thread: bytes, rule: Rule) -> Steps[None]:
-        trimmed = yield from self._engine.trim(thread, rule.policy, complete=self._second_pass)
+    def _trim(
+        self, thread: bytes, policy: Policy, names: Sequence[bytes] | None = None
+    ) -> Steps[Trimmed]:
+        complete = self._second_pass or names is not None
+        trimmed = yield from self._engine.trim(thread, policy, complete=complete, names=names)
         self._result.checkpoints_deleted += trimmed.deleted.checkpoints
         self._result.keys_deleted += trimmed.deleted.keys
         self._result.bytes_deleted += trimmed.deleted.bytes
@@ -394,6 +478,7 @@ class Sweeper:
             self._result.threads_trimmed += 1
             if not self._second_pass:
                 self._trimmed.add(thread)
+        return trimmed
 
     def _mend(self, thread: bytes) -> Steps[None]:
         """Take out of an index what others have deleted."""

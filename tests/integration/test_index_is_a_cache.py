@@ -11,7 +11,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.redis import RedisSaver
 
 from redis_retention import Policy, Retention
-from redis_retention.engine import Engine, Names
+from redis_retention.engine import Engine
 from redis_retention.sources import scan
 from redis_retention.transport import Request, Transport
 from tests.graphs.savers import without_search
@@ -194,8 +194,7 @@ def test_where_only_names_are_known_a_trim_reads_what_it_keeps(
     names = fill_fast(client, "a", ids(150, apart=60.0))
     ghost = ids(1, newest_age=7210.0)
     noted = [name.encode() for name in names + ghost]
-    steps = Engine().note([Names(b"a", noted, True)])
-    assert Transport(client).run(steps) == [True]
+    Transport(client).run(Engine().note(b"a", noted))
     before = snapshot(client)
 
     plan = retention.plan("a", policy, indexed_only=True)

@@ -13,7 +13,7 @@ import redis
 from hypothesis import given
 
 from redis_retention import Policy, Retention
-from redis_retention.engine import SMALLEST_KEYS_PER_CALL, Engine, Entries, Names
+from redis_retention.engine import SMALLEST_KEYS_PER_CALL, Engine, Entries
 from redis_retention.layouts import LangGraphRedis
 from redis_retention.sources import scan
 from redis_retention.transport import Request, Steps, Transport, command
@@ -185,7 +185,7 @@ class ByNames(Engine):
                 range_ = (key, b"[" + start, b"(" + start + b"\1")
                 yield from command("ZREMRANGEBYLEX", *range_)
                 yield from command("ZREM", key, b"b" + checkpoint_id)
-                yield from self.note([Names(thread, [checkpoint_id], True)])
+                yield from self.note(thread, [checkpoint_id])
         return found
 
 
