@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
@@ -63,15 +65,33 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
+class Ahead:
+    """A command that is sent beside what follows; the reply is a ticket for `Arrival`.
+
+    One at a time: an arrival is asked for before the next is sent.
+    """
+
+    command: Command
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What a command has brought that was sent ahead: its reply, and how many seconds it took."""
+
+    ticket: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Nodes:
     """The nodes of a cluster that hold keys; one ``None`` for a single server."""
 
 
 Request: TypeAlias = Command | Call
-Steps: TypeAlias = Generator[Sequence[Request] | Nodes | Pause, Any, T]
+_Other: TypeAlias = Pause | Ahead | Arrival
+Steps: TypeAlias = Generator[Sequence[Request] | Nodes | _Other, Any, T]
 """Yields what is to be sent in one go, is sent the replies, returns a result."""
 
-_Sending: TypeAlias = Generator["list[Request] | Pause", Any, list[Any]]
+_Sending: TypeAlias = Generator["list[Request]", Any, list[Any]]
 
 
 def ask(request: Request) -> Steps[Any]:
@@ -111,9 +131,7 @@ def _delivered(requests: Sequence[Request], nodes: list[Any]) -> _Sending:
     return replies
 
 
-def _exchange(
-    steps: Steps[T], nodes: list[Any]
-) -> Generator[list[Request] | Pause, list[Any] | None, T]:
+def _exchange(steps: Steps[T], nodes: list[Any]) -> Generator[list[Request] | _Other, Any, T]:
     """Yields what to do now, is sent the raw replies, returns the result of the steps."""
     try:
         wanted = next(steps)
@@ -121,9 +139,15 @@ def _exchange(
             if isinstance(wanted, Nodes):
                 wanted = steps.send(nodes)
                 continue
-            if isinstance(wanted, Pause):
-                yield wanted
-                wanted = steps.send(None)
+            if isinstance(wanted, Pause | Ahead):
+                wanted = steps.send((yield wanted))
+                continue
+            if isinstance(wanted, Arrival):
+                reply, seconds = yield wanted
+                if isinstance(reply, Exception):
+                    wanted = steps.throw(reply)
+                else:
+                    wanted = steps.send((reply, seconds))
                 continue
             try:
                 replies = yield from _delivered(wanted, nodes)
@@ -140,6 +164,13 @@ def _exchange(
 _AS_BYTES: dict[str, Any] = {NEVER_DECODE: True}
 
 
+def _has_one_connection(client: Any) -> bool:
+    """Whether a client cannot send two commands side by side."""
+    if isinstance(client, redis.RedisCluster | redis.asyncio.RedisCluster):
+        return True
+    return client.connection is not None or client.connection_pool.max_connections < 2
+
+
 class Transport:
     """Runs steps on a synchronous client."""
 
@@ -150,17 +181,30 @@ class Transport:
     def run(self, steps: Steps[T]) -> T:
         """Run steps to their end and return their result."""
         exchange = _exchange(steps, self._nodes())
-        try:
-            wanted = next(exchange)
-            while True:
-                if isinstance(wanted, Pause):
-                    time.sleep(wanted.seconds)
-                    wanted = exchange.send(None)
-                else:
-                    wanted = exchange.send(self._send_all(wanted))
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            try:
+                wanted = next(exchange)
+                while True:
+                    wanted = exchange.send(self._do(wanted, beside))
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+
+    def _do(self, wanted: list[Request] | _Other, beside: ThreadPoolExecutor) -> Any:
+        if isinstance(wanted, Pause):
+            return time.sleep(wanted.seconds)
+        if isinstance(wanted, Ahead):
+            if _has_one_connection(self._client):
+                return wanted.command
+            return beside.submit(self._timed, wanted.command)
+        if isinstance(wanted, Arrival):
+            ticket = wanted.ticket
+            return ticket.result() if isinstance(ticket, Future) else self._timed(ticket)
+        return self._send_all(wanted)
+
+    def _timed(self, request: Request) -> tuple[Any, float]:
+        begun = time.perf_counter()
+        return self._send(request), time.perf_counter() - begun
 
     def _nodes(self) -> list[Any]:
         if isinstance(self._client, redis.RedisCluster):
@@ -206,17 +250,38 @@ class AsyncTransport:
     async def run(self, steps: Steps[T]) -> T:
         """Run steps to their end and return their result."""
         exchange = _exchange(steps, await self._nodes())
+        beside: list[asyncio.Task[tuple[Any, float]]] = []
         try:
             wanted = next(exchange)
             while True:
-                if isinstance(wanted, Pause):
-                    await asyncio.sleep(wanted.seconds)
-                    wanted = exchange.send(None)
-                else:
-                    wanted = exchange.send(await self._send_all(wanted))
+                wanted = exchange.send(await self._do(wanted, beside))
         except StopIteration as stop:
             result: T = stop.value
             return result
+        finally:
+            for task in beside:
+                task.cancel()
+                with suppress(asyncio.CancelledError, Exception):
+                    await task
+
+    async def _do(
+        self, wanted: list[Request] | _Other, beside: list[asyncio.Task[tuple[Any, float]]]
+    ) -> Any:
+        if isinstance(wanted, Pause):
+            return await asyncio.sleep(wanted.seconds)
+        if isinstance(wanted, Ahead):
+            if _has_one_connection(self._client):
+                return wanted.command
+            beside[:] = [asyncio.create_task(self._timed(wanted.command))]
+            return beside[0]
+        if isinstance(wanted, Arrival):
+            ticket = wanted.ticket
+            return await (ticket if isinstance(ticket, asyncio.Task) else self._timed(ticket))
+        return await self._send_all(wanted)
+
+    async def _timed(self, request: Request) -> tuple[Any, float]:
+        begun = time.perf_counter()
+        return await self._send(request), time.perf_counter() - begun
 
     async def _nodes(self) -> list[Any]:
         if isinstance(self._client, redis.asyncio.RedisCluster):

@@ -33,7 +33,7 @@ from redis_retention.engine import (
 from redis_retention.layouts import Family, LangGraphRedis
 from redis_retention.policies import matching, rule_for
 from redis_retention.policy import Policy
-from redis_retention.transport import Nodes, Pause, Steps, command
+from redis_retention.transport import Ahead, Arrival, Command, Nodes, Pause, Steps, command
 
 _KEYS_PER_PAGE = 1000
 # What one call looks at: a millisecond or so.
@@ -240,21 +240,18 @@ class Sweeper:
         self._result.threads = self._result.checkpoints_kept = 0
         self._known = _Known()
         total = yield from command("DBSIZE")
-        cursor, seen = 0, 0
-        begun = perf_counter()
-        while True:
-            page_begun = perf_counter()
-            reply = yield from command("SCAN", cursor, "COUNT", _KEYS_PER_PAGE)
-            took = perf_counter() - page_begun
-            yield from self._look_at(reply[1])
-            seen += len(reply[1])
-            self._result.keys_scanned += 0 if self._second_pass else len(reply[1])
+        seen, begun = 0, perf_counter()
+        page = yield _scan(0)
+        while page is not None:
+            (cursor, keys), took = yield Arrival(page)
+            # The server looks for the next page while this one is worked off.
+            page = (yield _scan(int(cursor))) if int(cursor) else None
+            yield from self._look_at(keys)
+            seen += len(keys)
+            self._result.keys_scanned += 0 if self._second_pass else len(keys)
             if self._progress is not None:
                 self._progress(Progress(seen, max(int(total), seen)))
             yield from self._rest(took, seen, perf_counter() - begun)
-            cursor = int(reply[0])
-            if cursor == 0:
-                break
         yield from self._work_off_held()
         # Not before: what is on its way is told by the newest checkpoint that the index knows.
         yield from self._clean()
@@ -421,7 +418,9 @@ class Sweeper:
             return
         rule = rule_for(self._rules, thread)
         if rule and may_have_to_go(len(held.ids), rule):
-            trimmed = yield from self._trim(thread, rule.policy, names=held.ids)
+            # Newest first: a small sorted set is quickest filled from its end to its beginning.
+            newest_first = sorted(held.ids, reverse=True)
+            trimmed = yield from self._trim(thread, rule.policy, names=newest_first)
             left, keys = trimmed.left, trimmed.deleted.keys + trimmed.keys_left
         else:
             yield from self._engine.read_names(thread, held.ids)
@@ -519,6 +518,10 @@ class Sweeper:
             seconds = max(seconds, seen / self._max_keys_per_second - elapsed)
         if seconds > 0:
             yield Pause(seconds)
+
+
+def _scan(cursor: int) -> Ahead:
+    return Ahead(Command(("SCAN", cursor, "COUNT", _KEYS_PER_PAGE)))
 
 
 def refuse_cluster() -> Steps[None]:
