@@ -47,7 +47,7 @@ _MOST_CHECKPOINTS = 500_000
 _MOST_HELD = 500_000
 # Leftovers are cleaned up at the end, or when there are this many of them.
 _REMEMBERED = 10_000
-# A page takes a millisecond or two. One that takes this long has waited for others.
+# A page or a call takes a millisecond or two. One that takes this long has waited for others.
 _BUSY_SECONDS = 0.05
 _REST_PER_SECOND_BUSY = 2.0
 _LONGEST_REST_SECONDS = 2.0
@@ -406,7 +406,8 @@ class Sweeper:
             if self._progress is not None:
                 self._progress(Progress(done, total))
             now = perf_counter()
-            yield from self._rest(now - thread_begun, done, now - begun)
+            calls = 1 + held.keys // self._engine.keys_per_call
+            yield from self._rest((now - thread_begun) / calls, done, now - begun)
         self._held_ids = 0
 
     def _work_off_new(self, thread: bytes, held: _Held) -> Steps[None]:

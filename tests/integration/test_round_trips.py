@@ -13,7 +13,9 @@ from redis_retention import AsyncRetention, Policy, Retention
 from redis_retention.engine import Engine
 from redis_retention.scripts import load
 from redis_retention.transport import (
+    Ahead,
     Argument,
+    Arrival,
     AsyncTransport,
     Call,
     Command,
@@ -189,3 +191,45 @@ async def test_nor_inside_an_async_one(server: Server, client: redis.Redis) -> N
     client.script_flush()
     async with redis.asyncio.Redis.from_url(server.url) as async_client:
         assert await AsyncTransport(async_client).run(several(names)) == EXPECTED
+
+
+def sent_ahead() -> Steps[list[Any]]:
+    """A command beside which another is sent, and one that the server refuses."""
+    ticket = yield Ahead(Command(("ECHO", "ahead")))
+    beside = yield [Command(("ECHO", "beside"))]
+    reply, seconds = yield Arrival(ticket)
+    refused = yield Ahead(Command(("ECHO",)))
+    try:
+        yield Arrival(refused)
+    except redis.ResponseError as error:
+        return [reply, seconds >= 0, *beside, str(error)]
+    return []
+
+
+ARRIVED = [b"ahead", True, b"beside", "wrong number of arguments for 'echo' command"]
+
+
+def test_what_is_sent_ahead_arrives_when_it_is_asked_for(server: Server) -> None:
+    for options in ({}, {"max_connections": 1}, {"single_connection_client": True}):
+        with server.client(**options) as client:
+            assert Transport(client).run(sent_ahead()) == ARRIVED
+
+
+async def test_it_does_without_blocking(server: Server) -> None:
+    async with redis.asyncio.Redis.from_url(server.url) as client:
+        assert await AsyncTransport(client).run(sent_ahead()) == ARRIVED
+
+
+def test_a_server_that_goes_away_meanwhile_ends_the_steps(
+    started: Callable[..., Server],
+) -> None:
+    server = started()
+
+    def steps() -> Steps[None]:
+        ticket = yield Ahead(Command(("BLPOP", "nothing", 5)))
+        yield [Command(("PING",))]
+        server.kill()
+        yield Arrival(ticket)
+
+    with server.client() as client, pytest.raises(redis.ConnectionError):
+        Transport(client).run(steps())

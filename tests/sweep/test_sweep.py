@@ -47,6 +47,11 @@ def thread(count: int, begun: float = NOW - 7 * HOUR, writes: int = 2) -> list[O
     return done
 
 
+def checkpoint_ids(count: int) -> list[str]:
+    """The ids of `thread`, oldest first."""
+    return [put.id for put in thread(count) if isinstance(put, PutCheckpoint)]
+
+
 def fill(client: redis.Redis, names: Iterable[str], count: int) -> None:
     for name in names:
         write_to(client, name, thread(count))
@@ -324,6 +329,70 @@ def test_a_sweep_with_nothing_to_do_calls_no_script(stack: redis.Redis) -> None:
     assert retention.sweep(KEEP).threads == 3
 
     assert "cmdstat_evalsha" not in stack.info("commandstats")
+
+
+def test_a_backlog_takes_one_pass_and_one_call_for_each_thread(stack: redis.Redis) -> None:
+    fill(stack, [f"thread-{number}" for number in range(20)], 12)
+    retention = Retention(stack)
+    stack.config_resetstat()
+    retention.sweep(KEEP, match="nobody")
+    scans = commands(stack)["scan"]
+    stack.config_resetstat()
+
+    result = retention.sweep(KEEP)
+
+    assert result.checkpoints_deleted == 20 * 9
+    assert commands(stack)["evalsha"] == 20
+    assert commands(stack)["scan"] == scans
+
+
+def commands(client: redis.Redis) -> dict[str, int]:
+    """How often each command has succeeded since the counters were set back."""
+    return {
+        name.removeprefix("cmdstat_"): told["calls"] - told["failed_calls"]
+        for name, told in client.info("commandstats").items()
+    }
+
+
+def test_what_no_registry_names_goes_with_a_new_thread_too(client: redis.Redis) -> None:
+    """Of a checkpoint that goes, of one that stays, and without any."""
+    first, *_, last = checkpoint_ids(6)
+    write_to(client, "plain", thread(6))
+    for name, checkpoint_id in (("a", first), ("b", last), ("c", uuid6_at(NOW - 9 * HOUR))):
+        write_to(client, name, thread(6))
+        lost = PutWrites("", checkpoint_id, task_id(9), registered=False, merged=False)
+        write_to(client, name, [lost])
+
+    Retention(client).sweep(KEEP)
+
+    assert not client.keys(f"checkpoint_write:[ac]:*:{task_id(9)}:*")
+    assert client.keys(f"checkpoint_write:b:*:{task_id(9)}:*")
+    assert all(len(documents(client, name)) == 3 for name in ("plain", "a", "b", "c"))
+
+
+@pytest.mark.parametrize("most", [1, 20, 70])
+def test_names_that_are_too_many_to_wait_go_into_the_indexes(
+    stack: redis.Redis, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(sweep, "_MOST_HELD", most)
+    monkeypatch.setattr(sweep, "_KEYS_PER_PAGE", 10)
+    names = [f"thread-{number}" for number in range(12)]
+    fill(stack, names, 6)
+
+    result = Retention(stack).sweep(KEEP)
+
+    assert (result.threads, result.threads_trimmed, result.checkpoints_kept) == (12, 12, 36)
+    assert all(documents(stack, name) == checkpoint_ids(6)[-3:] for name in names)
+
+
+async def test_one_connection_is_enough(redis_stack: Server, stack: redis.Redis) -> None:
+    fill(stack, ["a", "b"], 6)
+    with redis_stack.client(max_connections=1) as one:
+        assert Retention(one).sweep(KEEP).checkpoints_deleted == 6
+    with redis_stack.client(single_connection_client=True) as one:
+        assert Retention(one).sweep(KEEP).threads == 2
+    async with redis.asyncio.Redis.from_url(redis_stack.url, max_connections=1) as alone:
+        assert (await AsyncRetention(alone).sweep(KEEP)).threads == 2
 
 
 @pytest.mark.parametrize(("most", "large"), [(3, 1000), (0, 1000), (500_000, 4)])
