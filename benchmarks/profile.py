@@ -14,7 +14,8 @@ from benchmarks.scale import KEEP, THREAD, Scale
 from benchmarks.trim import FLOOR, INDEXED, variants, warm_up
 
 LEAST = "the least script: read the registries, delete"
-SIZE = 1_000
+SIZES = (36, 200, 1_000)
+_REPEATS = 7
 _OTHER_THREADS = 300
 _GROUPS = {
     "UNLINK": ("UNLINK",),
@@ -44,16 +45,10 @@ def measure(server: str, scale: Scale, say: Say) -> Section:
         ours.load_scripts(lab.client)
         warm_up(lab)
         fill_threads(lab.direct, "other", _OTHER_THREADS, THREAD, scale.writes[0])
-        say(f"a trim of {SIZE:,} checkpoints")
-        _add_least(section, lab, scale)
-        thread = fill_thread(lab.direct, "chat", SIZE, scale.writes[0])
-        ours.index(lab.admin, thread.documents(), thread.name)
-        _add(
-            section,
-            f"{SIZE:,} → {KEEP}, indexed",
-            lab,
-            lambda: ours.trim_indexed(lab.client, "chat"),
-        )
+        for size in SIZES:
+            say(f"a trim of {size:,} checkpoints")
+            _add_least(section, lab, scale, size)
+            _add_trims(section, lab, scale, size)
         say("sweeps")
         lab.clear()
         threads = fill_threads(lab.direct, "thread", scale.sweep_threads, THREAD, scale.writes[0])
@@ -63,28 +58,46 @@ def measure(server: str, scale: Scale, say: Say) -> Section:
     return section
 
 
-def _add_least(section: Section, lab: Lab, scale: Scale) -> None:
+def _add_least(section: Section, lab: Lab, scale: Scale, size: int) -> None:
     """The floor, the least script and a trim, in turns."""
     writes = scale.writes[0]
-    ways = variants(lab, SIZE, writes, (FLOOR, INDEXED))
+    ways = variants(lab, size, writes, (FLOOR, INDEXED))
 
     def least() -> Any:
-        thread = fill_thread(lab.direct, "chat", SIZE, writes)
-        script = rivals.LeastScript(lab.client, thread, KEEP)
+        thread = fill_thread(lab.direct, "chat", size, writes)
+        script = rivals.LeastScript(lab.client, [thread], KEEP)
         sample = lab.measure(lambda: script.delete(lab.wire))
         lab.check(thread, KEEP)
         lab.remove(thread)
         return sample
 
-    samples = interleaved({FLOOR: ways[FLOOR], LEAST: least, INDEXED: ways[INDEXED]}, 3)
+    samples = interleaved({FLOOR: ways[FLOOR], LEAST: least, INDEXED: ways[INDEXED]}, _REPEATS)
     floor = cpu(samples[FLOOR]).median
     rows = [
         [name, str(cpu(some)), times(ratio(cpu(some).median, floor))]
         for name, some in samples.items()
     ]
     header = ("", "server CPU, ms", "CPU to floor")
-    section.tables.append(Table(f"{SIZE:,} → {KEEP}: the least that a script can do", header, rows))
-    section.data["least"] = {name: [s.cpu_ms for s in some] for name, some in samples.items()}
+    section.tables.append(Table(f"{size:,} → {KEEP}: the least that a script can do", header, rows))
+    section.data[f"least {size}"] = {
+        name: [s.cpu_ms for s in some] for name, some in samples.items()
+    }
+
+
+def _add_trims(section: Section, lab: Lab, scale: Scale, size: int) -> None:
+    """Where the time of trims goes; of small threads several are trimmed."""
+    count = SIZES[-1] // size
+    threads = fill_threads(lab.direct, "chat", count, size, scale.writes[0])
+    for thread in threads:
+        ours.index(lab.admin, thread.documents(), thread.name)
+
+    def trim() -> None:
+        for thread in threads:
+            ours.trim_indexed(lab.client, thread.name)
+
+    _add(section, f"{size:,} → {KEEP}, indexed, threads: {count}", lab, trim)
+    for thread in threads:
+        lab.remove(thread)
 
 
 def _add(section: Section, title: str, lab: Lab, act: Callable[[], object]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import redis
@@ -58,14 +58,21 @@ class LeastScript:
     It is what every script has to do that learns the names of the writes on the server.
     """
 
-    def __init__(self, client: redis.Redis, thread: Filled, keep: int) -> None:
+    def __init__(self, client: redis.Redis, threads: Iterable[Filled], keep: int) -> None:
         sha: Any = client.script_load(_LEAST)
-        ids = [keys[0].rpartition(b":")[2] for keys in thread.checkpoints[:-keep]]
-        each = len(thread.checkpoints[0])
-        place = f":{thread.name}:__empty__:"
-        starts = ("checkpoint" + place, "write_keys_zset" + place, "checkpoint_write" + place)
-        parts = chunks(ids, DEFAULT_KEYS_PER_CALL // each)
-        self._packed = [pack("EVALSHA", sha, 0, *starts, *some) for some in parts]
+        self._packed: list[bytes] = []
+        for thread in threads:
+            ids = [keys[0].rpartition(b":")[2] for keys in thread.checkpoints[:-keep]]
+            each = len(thread.checkpoints[0])
+            place = f":{thread.name}:__empty__:"
+            starts = ("checkpoint" + place, "write_keys_zset" + place, "checkpoint_write" + place)
+            for some in chunks(ids, DEFAULT_KEYS_PER_CALL // each):
+                self._packed.append(pack("EVALSHA", sha, 0, *starts, *some))
+
+    @property
+    def trips(self) -> int:
+        """How many calls it takes."""
+        return len(self._packed)
 
     def delete(self, wire: Wire) -> None:
         for packed in self._packed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks import ours, rivals
@@ -16,6 +16,7 @@ from benchmarks.trim import Samples, as_data
 
 SWEEP = "redis-retention sweep"
 FLOOR = "floor: one SCAN and the UNLINKs"
+LEAST = "one SCAN, and the least script for each thread"
 SCAN = "floor: one SCAN"
 
 HEADER = ("", "ms", "server CPU, ms", "round trips", "time to floor", "CPU to floor")
@@ -25,8 +26,8 @@ Threads of {THREAD} checkpoints that nobody has seen are all cut down to {KEEP}.
 at every key once (SCAN with COUNT 1000, nothing done with the keys) and deletes exactly the same
 ones, packed beforehand, over a bare socket. In the steady state there is nothing to delete, and
 the floor is the bare SCAN. Memory is that of a process that only sweeps: its peak beyond what it
-had when it began. The other client sends PING all the time; what it had to wait at most when the
-server was idle is subtracted.
+had when it began. The least script (see the profile) is told the ids and keeps no rule. The other
+client sends PING all the time; what it had to wait at most when the server was idle is subtracted.
 
 The floor knows what to delete. A first sweep has to find out: it puts the name of each checkpoint
 into the index of its thread, makes sure that what is to go is that thread's, reads what stays and
@@ -44,6 +45,7 @@ def measure(server: str, scale: Scale, say: Say) -> Section:
         say(f"{threads:,} threads, {scale.sweep_repeats} times each way")
         kinds = {
             FLOOR: lambda: _floor(lab, _filled(lab, scale)),
+            LEAST: lambda: _least(lab, _filled(lab, scale)),
             SWEEP: lambda: _swept(lab, _filled(lab, scale)),
         }
         title = f"{threads:,} threads {TIMES} {THREAD}"
@@ -72,6 +74,19 @@ def _floor(lab: Lab, threads: list[Filled]) -> Sample:
 
     sample = lab.measure(act)
     return Sample(sample.wall_ms, sample.cpu_ms, scans + floor.trips)
+
+
+def _least(lab: Lab, threads: list[Filled]) -> Sample:
+    script = rivals.LeastScript(lab.client, threads, KEEP)
+    scans = 0
+
+    def act() -> None:
+        nonlocal scans
+        scans = lab.wire.scan()
+        script.delete(lab.wire)
+
+    sample = lab.measure(act)
+    return Sample(sample.wall_ms, sample.cpu_ms, scans + script.trips)
 
 
 def _swept(lab: Lab, threads: list[Filled]) -> Sample:
@@ -104,12 +119,17 @@ def _scanned(lab: Lab) -> Sample:
 
 
 def _add(section: Section, title: str, samples: Samples) -> None:
-    floor, sweep = samples.values()
-    time = ratio(wall(sweep).median, wall(floor).median)
-    work = ratio(cpu(sweep).median, cpu(floor).median)
-    rows = [[name, str(wall(s)), str(cpu(s)), f"{trips(s):,}"] for name, s in samples.items()]
-    rows[0] += ["", ""]
-    rows[1] += [times(time), times(work)]
+    floor, *_, sweep = samples.values()
+
+    def to_floor(some: Sequence[Sample]) -> tuple[float, float]:
+        time = ratio(wall(some).median, wall(floor).median)
+        return time, ratio(cpu(some).median, cpu(floor).median)
+
+    rows = []
+    for name, some in samples.items():
+        ratios = ["", ""] if some is floor else [times(value) for value in to_floor(some)]
+        rows.append([name, str(wall(some)), str(cpu(some)), f"{trips(some):,}", *ratios])
+    time, work = to_floor(sweep)
     section.tables.append(Table(title, HEADER, rows))
     section.targets += [
         Target(f"{title}: sweep to floor, time", time, 1.5),
