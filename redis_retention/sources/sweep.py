@@ -141,14 +141,18 @@ class _Held:
     """What a pass has met of a thread that has no index.
 
     Attributes:
-        ids: Its root checkpoints, by the names of documents.
+        names: The ids of its root checkpoints, by the names of documents; each ends with NUL.
         keys: How many keys bear the name of a root checkpoint, the documents with them.
         pointer: The thread's newest-checkpoint pointer.
     """
 
-    ids: list[bytes] = field(default_factory=list)
+    names: bytearray = field(default_factory=bytearray)
     keys: int = 0
     pointer: bytes | None = None
+
+    def ids(self) -> list[bytes]:
+        """The ids, of which there may be many for a long time, as a list."""
+        return bytes(self.names).split(b"\0")[:-1]
 
 
 @dataclass(slots=True)
@@ -381,14 +385,14 @@ class Sweeper:
         held = self._held[thread]
         held.keys += 1
         if document is not None:
-            held.ids.append(document.rpartition(b":")[2])
+            held.names += document.rpartition(b":")[2] + b"\0"
             self._held_ids += 1
 
     def _flush(self) -> Steps[None]:
         """Take the names that are held into the indexes: there are too many of them to wait."""
         for thread, held in self._held.items():
-            if held.ids:
-                yield from self._engine.note(thread, held.ids)
+            if held.names:
+                yield from self._engine.note(thread, held.ids())
         self._held.clear()
         self._held_ids = 0
         self._flushed = self._again = True
@@ -412,19 +416,19 @@ class Sweeper:
 
     def _work_off_new(self, thread: bytes, held: _Held) -> Steps[None]:
         """Trim a thread of which all names are known, and see whether that was all of it."""
-        if not held.ids:
+        # Newest first: a small sorted set is quickest filled from its end to its beginning.
+        ids = sorted(held.ids(), reverse=True)
+        if not ids:
             self._again |= held.keys > 0
             if held.pointer is not None:
                 yield from self._ask([held.pointer])
             return
         rule = rule_for(self._rules, thread)
-        if rule and may_have_to_go(len(held.ids), rule):
-            # Newest first: a small sorted set is quickest filled from its end to its beginning.
-            newest_first = sorted(held.ids, reverse=True)
-            trimmed = yield from self._trim(thread, rule.policy, names=newest_first)
+        if rule and may_have_to_go(len(ids), rule):
+            trimmed = yield from self._trim(thread, rule.policy, names=ids)
             left, keys = trimmed.left, trimmed.deleted.keys + trimmed.keys_left
         else:
-            yield from self._engine.read_names(thread, held.ids)
+            yield from self._engine.read_names(thread, ids)
             left, keys = yield from self._engine.count(thread)
         # If not: a stub, writes without their checkpoint, or that its registry does not name.
         self._again |= keys != held.keys
