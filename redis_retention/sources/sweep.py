@@ -212,6 +212,8 @@ class Sweeper:
         self._held: defaultdict[bytes, _Held] = defaultdict(_Held)
         self._held_ids = 0
         self._flushed = False
+        # Threads that can only be trimmed to the end when it is sure that their indexes are whole.
+        self._unfinished: list[bytes] = []
         self._remains: list[list[bytes]] = []
         self._pointers: list[list[bytes]] = []
         # Trimmed before a document was found that no index knew: that comes early or not at all.
@@ -257,6 +259,7 @@ class Sweeper:
                 self._progress(Progress(seen, max(int(total), seen)))
             yield from self._rest(took, seen, perf_counter() - begun)
         yield from self._work_off_held()
+        yield from self._finish()
         # Not before: what is on its way is told by the newest checkpoint that the index knows.
         yield from self._clean()
 
@@ -367,17 +370,27 @@ class Sweeper:
         if self._second_pass or not self._again:
             over = yield from self._over(indexes)
             for thread, rule in over.items():
-                yield from self._trim(thread, rule.policy)
+                yield from self._trim(thread, rule.policy, complete=self._second_pass)
             indexes |= yield from self._indexes(list(over))
             for thread in indexed:
                 unread = [member for member in indexes[thread] if _UNREAD.fullmatch(member)]
                 if unread:
                     yield from self._engine.read_up(thread, unread)
                     indexes |= yield from self._indexes([thread])
+            self._unfinished += [thread for thread in over if _has_old_subgraph(indexes[thread])]
         for thread, members in indexes.items():
             self._known.remember(self._engine.layout, thread, members)
         for thread in indexed:
             self._result.checkpoints_kept += yield from self._count(thread, indexes[thread])
+
+    def _finish(self) -> Steps[None]:
+        """Trim once more what had to wait, now that no document was met that no index knew."""
+        threads, self._unfinished = self._unfinished, []
+        for thread in threads if self._second_pass or not self._again else []:
+            rule = rule_for(self._rules, thread)
+            if rule:
+                trimmed = yield from self._trim(thread, rule.policy, complete=True)
+                self._result.checkpoints_kept -= trimmed.deleted.checkpoints
 
     # --- the threads that a pass has met for the first time --------------------------------------
 
@@ -425,7 +438,7 @@ class Sweeper:
             return
         rule = rule_for(self._rules, thread)
         if rule and may_have_to_go(len(ids), rule):
-            trimmed = yield from self._trim(thread, rule.policy, names=ids)
+            trimmed = yield from self._trim(thread, rule.policy, complete=True, names=ids)
             left, keys = trimmed.left, trimmed.deleted.keys + trimmed.keys_left
         else:
             yield from self._engine.read_names(thread, ids)
@@ -471,9 +484,13 @@ class Sweeper:
         return over
 
     def _trim(
-        self, thread: bytes, policy: Policy, names: Sequence[bytes] | None = None
+        self,
+        thread: bytes,
+        policy: Policy,
+        *,
+        complete: bool,
+        names: Sequence[bytes] | None = None,
     ) -> Steps[Trimmed]:
-        complete = self._second_pass or names is not None
         trimmed = yield from self._engine.trim(thread, policy, complete=complete, names=names)
         self._result.checkpoints_deleted += trimmed.deleted.checkpoints
         self._result.keys_deleted += trimmed.deleted.keys
@@ -523,6 +540,16 @@ class Sweeper:
             seconds = max(seconds, seen / self._max_keys_per_second - elapsed)
         if seconds > 0:
             yield Pause(seconds)
+
+
+def _has_old_subgraph(members: Sequence[bytes]) -> bool:
+    """Whether a subgraph says that it was started before the oldest root checkpoint.
+
+    Args:
+        members: Index entries in the order of bytes (``lua/include/entry.lua``).
+    """
+    oldest = next((member.split(b"\0", 2)[1] for member in members if member[:2] == b"s\0"), b"")
+    return any(m[1:].split(b"\0", 1)[0] < oldest for m in members if m[:1] == b"p")
 
 
 def _scan(cursor: int) -> Ahead:

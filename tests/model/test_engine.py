@@ -13,13 +13,14 @@ import redis
 from hypothesis import given
 
 from redis_retention import Policy, Retention
-from redis_retention.engine import SMALLEST_KEYS_PER_CALL, Engine, Entries
+from redis_retention.engine import SMALLEST_KEYS_PER_CALL, Engine, Entries, Rule
 from redis_retention.layouts import LangGraphRedis
 from redis_retention.sources import scan
+from redis_retention.sources.sweep import Sweeper
 from redis_retention.transport import Request, Steps, Transport, command
 from tests.conftest import real_server
 from tests.model import rules
-from tests.model.rules import Judgement, boundary_complaints, complaints, judge
+from tests.model.rules import Judgement, Must, boundary_complaints, complaints, judge
 from tests.model.snapshot import Database, read_database
 from tests.model.threads import DamageIndex, Example, examples
 
@@ -206,6 +207,31 @@ def test_by_names_alone_each_call_leaves_the_thread_in_order(
     database: redis.Redis, example: Example
 ) -> None:
     assert_in_order_after_each_call(ByNames, database, example)
+
+
+def sweep(database: redis.Redis, it: Arranged) -> None:
+    """Sweep that thread alone."""
+    pattern = scan.escape_glob(it.thread)
+    rules_ = [Rule(pattern, it.policy)]
+    Transport(database).run(Sweeper(it.engine, rules_, match=pattern).steps())
+
+
+@given(examples(now=NOW))
+def test_a_sweep_loses_nothing_and_leaves_no_checkpoint_that_is_given_up(
+    database: redis.Redis, example: Example
+) -> None:
+    it = arranged(example, database)
+    checkpoints = {c.key for c in it.judgement.thread.checkpoints.values()}
+
+    sweep(database, it)
+    after = read_database(database)
+    sweep(database, it)
+
+    assert complaints(it.before, after, it.judgement, complete=False) == []
+    assert complaints(it.before, read_database(database), it.judgement, complete=False) == []
+    # A thread that has no more than it may have is not looked at.
+    if len(checkpoints) > (it.policy.keep_last or 0):
+        assert not it.judgement.that(Must.GO) & checkpoints & after.keys()
 
 
 def damage_index(database: redis.Redis, it: Arranged, damages: Sequence[DamageIndex]) -> None:
