@@ -15,7 +15,7 @@ from benchmarks.trim import FLOOR, INDEXED, variants, warm_up
 
 LEAST = "the least script: read the registries, delete"
 SIZES = (36, 200, 1_000)
-_REPEATS = 7
+_REPEATS = 5
 _OTHER_THREADS = 300
 _GROUPS = {
     "UNLINK": ("UNLINK",),

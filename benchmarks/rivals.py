@@ -16,24 +16,33 @@ from redis_retention.engine import DEFAULT_KEYS_PER_CALL, chunks
 KEYS_PER_UNLINK = 500
 
 
-class Floor:
-    """Deletes keys that are known beforehand: packed before the clock starts, over a bare socket.
+class Packed:
+    """Calls that are packed before the clock starts, and sent over a bare socket one by one."""
 
-    No client and no decision costs anything, so nothing that deletes the same keys can be much
-    faster. Each batch is sent when the one before it is done.
-    """
-
-    def __init__(self, keys: Sequence[bytes]) -> None:
-        parts = range(0, len(keys), KEYS_PER_UNLINK)
-        self._packed = [pack("UNLINK", *keys[at : at + KEYS_PER_UNLINK]) for at in parts]
+    def __init__(self) -> None:
+        self._packed: list[bytes] = []
 
     @property
     def trips(self) -> int:
+        """How many calls there are."""
         return len(self._packed)
 
     def delete(self, wire: Wire) -> None:
         for packed in self._packed:
             wire.ask(packed)
+
+
+class Floor(Packed):
+    """Deletes keys that are known beforehand.
+
+    No client and no decision costs anything, so nothing that deletes the same keys can be much
+    faster.
+    """
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        super().__init__()
+        parts = range(0, len(keys), KEYS_PER_UNLINK)
+        self._packed += [pack("UNLINK", *keys[at : at + KEYS_PER_UNLINK]) for at in parts]
 
 
 _LEAST = """
@@ -52,7 +61,7 @@ return redis.call("UNLINK", unpack(keys))
 """
 
 
-class LeastScript:
+class LeastScript(Packed):
     """Deletes checkpoints whose ids are known beforehand, by a script that only reads registries.
 
     It is what every script has to do that learns the names of the writes on the server.
@@ -60,7 +69,7 @@ class LeastScript:
 
     def __init__(self, client: redis.Redis, threads: Iterable[Filled], keep: int) -> None:
         sha: Any = client.script_load(_LEAST)
-        self._packed: list[bytes] = []
+        super().__init__()
         for thread in threads:
             ids = [keys[0].rpartition(b":")[2] for keys in thread.checkpoints[:-keep]]
             each = len(thread.checkpoints[0])
@@ -68,15 +77,6 @@ class LeastScript:
             starts = ("checkpoint" + place, "write_keys_zset" + place, "checkpoint_write" + place)
             for some in chunks(ids, DEFAULT_KEYS_PER_CALL // each):
                 self._packed.append(pack("EVALSHA", sha, 0, *starts, *some))
-
-    @property
-    def trips(self) -> int:
-        """How many calls it takes."""
-        return len(self._packed)
-
-    def delete(self, wire: Wire) -> None:
-        for packed in self._packed:
-            wire.ask(packed)
 
 
 def prune(saver: RedisSaver, thread: str, keep: int) -> None:

@@ -64,29 +64,23 @@ def _filled(lab: Lab, scale: Scale, threads: int | None = None) -> list[Filled]:
 
 
 def _floor(lab: Lab, threads: list[Filled]) -> Sample:
-    floor = rivals.Floor([key for thread in threads for key in thread.victims(KEEP)])
-    scans = 0
-
-    def act() -> None:
-        nonlocal scans
-        scans = lab.wire.scan()
-        floor.delete(lab.wire)
-
-    sample = lab.measure(act)
-    return Sample(sample.wall_ms, sample.cpu_ms, scans + floor.trips)
+    return _behind_scan(lab, rivals.Floor([key for t in threads for key in t.victims(KEEP)]))
 
 
 def _least(lab: Lab, threads: list[Filled]) -> Sample:
-    script = rivals.LeastScript(lab.client, threads, KEEP)
+    return _behind_scan(lab, rivals.LeastScript(lab.client, threads, KEEP))
+
+
+def _behind_scan(lab: Lab, rival: rivals.Packed) -> Sample:
     scans = 0
 
     def act() -> None:
         nonlocal scans
         scans = lab.wire.scan()
-        script.delete(lab.wire)
+        rival.delete(lab.wire)
 
     sample = lab.measure(act)
-    return Sample(sample.wall_ms, sample.cpu_ms, scans + script.trips)
+    return Sample(sample.wall_ms, sample.cpu_ms, scans + rival.trips)
 
 
 def _swept(lab: Lab, threads: list[Filled]) -> Sample:
