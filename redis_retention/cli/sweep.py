@@ -97,7 +97,7 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
         yield _lines()
         return
     columns = (
-        TextColumn("sweeping"),
+        TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("keys"),
@@ -105,19 +105,29 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
         TimeRemainingColumn(),
     )
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("sweep", total=None)
-        yield lambda now: bar.update(task, completed=now.keys, total=now.total)
+        task = bar.add_task("sweeping", total=None)
+
+        def show(now: Progress) -> None:
+            if bar.tasks[task].description != now.stage.value:
+                # Rate and remaining time are those of the stage.
+                bar.reset(task, description=now.stage.value)
+            bar.update(task, completed=now.keys, total=now.total)
+
+        yield show
 
 
 def _lines() -> Callable[[Progress], None]:
-    begun = last = monotonic()
+    stage, begun, last = None, monotonic(), monotonic()
 
     def show(now: Progress) -> None:
-        nonlocal last
+        nonlocal stage, begun, last
+        if now.stage is not stage:
+            stage, begun = now.stage, monotonic()
         if monotonic() - last < _LOG_EVERY_SECONDS:
             return
         last = monotonic()
-        rate = now.keys / (last - begun)
-        click.echo(f"sweeping: {now.keys:,} of {now.total:,} keys, {rate:,.0f}/s", err=True)
+        rate = now.keys / max(last - begun, 0.001)
+        counted = f"{now.keys:,} of {now.total:,} keys, {rate:,.0f}/s"
+        click.echo(f"sweeping: {now.stage.value}, {counted}", err=True)
 
     return show

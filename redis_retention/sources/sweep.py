@@ -80,12 +80,24 @@ class SweepResult:
     elapsed_ms: float = 0.0
 
 
+class Stage(Enum):
+    """What a sweep is doing; the last two are left out where they are not needed."""
+
+    LOOKING = "looking"
+    """All keys of the database come by."""
+    TRIMMING = "trimming new threads"
+    """Threads are trimmed that have come by for the first time."""
+    LOOKING_AGAIN = "looking again"
+    """All keys come by once more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a sweep has come: keys looked at, of about `total`."""
+    """How far a sweep has come: keys worked off in this stage, of about `total`."""
 
     keys: int
     total: int
+    stage: Stage
 
 
 class _State(Enum):
@@ -255,8 +267,8 @@ class Sweeper:
             yield from self._look_at(keys)
             seen += len(keys)
             self._result.keys_scanned += 0 if self._second_pass else len(keys)
-            if self._progress is not None:
-                self._progress(Progress(seen, max(int(total), seen)))
+            stage = Stage.LOOKING_AGAIN if self._second_pass else Stage.LOOKING
+            self._tell(Progress(seen, max(int(total), seen), stage))
             yield from self._rest(took, seen, perf_counter() - begun)
         yield from self._work_off_held()
         yield from self._finish()
@@ -420,8 +432,7 @@ class Sweeper:
             thread_begun = perf_counter()
             yield from self._work_off_new(thread, held)
             done += held.keys
-            if self._progress is not None:
-                self._progress(Progress(done, total))
+            self._tell(Progress(done, total, Stage.TRIMMING))
             now = perf_counter()
             calls = 1 + held.keys // self._engine.keys_per_call
             yield from self._rest((now - thread_begun) / calls, done, now - begun)
@@ -530,7 +541,11 @@ class Sweeper:
             self._result.checkpoints_deleted += cleaned.checkpoints
             self._result.keys_deleted += cleaned.keys
 
-    # --- at what pace ----------------------------------------------------------------------------
+    # --- how far it has come, and at what pace -----------------------------------------------
+
+    def _tell(self, progress: Progress) -> None:
+        if self._progress is not None:
+            self._progress(progress)
 
     def _rest(self, took: float, seen: int, elapsed: float) -> Steps[None]:
         seconds = 0.0

@@ -13,7 +13,7 @@ import redis
 from redis_retention import AsyncRetention, Policy, Retention, RetentionError
 from redis_retention.retention import NoPolicy
 from redis_retention.sources import sweep
-from redis_retention.sources.sweep import Progress
+from redis_retention.sources.sweep import Progress, Stage
 from tests.model.snapshot import difference, read_database
 from tests.model.threads import (
     MovePointer,
@@ -240,10 +240,24 @@ def test_idle_threads_expire(stack: redis.Redis) -> None:
 
 def test_progress_is_told_to_the_end(stack: redis.Redis) -> None:
     fill(stack, ["a", "b", "c"], 8)
+    keys = stack.dbsize()
     told: list[Progress] = []
+
     Retention(stack).sweep(KEEP, progress=told.append)
-    assert told[-1].keys >= stack.dbsize()
+
+    ends = {now.stage: now for now in told}
+    assert list(ends) == [Stage.LOOKING, Stage.TRIMMING]
+    assert [end.keys for end in ends.values()] == [keys, keys - 3]  # The pointers are the rest.
     assert all(now.keys <= now.total for now in told)
+
+
+def test_a_second_look_is_a_stage_of_its_own(stack: redis.Redis) -> None:
+    write_to(stack, "a", [*thread(8), *leftovers(8 * HOUR)])
+    stages: dict[Stage, None] = {}
+
+    Retention(stack).sweep(KEEP, progress=lambda now: stages.update({now.stage: None}))
+
+    assert list(stages) == [Stage.LOOKING, Stage.TRIMMING, Stage.LOOKING_AGAIN]
 
 
 def test_it_rests_when_it_may_look_at_so_many_keys_a_second(
