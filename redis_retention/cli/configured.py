@@ -120,6 +120,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
                 "a TOML file needs one more package: pip install 'redis-retention[daemon]'"
             ) from error
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        read: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        return read
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise click.UsageError(f"{path} is not TOML: {error}") from error
