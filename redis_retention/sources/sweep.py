@@ -43,8 +43,9 @@ _THREADS_PER_STEP = 250
 # then the server looks at the keys of those threads.
 _LARGE = 1000
 _MOST_CHECKPOINTS = 500_000
-# Names of checkpoints that wait for the end of the pass. More go into the indexes at once.
-_MOST_HELD = 500_000
+# Bytes of the names that wait for the end of the pass, about: more go into the indexes at once.
+_MOST_HELD = 25_000_000
+_HELD_THREAD = 300
 # Leftovers are cleaned up at the end, or when there are this many of them.
 _REMEMBERED = 10_000
 # A page or a call takes a millisecond or two. One that takes this long has waited for others.
@@ -222,7 +223,7 @@ class Sweeper:
         self._second_pass = False
         self._known = _Known()
         self._held: defaultdict[bytes, _Held] = defaultdict(_Held)
-        self._held_ids = 0
+        self._held_bytes = 0
         self._flushed = False
         # Threads that can only be trimmed to the end when it is sure that their indexes are whole.
         self._unfinished: list[bytes] = []
@@ -296,7 +297,7 @@ class Sweeper:
                 others.append(key)
         for some in chunks(others, _KEYS_PER_LOOK):
             yield from self._ask(some)
-        if self._held_ids >= _MOST_HELD:
+        if self._held_bytes >= _MOST_HELD:
             yield from self._flush()
 
     def _sorted(self, keys: Sequence[bytes]) -> _Page:
@@ -407,11 +408,14 @@ class Sweeper:
     # --- the threads that a pass has met for the first time --------------------------------------
 
     def _hold(self, thread: bytes, document: bytes | None) -> None:
+        if thread not in self._held:
+            self._held_bytes += _HELD_THREAD + len(thread)
         held = self._held[thread]
         held.keys += 1
         if document is not None:
-            held.names += document.rpartition(b":")[2] + b"\0"
-            self._held_ids += 1
+            name = document.rpartition(b":")[2] + b"\0"
+            held.names += name
+            self._held_bytes += len(name)
 
     def _flush(self) -> Steps[None]:
         """Take the names that are held into the indexes: there are too many of them to wait."""
@@ -419,7 +423,7 @@ class Sweeper:
             if held.names:
                 yield from self._engine.note(thread, held.ids())
         self._held.clear()
-        self._held_ids = 0
+        self._held_bytes = 0
         self._flushed = self._again = True
 
     def _work_off_held(self) -> Steps[None]:
@@ -436,7 +440,7 @@ class Sweeper:
             now = perf_counter()
             calls = 1 + held.keys // self._engine.keys_per_call
             yield from self._rest((now - thread_begun) / calls, done, now - begun)
-        self._held_ids = 0
+        self._held_bytes = 0
 
     def _work_off_new(self, thread: bytes, held: _Held) -> Steps[None]:
         """Trim a thread of which all names are known, and see whether that was all of it."""
