@@ -222,7 +222,7 @@ class Sweeper:
         self._again = False
         self._second_pass = False
         self._known = _Known()
-        self._held: defaultdict[bytes, _Held] = defaultdict(_Held)
+        self._held: dict[bytes, _Held] = {}
         self._held_bytes = 0
         self._flushed = False
         # Threads that can only be trimmed to the end when it is sure that their indexes are whole.
@@ -285,13 +285,13 @@ class Sweeper:
         for is_document, thread, suffix, key in page.roots:
             state = states.get(thread, _State.ASK)
             if state is _State.NEW and not self._second_pass:
-                self._hold(thread, key if is_document else None)
+                self._hold_key(thread, key, is_document)
             elif state is not _State.UNWANTED and hash(suffix) not in known:
                 others.append(key)
         for thread, key in page.pointers:
             state = states.get(thread, _State.ASK)
             if state is _State.NEW and not self._second_pass:
-                self._held[thread].pointer = key
+                self._hold(thread).pointer = key
             elif state not in (_State.KNOWN, _State.UNWANTED):
                 # What it points at in a thread that has checkpoints is not for a sweep to judge.
                 others.append(key)
@@ -407,13 +407,18 @@ class Sweeper:
 
     # --- the threads that a pass has met for the first time --------------------------------------
 
-    def _hold(self, thread: bytes, document: bytes | None) -> None:
-        if thread not in self._held:
+    def _hold(self, thread: bytes) -> _Held:
+        held = self._held.get(thread)
+        if held is None:
+            held = self._held[thread] = _Held()
             self._held_bytes += _HELD_THREAD + len(thread)
-        held = self._held[thread]
+        return held
+
+    def _hold_key(self, thread: bytes, key: bytes, is_document: bool) -> None:
+        held = self._hold(thread)
         held.keys += 1
-        if document is not None:
-            name = document.rpartition(b":")[2] + b"\0"
+        if is_document:
+            name = key.rpartition(b":")[2] + b"\0"
             held.names += name
             self._held_bytes += len(name)
 
