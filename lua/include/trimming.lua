@@ -211,10 +211,19 @@ local function take_standing(step, ns, oldest, take, remains)
   return true
 end
 
+-- The index may begin with names that are no checkpoints, where nothing is taken: forgets them,
+-- since what may be too old is told by the oldest root.
+local function forget_unreal_oldest(step)
+  local prefix = entry.of(entry.STANDING, "")
+  local members = step.view.up("[" .. prefix, index.past(prefix), FEW)
+  forget_unreal(step, members, (entry.ids(members, prefix)))
+end
+
 -- The root namespace, with the invocations that its checkpoints have started.
 local function take_root_namespace(step)
   local names, marks, started = layout.names(step.thread, ""), run_marks(step), invocations(step)
   local oldest = decide.first_id(step.view, decide.space(""))
+  if started.any() then forget_unreal_oldest(step) end
   if not started.take_older(oldest) then return false end
   local take_checkpoints, take_of = step.removal.take, started.take_of
   local function take_alone(ids, first, last) return take_checkpoints(names, ids, first, last) end
