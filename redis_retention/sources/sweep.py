@@ -13,7 +13,6 @@ anew.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -52,8 +51,6 @@ _REMEMBERED = 10_000
 _BUSY_SECONDS = 0.05
 _REST_PER_SECOND_BUSY = 2.0
 _LONGEST_REST_SECONDS = 2.0
-
-_UNREAD = re.compile(rb"s\0[^\0]+\0[?!]", re.DOTALL)
 
 
 @dataclass(slots=True)
@@ -386,7 +383,7 @@ class Sweeper:
                 yield from self._trim(thread, rule.policy, complete=self._second_pass)
             indexes |= yield from self._indexes(list(over))
             for thread in indexed:
-                unread = [member for member in indexes[thread] if _UNREAD.fullmatch(member)]
+                unread = [member for member in indexes[thread] if _is_unread(member)]
                 if unread:
                     yield from self._engine.read_up(thread, unread)
                     indexes |= yield from self._indexes([thread])
@@ -564,6 +561,11 @@ class Sweeper:
             seconds = max(seconds, seen / self._max_keys_per_second - elapsed)
         if seconds > 0:
             yield Pause(seconds)
+
+
+def _is_unread(member: bytes) -> bool:
+    """Whether an index entry says only the name of a checkpoint (``lua/include/entry.lua``)."""
+    return member.endswith((b"\0?", b"\0!")) and member.startswith(b"s\0") and len(member) > 4
 
 
 def _has_old_subgraph(members: Sequence[bytes]) -> bool:
