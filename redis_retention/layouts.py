@@ -13,10 +13,13 @@ from typing import ClassVar
 
 _ROOT_NAMESPACE = b"__empty__"
 # A UUID of version 6 or a ULID, as LangGraph makes them (``lua/include/clock.lua``).
-_ID = (
-    rb"(?:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-6[0-9a-fA-F]{3}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
-    rb"|[0-7][0-9A-HJKMNP-TV-Z]{25})"
-)
+_UUID = rb"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-6[0-9a-fA-F]{3}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+_ID = rb"(?:" + _UUID + rb"|[0-7][0-9A-HJKMNP-TV-Z]{25})"
+_is_uuid = re.compile(_UUID).fullmatch
+_UUID_LENGTH = 36
+# What stands between a thread and the id of a root checkpoint.
+_ROOT_MARK = b":" + _ROOT_NAMESPACE + b":"
+_ROOT_LENGTH = len(_ROOT_MARK) + _UUID_LENGTH
 _EMPTY_ID = b"00000000-0000-0000-0000-000000000000"
 
 
@@ -97,6 +100,17 @@ class LangGraphRedis:
         have in common, the next one the thread.
         """
         return _root_name(self.checkpoint_prefix.encode(), self.write_prefix.encode())
+
+    @staticmethod
+    def split_root(suffix: bytes) -> tuple[bytes, bytes] | None:
+        """Thread and id of what a root checkpoint's keys have in common.
+
+        None for others, and for ids that are no UUIDs, which only `root_name` knows: it is slower.
+        """
+        if suffix[-_ROOT_LENGTH:-_UUID_LENGTH] != _ROOT_MARK:
+            return None
+        checkpoint_id = suffix[-_UUID_LENGTH:]
+        return (suffix[1:-_ROOT_LENGTH], checkpoint_id) if _is_uuid(checkpoint_id) else None
 
     def root_pointer(self, key: bytes) -> bytes | None:
         """The thread of what reads like the root's newest-checkpoint pointer; None for others."""

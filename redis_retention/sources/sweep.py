@@ -282,7 +282,7 @@ class Sweeper:
         for is_document, thread, suffix, key in page.roots:
             state = states.get(thread, _State.ASK)
             if state is _State.NEW and not self._second_pass:
-                self._hold_key(thread, key, is_document)
+                self._hold_key(thread, key.rpartition(b":")[2], is_document)
             elif state is not _State.UNWANTED and hash(suffix) not in known:
                 others.append(key)
         for thread, key in page.pointers:
@@ -313,23 +313,32 @@ class Sweeper:
         return page
 
     def _unsettled(self, keys: Sequence[bytes]) -> Sequence[bytes]:
-        """The keys that are not known to belong to a root checkpoint in an index."""
-        known, unsettled = self._known.checkpoints, []
-        if not known:
+        """The keys that are neither known to belong to a root checkpoint in an index nor held."""
+        known, held, split = self._known.checkpoints, self._held, self._engine.layout.split_root
+        if not known and not held:
             return keys
         document, write, registry = self._document, self._write, self._registry
         document_end, write_end, registry_end = len(document) - 1, len(write) - 1, len(registry) - 1
-        # This is the loop in which a sweep spends its time when there is nothing to do.
+        unsettled = []
+        # This is the loop in which a sweep spends its time.
         for key in keys:
-            if key.startswith(document):
-                if hash(key[document_end:]) in known:
-                    continue
+            is_document = key.startswith(document)
+            if is_document:
+                suffix = key[document_end:]
             elif key.startswith(registry):
-                if hash(key[registry_end:]) in known:
-                    continue
-            elif key.startswith(write) and hash(key[write_end:].rsplit(b":", 2)[0]) in known:
+                suffix = key[registry_end:]
+            elif key.startswith(write):
+                suffix = key[write_end:].rsplit(b":", 2)[0]
+            else:
+                unsettled.append(key)
                 continue
-            unsettled.append(key)
+            if hash(suffix) in known:
+                continue
+            root = split(suffix) if held else None
+            if root is None or root[0] not in held:
+                unsettled.append(key)
+            else:
+                self._hold_key(root[0], root[1], is_document)
         return unsettled
 
     def _sort_other(self, page: _Page, key: bytes) -> None:
@@ -411,13 +420,12 @@ class Sweeper:
             self._held_bytes += _HELD_THREAD + len(thread)
         return held
 
-    def _hold_key(self, thread: bytes, key: bytes, is_document: bool) -> None:
+    def _hold_key(self, thread: bytes, checkpoint_id: bytes, is_document: bool) -> None:
         held = self._hold(thread)
         held.keys += 1
         if is_document:
-            name = key.rpartition(b":")[2] + b"\0"
-            held.names += name
-            self._held_bytes += len(name)
+            held.names += checkpoint_id + b"\0"
+            self._held_bytes += len(checkpoint_id) + 1
 
     def _flush(self) -> Steps[None]:
         """Take the names that are held into the indexes: there are too many of them to wait."""
