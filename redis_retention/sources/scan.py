@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from redis_retention.engine import (
     Engine,
@@ -19,10 +20,10 @@ from redis_retention.engine import (
 )
 from redis_retention.layouts import Family, LangGraphRedis
 from redis_retention.policy import Policy
-from redis_retention.transport import Nodes, Steps, command
+from redis_retention.transport import Ahead, Argument, Arrival, Command, Nodes, Steps
 
 _GLOB_CHARACTERS = re.compile(rb"([*?\[\]\\^-])")
-_KEYS_PER_SCAN = 1000
+_KEYS_PER_PAGE = 1000
 
 
 def escape_glob(text: bytes) -> bytes:
@@ -130,18 +131,38 @@ def thread_names(layout: LangGraphRedis) -> Steps[list[bytes]]:
     return list(names)
 
 
+def each_page(
+    work_off: Callable[[Sequence[bytes], float], Steps[None]],
+    *options: Argument,
+    node: Any = None,
+) -> Steps[None]:
+    """Look at the whole database, page by page.
+
+    Args:
+        work_off: Is handed the keys of a page and the seconds that the server took for them; it
+            looks for the next page meanwhile.
+        options: Further words of SCAN.
+        node: Which node of a cluster to look at.
+    """
+
+    def scan(cursor: int) -> Ahead:
+        return Ahead(Command(("SCAN", cursor, *options, "COUNT", _KEYS_PER_PAGE), node))
+
+    page = yield scan(0)
+    while page is not None:
+        (cursor, keys), took = yield Arrival(page)
+        page = (yield scan(int(cursor))) if int(cursor) else None
+        yield from work_off(keys, took)
+
+
 def _each_key(match: bytes, take: Callable[[bytes], None]) -> Steps[None]:
+    def work_off(keys: Sequence[bytes], _: float) -> Steps[None]:
+        for key in keys:
+            take(key)
+        yield from ()
+
     for node in (yield Nodes()):
-        cursor = 0
-        while True:
-            reply = yield from command(
-                "SCAN", cursor, "MATCH", match, "COUNT", _KEYS_PER_SCAN, node=node
-            )
-            for key in reply[1]:
-                take(key)
-            cursor = int(reply[0])
-            if cursor == 0:
-                break
+        yield from each_page(work_off, "MATCH", match, node=node)
 
 
 def _families_of(layout: LangGraphRedis, key: bytes) -> Iterator[tuple[Family, bytes]]:

@@ -32,9 +32,9 @@ from redis_retention.engine import (
 from redis_retention.layouts import Family, LangGraphRedis
 from redis_retention.policies import matching, rule_for
 from redis_retention.policy import Policy
-from redis_retention.transport import Ahead, Arrival, Command, Nodes, Pause, Steps, command
+from redis_retention.sources.scan import each_page
+from redis_retention.transport import Nodes, Pause, Steps, command
 
-_KEYS_PER_PAGE = 1000
 # What one call looks at: a millisecond or so.
 _KEYS_PER_LOOK = 100
 _THREADS_PER_STEP = 250
@@ -257,17 +257,17 @@ class Sweeper:
         self._known = _Known()
         total = yield from command("DBSIZE")
         seen, begun = 0, perf_counter()
-        page = yield _scan(0)
-        while page is not None:
-            (cursor, keys), took = yield Arrival(page)
-            # The server looks for the next page while this one is worked off.
-            page = (yield _scan(int(cursor))) if int(cursor) else None
+
+        def work_off(keys: Sequence[bytes], took: float) -> Steps[None]:
+            nonlocal seen
             yield from self._look_at(keys)
             seen += len(keys)
             self._result.keys_scanned += 0 if self._second_pass else len(keys)
             stage = Stage.LOOKING_AGAIN if self._second_pass else Stage.LOOKING
             self._tell(Progress(seen, max(int(total), seen), stage))
             yield from self._rest(took, seen, perf_counter() - begun)
+
+        yield from each_page(work_off)
         yield from self._work_off_held()
         yield from self._finish()
         # Not before: what is on its way is told by the newest checkpoint that the index knows.
@@ -584,10 +584,6 @@ def _has_old_subgraph(members: Sequence[bytes]) -> bool:
     """
     oldest = next((member.split(b"\0", 2)[1] for member in members if member[:2] == b"s\0"), b"")
     return any(m[1:].split(b"\0", 1)[0] < oldest for m in members if m[:1] == b"p")
-
-
-def _scan(cursor: int) -> Ahead:
-    return Ahead(Command(("SCAN", cursor, "COUNT", _KEYS_PER_PAGE)))
 
 
 def refuse_cluster() -> Steps[None]:

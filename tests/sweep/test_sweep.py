@@ -12,7 +12,7 @@ import redis
 
 from redis_retention import AsyncRetention, Policy, Retention, RetentionError
 from redis_retention.retention import NoPolicy
-from redis_retention.sources import sweep
+from redis_retention.sources import scan, sweep
 from redis_retention.sources.sweep import Progress, Stage
 from tests.model.snapshot import difference, read_database
 from tests.model.threads import (
@@ -389,7 +389,7 @@ def test_names_that_are_too_many_to_wait_go_into_the_indexes(
     stack: redis.Redis, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
     monkeypatch.setattr(sweep, "_MOST_HELD", most)
-    monkeypatch.setattr(sweep, "_KEYS_PER_PAGE", 10)
+    monkeypatch.setattr(scan, "_KEYS_PER_PAGE", 10)
     names = [f"thread-{number}" for number in range(12)]
     fill(stack, names, 6)
 
