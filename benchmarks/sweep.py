@@ -12,7 +12,7 @@ from benchmarks.measure import TIMES, Sample, cpu, interleaved, short, times, tr
 from benchmarks.pinger import Pinger
 from benchmarks.report import Section, Table, Target, ratio
 from benchmarks.scale import KEEP, THREAD, Scale
-from benchmarks.trim import Samples, as_data
+from benchmarks.trim import Samples, as_data, measure_packed
 
 SWEEP = "redis-retention sweep"
 FLOOR = "floor: one SCAN and the UNLINKs"
@@ -64,23 +64,12 @@ def _filled(lab: Lab, scale: Scale, threads: int | None = None) -> list[Filled]:
 
 
 def _floor(lab: Lab, threads: list[Filled]) -> Sample:
-    return _behind_scan(lab, rivals.Floor([key for t in threads for key in t.victims(KEEP)]))
+    floor = rivals.Floor([key for thread in threads for key in thread.victims(KEEP)])
+    return measure_packed(lab, floor, scan=True)
 
 
 def _least(lab: Lab, threads: list[Filled]) -> Sample:
-    return _behind_scan(lab, rivals.LeastScript(lab.client, threads, KEEP))
-
-
-def _behind_scan(lab: Lab, rival: rivals.Packed) -> Sample:
-    scans = 0
-
-    def act() -> None:
-        nonlocal scans
-        scans = lab.wire.scan()
-        rival.delete(lab.wire)
-
-    sample = lab.measure(act)
-    return Sample(sample.wall_ms, sample.cpu_ms, scans + rival.trips)
+    return measure_packed(lab, rivals.LeastScript(lab.client, threads, KEEP), scan=True)
 
 
 def _swept(lab: Lab, threads: list[Filled]) -> Sample:
@@ -95,21 +84,10 @@ def _steady(lab: Lab, scale: Scale) -> dict[str, list[Sample]]:
     _filled(lab, scale)
     ours.sweep(lab.client)
     kinds: dict[str, Callable[[], Sample]] = {
-        SCAN: lambda: _scanned(lab),
+        SCAN: lambda: measure_packed(lab, rivals.Packed(), scan=True),
         SWEEP: lambda: lab.measure(lambda: ours.sweep(lab.client)),
     }
     return interleaved(kinds, 2 * scale.sweep_repeats + 1)
-
-
-def _scanned(lab: Lab) -> Sample:
-    scans = 0
-
-    def act() -> None:
-        nonlocal scans
-        scans = lab.wire.scan()
-
-    sample = lab.measure(act)
-    return Sample(sample.wall_ms, sample.cpu_ms, scans)
 
 
 def _add(section: Section, title: str, samples: Samples) -> None:

@@ -91,20 +91,26 @@ def variants(
     return {name: once for name, once in found.items() if only is None or name in only}
 
 
-def _floor(lab: Lab, size: int, writes: int, *, scan: bool) -> Sample:
-    thread = fill_thread(lab.direct, "chat", size, writes)
-    floor = rivals.Floor(thread.victims(KEEP))
+def measure_packed(lab: Lab, calls: rivals.Packed, *, scan: bool) -> Sample:
+    """Measure packed calls, after one look at the whole database if `scan` says so."""
     scans = 0
 
     def act() -> None:
         nonlocal scans
         scans = lab.wire.scan() if scan else 0
-        floor.delete(lab.wire)
+        calls.delete(lab.wire)
 
     sample = lab.measure(act)
+    return Sample(sample.wall_ms, sample.cpu_ms, calls.trips + scans)
+
+
+def _floor(lab: Lab, size: int, writes: int, *, scan: bool) -> Sample:
+    thread = fill_thread(lab.direct, "chat", size, writes)
+    floor = rivals.Floor(thread.victims(KEEP))
+    sample = measure_packed(lab, floor, scan=scan)
     lab.check(thread, KEEP)
     lab.remove(thread)
-    return Sample(sample.wall_ms, sample.cpu_ms, floor.trips + scans)
+    return sample
 
 
 def add(section: Section, title: str, size: int, writes: int, samples: Samples) -> None:

@@ -131,6 +131,18 @@ def _delivered(requests: Sequence[Request], nodes: list[Any]) -> _Sending:
     return replies
 
 
+def _arrived(arrival: Arrival) -> Generator[Arrival, Any, Any]:
+    """Wait for what was sent ahead.
+
+    Raises:
+        redis.exceptions.ResponseError: The server refused it.
+    """
+    reply, seconds = yield arrival
+    if isinstance(reply, Exception):
+        raise reply
+    return reply, seconds
+
+
 def _exchange(steps: Steps[T], nodes: list[Any]) -> Generator[list[Request] | _Other, Any, T]:
     """Yields what to do now, is sent the raw replies, returns the result of the steps."""
     try:
@@ -142,15 +154,11 @@ def _exchange(steps: Steps[T], nodes: list[Any]) -> Generator[list[Request] | _O
             if isinstance(wanted, Pause | Ahead):
                 wanted = steps.send((yield wanted))
                 continue
-            if isinstance(wanted, Arrival):
-                reply, seconds = yield wanted
-                if isinstance(reply, Exception):
-                    wanted = steps.throw(reply)
-                else:
-                    wanted = steps.send((reply, seconds))
-                continue
             try:
-                replies = yield from _delivered(wanted, nodes)
+                if isinstance(wanted, Arrival):
+                    replies = yield from _arrived(wanted)
+                else:
+                    replies = yield from _delivered(wanted, nodes)
             except ResponseError as error:
                 wanted = steps.throw(error)
             else:
