@@ -16,7 +16,7 @@ from redis.exceptions import ResponseError
 from redis_retention.layouts import LangGraphRedis
 from redis_retention.policy import Policy
 from redis_retention.scripts import Script, load
-from redis_retention.transport import Argument, Call, Command, Steps, ask, command
+from redis_retention.transport import Argument, Call, Steps, ask, command
 
 T = TypeVar("T")
 
@@ -31,6 +31,8 @@ DOCUMENTS_PER_CALL = 50
 NAMES_PER_CALL = 80
 _PAGE = 500
 _DESCRIBED_PAGE = 100
+# Entries read by one call, about a microsecond each.
+_ENTRIES_PER_CALL = 1_500
 
 
 class RetentionError(Exception):
@@ -560,11 +562,10 @@ class Engine:
 
     def members(self, threads: Sequence[bytes], most: int) -> Steps[list[list[bytes]]]:
         """The index entries of some threads, of each the first `most`."""
-        asked = [Command(("ZRANGE", self.index_key(thread), 0, most - 1)) for thread in threads]
-        try:
-            found: list[list[bytes]] = yield asked
-        except ResponseError as error:
-            raise self._explained(error, asked[0].arguments[1]) from error
+        keys = [self.index_key(thread) for thread in threads]
+        found: list[list[bytes]] = []
+        while len(found) < len(keys):
+            found += yield from self._call("members", keys[len(found) :], [most, _ENTRIES_PER_CALL])
         return found
 
     def count(self, thread: bytes) -> Steps[tuple[int, int]]:

@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
 import redis
 import redis.asyncio
 from redis.client import NEVER_DECODE
+from redis.exceptions import ConnectionError as NoConnectionError
 from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import TimeoutError as NoReplyError
 
 from redis_retention.scripts import Script
 
@@ -66,9 +66,9 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """A command that is sent beside what follows; the reply is a ticket for `Arrival`.
+    """A command that the server works on beside what follows; the reply is a ticket for `Arrival`.
 
-    One at a time: an arrival is asked for before the next is sent.
+    It is sent a second time if its connection breaks, so it must only read.
     """
 
     command: Command
@@ -76,7 +76,7 @@ class Ahead:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What a command has brought that was sent ahead: its reply, and how many seconds it took."""
+    """What a command has brought that was sent ahead: its reply, and the seconds waited for it."""
 
     ticket: Any
 
@@ -179,6 +179,18 @@ def _has_one_connection(client: Any) -> bool:
     return client.connection is not None or client.connection_pool.max_connections < 2
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sent:
+    """A ticket: the connection on which the reply to a command comes."""
+
+    connection: Any
+    command: Command
+
+
+# What becomes of a connection that breaks, or that is not to be had.
+_BROKEN = (NoConnectionError, NoReplyError)
+
+
 class Transport:
     """Runs steps on a synchronous client."""
 
@@ -189,30 +201,64 @@ class Transport:
     def run(self, steps: Steps[T]) -> T:
         """Run steps to their end and return their result."""
         exchange = _exchange(steps, self._nodes())
-        with ThreadPoolExecutor(max_workers=1) as beside:
-            try:
-                wanted = next(exchange)
-                while True:
-                    wanted = exchange.send(self._do(wanted, beside))
-            except StopIteration as stop:
-                result: T = stop.value
-                return result
+        under_way: list[_Sent] = []
+        try:
+            wanted = next(exchange)
+            while True:
+                wanted = exchange.send(self._do(wanted, under_way))
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        finally:
+            for sent in under_way:
+                self._give_back(sent.connection, broken=True)
 
-    def _do(self, wanted: list[Request] | _Other, beside: ThreadPoolExecutor) -> Any:
+    def _do(self, wanted: list[Request] | _Other, under_way: list[_Sent]) -> Any:
         if isinstance(wanted, Pause):
             return time.sleep(wanted.seconds)
         if isinstance(wanted, Ahead):
-            if _has_one_connection(self._client):
-                return wanted.command
-            return beside.submit(self._timed, wanted.command)
+            return self._send_ahead(wanted.command, under_way)
         if isinstance(wanted, Arrival):
-            ticket = wanted.ticket
-            return ticket.result() if isinstance(ticket, Future) else self._timed(ticket)
+            begun = time.perf_counter()
+            return self._receive(wanted.ticket, under_way), time.perf_counter() - begun
         return self._send_all(wanted)
 
-    def _timed(self, request: Request) -> tuple[Any, float]:
-        begun = time.perf_counter()
-        return self._send(request), time.perf_counter() - begun
+    def _send_ahead(self, command: Command, under_way: list[_Sent]) -> _Sent | Command:
+        """Send a command, or answer it when that has to wait until its reply is asked for."""
+        if _has_one_connection(self._client):
+            return command
+        connection = None
+        try:
+            connection = self._client.connection_pool.get_connection()
+            connection.send_command(*command.words())
+        except _BROKEN:
+            if connection is not None:
+                self._give_back(connection, broken=True)
+            return command
+        under_way.append(_Sent(connection, command))
+        return under_way[-1]
+
+    def _receive(self, ticket: _Sent | Command, under_way: list[_Sent]) -> Any:
+        if isinstance(ticket, Command):
+            return self._send(ticket)
+        under_way.remove(ticket)
+        name, broken = ticket.command.arguments[0], True
+        try:
+            reply = self._client.parse_response(ticket.connection, name, **_AS_BYTES)
+            broken = False
+            return reply
+        except ResponseError as error:
+            broken = False
+            return error
+        except _BROKEN:
+            return self._send(ticket.command)
+        finally:
+            self._give_back(ticket.connection, broken=broken)
+
+    def _give_back(self, connection: Any, *, broken: bool) -> None:
+        if broken:
+            connection.disconnect()
+        self._client.connection_pool.release(connection)
 
     def _nodes(self) -> list[Any]:
         if isinstance(self._client, redis.RedisCluster):
@@ -258,38 +304,64 @@ class AsyncTransport:
     async def run(self, steps: Steps[T]) -> T:
         """Run steps to their end and return their result."""
         exchange = _exchange(steps, await self._nodes())
-        beside: list[asyncio.Task[tuple[Any, float]]] = []
+        under_way: list[_Sent] = []
         try:
             wanted = next(exchange)
             while True:
-                wanted = exchange.send(await self._do(wanted, beside))
+                wanted = exchange.send(await self._do(wanted, under_way))
         except StopIteration as stop:
             result: T = stop.value
             return result
         finally:
-            for task in beside:
-                task.cancel()
-                with suppress(asyncio.CancelledError, Exception):
-                    await task
+            for sent in under_way:
+                await self._give_back(sent.connection, broken=True)
 
-    async def _do(
-        self, wanted: list[Request] | _Other, beside: list[asyncio.Task[tuple[Any, float]]]
-    ) -> Any:
+    async def _do(self, wanted: list[Request] | _Other, under_way: list[_Sent]) -> Any:
         if isinstance(wanted, Pause):
             return await asyncio.sleep(wanted.seconds)
         if isinstance(wanted, Ahead):
-            if _has_one_connection(self._client):
-                return wanted.command
-            beside[:] = [asyncio.create_task(self._timed(wanted.command))]
-            return beside[0]
+            return await self._send_ahead(wanted.command, under_way)
         if isinstance(wanted, Arrival):
-            ticket = wanted.ticket
-            return await (ticket if isinstance(ticket, asyncio.Task) else self._timed(ticket))
+            begun = time.perf_counter()
+            return await self._receive(wanted.ticket, under_way), time.perf_counter() - begun
         return await self._send_all(wanted)
 
-    async def _timed(self, request: Request) -> tuple[Any, float]:
-        begun = time.perf_counter()
-        return await self._send(request), time.perf_counter() - begun
+    async def _send_ahead(self, command: Command, under_way: list[_Sent]) -> _Sent | Command:
+        """Send a command, or answer it when that has to wait until its reply is asked for."""
+        if _has_one_connection(self._client):
+            return command
+        connection = None
+        try:
+            connection = await self._client.connection_pool.get_connection()
+            await connection.send_command(*command.words())
+        except _BROKEN:
+            if connection is not None:
+                await self._give_back(connection, broken=True)
+            return command
+        under_way.append(_Sent(connection, command))
+        return under_way[-1]
+
+    async def _receive(self, ticket: _Sent | Command, under_way: list[_Sent]) -> Any:
+        if isinstance(ticket, Command):
+            return await self._send(ticket)
+        under_way.remove(ticket)
+        name, broken = ticket.command.arguments[0], True
+        try:
+            reply = await self._client.parse_response(ticket.connection, name, **_AS_BYTES)
+            broken = False
+            return reply
+        except ResponseError as error:
+            broken = False
+            return error
+        except _BROKEN:
+            return await self._send(ticket.command)
+        finally:
+            await self._give_back(ticket.connection, broken=broken)
+
+    async def _give_back(self, connection: Any, *, broken: bool) -> None:
+        if broken:
+            await connection.disconnect()
+        await self._client.connection_pool.release(connection)
 
     async def _nodes(self) -> list[Any]:
         if isinstance(self._client, redis.asyncio.RedisCluster):

@@ -142,8 +142,8 @@ class _Known:
             self.set(thread, _State.ASK if members else _State.NEW)
             return
         self.set(thread, _State.KNOWN)
-        suffixes = (layout.checkpoint_suffix(thread, b"", checkpoint_id) for checkpoint_id in roots)
-        self.checkpoints.update(map(hash, suffixes))
+        start = layout.checkpoint_suffix(thread, b"", b"")
+        self.checkpoints.update([hash(start + checkpoint_id) for checkpoint_id in roots])
 
 
 @dataclass(slots=True)

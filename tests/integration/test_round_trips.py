@@ -220,6 +220,49 @@ async def test_it_does_without_blocking(server: Server) -> None:
         assert await AsyncTransport(client).run(sent_ahead()) == ARRIVED
 
 
+def cut_off() -> Steps[Any]:
+    """A command whose connection is gone before it is answered."""
+    ticket = yield Ahead(Command(("BLPOP", "nothing", "0.1")))
+    yield [Command(("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"))]
+    reply, _ = yield Arrival(ticket)
+    return reply
+
+
+def test_it_is_sent_again_when_its_connection_breaks(client: redis.Redis) -> None:
+    assert Transport(client).run(cut_off()) is None
+
+
+async def test_and_so_it_is_without_blocking(server: Server) -> None:
+    async with redis.asyncio.Redis.from_url(server.url) as client:
+        assert await AsyncTransport(client).run(cut_off()) is None
+
+
+def given_up() -> Steps[None]:
+    """A command whose reply nobody asks for."""
+    yield Ahead(Command(("ECHO", "ahead")))
+    raise ZeroDivisionError
+
+
+def test_a_reply_that_nobody_has_asked_for_is_not_taken_for_another(server: Server) -> None:
+    with server.client(max_connections=2) as client:
+        for _ in range(3):
+            with pytest.raises(ZeroDivisionError):
+                Transport(client).run(given_up())
+        replies = [client.echo(str(number)) for number in range(4)]
+
+    assert replies == [b"0", b"1", b"2", b"3"]
+
+
+async def test_nor_is_it_without_blocking(server: Server) -> None:
+    async with redis.asyncio.Redis.from_url(server.url, max_connections=2) as client:
+        for _ in range(3):
+            with pytest.raises(ZeroDivisionError):
+                await AsyncTransport(client).run(given_up())
+        replies = [await client.echo(str(number)) for number in range(4)]
+
+    assert replies == [b"0", b"1", b"2", b"3"]
+
+
 def test_a_server_that_goes_away_meanwhile_ends_the_steps(
     started: Callable[..., Server],
 ) -> None:

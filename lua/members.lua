@@ -1,0 +1,19 @@
+-- Reads the indexes of several threads. Writes nothing.
+--
+-- KEYS     zset    indexes of threads (include/entry.lua)
+--
+-- ARGV[1]  entries to read of each at most
+-- ARGV[2]  entries after which the rest of KEYS is left to another call
+--
+-- Reply    {{entry…}…}, one for each of KEYS, as far as it came: at least the first
+--
+-- It touches no other keys.
+
+local last, most = tonumber(ARGV[1]) - 1, tonumber(ARGV[2])
+local reply, total = {}, 0
+for at, key in ipairs(KEYS) do
+  if total >= most then break end
+  reply[at] = redis.call("ZRANGE", key, 0, last)
+  total = total + #reply[at]
+end
+return reply
