@@ -11,6 +11,7 @@ from langgraph.checkpoint.redis import RedisSaver
 from benchmarks.fill import Filled, check_against_saver
 from benchmarks.measure import Meter, Sample, counted_client, settle
 from benchmarks.wire import Wire
+from redis_retention.engine import Engine
 from tests.servers.start import Server
 
 _KEYS_PER_CALL = 500
@@ -67,7 +68,7 @@ class Lab:
         """Delete all of a thread, and what we know of it."""
         keys: list[bytes | str] = [key for some in thread.checkpoints for key in some]
         keys += [f"checkpoint_latest:{thread.name}:__empty__"]
-        keys += list(self.admin.keys(f"retention:*:{thread.name}"))
+        keys += [Engine().index_key(thread.name.encode())]
         for some in _parts(keys):
             self.admin.unlink(*some)
 

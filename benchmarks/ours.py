@@ -11,7 +11,7 @@ import redis
 from benchmarks.measure import memory_of
 from benchmarks.scale import KEEP
 from redis_retention import Policy, Retention, Rule
-from redis_retention.engine import Engine
+from redis_retention.engine import DEFAULT_KEYS_PER_CALL, Engine
 from redis_retention.sources.sweep import Sweeper
 from redis_retention.transport import Transport
 
@@ -43,9 +43,11 @@ def load_scripts(client: redis.Redis) -> None:
     Retention(client).trim("nobody", POLICY, indexed_only=True)
 
 
-def trim_indexed(client: redis.Redis, thread: str) -> None:
+def trim_indexed(
+    client: redis.Redis, thread: str, keys_per_call: int = DEFAULT_KEYS_PER_CALL
+) -> None:
     """Trim a thread that is known."""
-    Retention(client).trim(thread, POLICY, indexed_only=True)
+    Retention(client, keys_per_call=keys_per_call).trim(thread, POLICY, indexed_only=True)
 
 
 def trim_unseen(client: redis.Redis, thread: str) -> None:

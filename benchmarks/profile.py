@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+import statistics
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from benchmarks import ours, rivals
 from benchmarks.fill import fill_thread, fill_threads
 from benchmarks.lab import Lab, Say, opened
-from benchmarks.measure import cpu, interleaved, short, times
+from benchmarks.measure import Sample, cpu, interleaved, short, spread, times, trips
 from benchmarks.report import Section, Table, ratio
 from benchmarks.scale import KEEP, THREAD, Scale
-from benchmarks.trim import FLOOR, INDEXED, variants, warm_up
+from benchmarks.trim import FLOOR, INDEXED, measure_packed, variants, warm_up
+from redis_retention.engine import DEFAULT_KEYS_PER_CALL
 
-LEAST = "the least script: read the registries, delete"
+LEAST = f"the least script, {DEFAULT_KEYS_PER_CALL} keys a call: read the registries, delete"
 SIZES = (36, 200, 1_000)
+BOUNDS = (100, DEFAULT_KEYS_PER_CALL, 400, 800)
 _REPEATS = 5
+_SLOW_MICROSECONDS = 100
 _OTHER_THREADS = 300
 _GROUPS = {
     "UNLINK": ("UNLINK",),
@@ -33,9 +39,21 @@ is left of a script's time is Lua itself; what is left of the server's CPU is th
 requests and writing replies. (The few ZRANGE and EXISTS that a sweep sends by itself are taken for
 some inside of scripts: Lua is shown that much too small.) The least script is given the ids,
 decides nothing, keeps no rule, reads each registry for the names of the writes, and deletes; no
-trim in Lua can do with less."""
+trim in Lua can do with less.
+
+Each call decides anew, since much may have happened since the last one. The more keys it deletes,
+the less that matters beside the floor, and the longer it holds others up: the table of the bounds
+shows both, the calls as SLOWLOG has them."""
 
 HEADER = ("", "calls", "ms", "of all")
+BOUND_HEADER = (
+    "",
+    "server CPU, ms",
+    "CPU to floor",
+    "calls",
+    "median call, ms",
+    "longest",
+)
 
 
 def measure(server: str, scale: Scale, say: Say) -> Section:
@@ -49,6 +67,8 @@ def measure(server: str, scale: Scale, say: Say) -> Section:
             say(f"a trim of {size:,} checkpoints")
             _add_least(section, lab, scale, size)
             _add_trims(section, lab, scale, size)
+        say("bounds of a call")
+        _add_bounds(section, lab, scale)
         say("sweeps")
         lab.clear()
         threads = fill_threads(lab.direct, "thread", scale.sweep_threads, THREAD, scale.writes[0])
@@ -62,15 +82,7 @@ def _add_least(section: Section, lab: Lab, scale: Scale, size: int) -> None:
     """The floor, the least script and a trim, in turns."""
     writes = scale.writes[0]
     ways = variants(lab, size, writes, (FLOOR, INDEXED))
-
-    def least() -> Any:
-        thread = fill_thread(lab.direct, "chat", size, writes)
-        script = rivals.LeastScript(lab.client, [thread], KEEP)
-        sample = lab.measure(lambda: script.delete(lab.wire))
-        lab.check(thread, KEEP)
-        lab.remove(thread)
-        return sample
-
+    least = partial(_least, lab, size, writes)
     samples = interleaved({FLOOR: ways[FLOOR], LEAST: least, INDEXED: ways[INDEXED]}, _REPEATS)
     floor = cpu(samples[FLOOR]).median
     rows = [
@@ -82,6 +94,14 @@ def _add_least(section: Section, lab: Lab, scale: Scale, size: int) -> None:
     section.data[f"least {size}"] = {
         name: [s.cpu_ms for s in some] for name, some in samples.items()
     }
+
+
+def _least(lab: Lab, size: int, writes: int) -> Sample:
+    thread = fill_thread(lab.direct, "chat", size, writes)
+    sample = measure_packed(lab, rivals.LeastScript(lab.client, [thread], KEEP), scan=False)
+    lab.check(thread, KEEP)
+    lab.remove(thread)
+    return sample
 
 
 def _add_trims(section: Section, lab: Lab, scale: Scale, size: int) -> None:
@@ -98,6 +118,57 @@ def _add_trims(section: Section, lab: Lab, scale: Scale, size: int) -> None:
     _add(section, f"{size:,} → {KEEP}, indexed, threads: {count}", lab, trim)
     for thread in threads:
         lab.remove(thread)
+
+
+def _add_bounds(section: Section, lab: Lab, scale: Scale) -> None:
+    """A trim with different bounds of one call: what it costs, and how long it holds others up."""
+    size, writes = SIZES[-1], scale.writes[0]
+    calls: dict[str, list[list[float]]] = {LEAST: []}
+
+    def least() -> Sample:
+        with _slow_calls(lab, calls[LEAST]):
+            return _least(lab, size, writes)
+
+    def trimmed(name: str, bound: int) -> Sample:
+        thread = fill_thread(lab.direct, "chat", size, writes)
+        ours.index(lab.admin, thread.documents(), thread.name)
+        with _slow_calls(lab, calls[name]):
+            sample = lab.measure(lambda: ours.trim_indexed(lab.client, thread.name, bound))
+        lab.check(thread, KEEP)
+        lab.remove(thread)
+        return sample
+
+    ways = {**variants(lab, size, writes, (FLOOR,)), LEAST: least}
+    for bound in BOUNDS:
+        name = f"redis-retention, {bound} keys a call"
+        calls[name], ways[name] = [], partial(trimmed, name, bound)
+    samples = interleaved(ways, max(_REPEATS, scale.repeats.get(size, 0)))
+    floor = cpu(samples[FLOOR]).median
+    rows = [
+        [
+            name,
+            str(cpu(samples[name])),
+            times(ratio(cpu(samples[name]).median, floor)),
+            f"{trips(samples[name])}",
+            str(spread([statistics.median(run) for run in runs])),
+            str(spread([max(run) for run in runs])),
+        ]
+        for name, runs in calls.items()
+    ]
+    section.tables.append(Table(f"{size:,} → {KEEP}: the bound of a call", BOUND_HEADER, rows))
+    section.data["bounds"] = calls
+
+
+@contextlib.contextmanager
+def _slow_calls(lab: Lab, runs: list[list[float]]) -> Iterator[None]:
+    """Add the milliseconds of each script that is called meanwhile, if it is long enough."""
+    lab.admin.config_set("slowlog-max-len", 10_000)
+    lab.admin.config_set("slowlog-log-slower-than", _SLOW_MICROSECONDS)
+    lab.admin.slowlog_reset()
+    yield
+    logged: Any = lab.admin.slowlog_get(10_000)
+    lab.admin.config_set("slowlog-log-slower-than", -1)
+    runs.append([e["duration"] / 1000 for e in logged if e["command"].startswith(b"EVALSHA")])
 
 
 def _add(section: Section, title: str, lab: Lab, act: Callable[[], object]) -> None:
