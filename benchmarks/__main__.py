@@ -34,7 +34,7 @@ def main() -> int:
             continue
         # What it saves, and what it works on, is the same everywhere.
         for server in servers[:1] if name in ("savings", "profile") else servers:
-            missing += not _run(results, name, measure, server, scale)
+            missing += not _run(results, name, measure, server, scale.on(server))
     _say("all", f"written to {options.output} after {time.monotonic() - begun:.0f} s")
     return 1 if missing else 0
 

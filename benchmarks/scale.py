@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 KEEP = 10
 """Checkpoints that every trim keeps."""
@@ -15,6 +15,10 @@ THREAD = 36
 """Checkpoints in each of the other threads, and in each thread that is swept."""
 
 
+# The most checkpoints of a thread on servers other than the first.
+_ELSEWHERE = 10_000
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
     """Sizes and repeats of all measurements.
@@ -23,7 +27,8 @@ class Scale:
         name: What this is called in the results.
         servers: Servers of ``tests/servers`` to measure on; the first one does what needs but one.
         populations: How many other threads there are while one is trimmed.
-        writes: Writes of each checkpoint: a measurement of single threads for each of these.
+        writes: Writes of each checkpoint. The others than the first are measured beside the first
+            population only.
         repeats: For each thread size that is trimmed, how often.
         stalls: For each thread size that is trimmed while another client looks, how often.
         sweep_threads: Threads to sweep.
@@ -54,6 +59,21 @@ class Scale:
     distances: tuple[float, ...]
     distant: Mapping[int, int]
     turns: int
+
+    def on(self, server: str) -> Scale:
+        """What is measured on one server: on all but the first it is less, so that it ends."""
+        if server == self.servers[0]:
+            return self
+        return replace(
+            self,
+            populations=self.populations[:1],
+            writes=self.writes[:1],
+            stalls={size: n for size, n in self.stalls.items() if size <= _ELSEWHERE},
+            sweep_threads=min(self.sweep_threads, _ELSEWHERE // 10),
+            growth={size: n for size, n in self.growth.items() if size <= _ELSEWHERE},
+            service_threads=min(self.service_threads, _ELSEWHERE // 10),
+            distant={size: n for size, n in self.distant.items() if size < _ELSEWHERE},
+        )
 
 
 QUICK = Scale(

@@ -45,7 +45,7 @@ def measure(server: str, scale: Scale, say: Say) -> Section:
         for population in scale.populations:
             lab.clear()
             fill_threads(lab.direct, "other", population, THREAD, scale.writes[0])
-            for writes in scale.writes:
+            for writes in scale.writes if population == scale.populations[0] else scale.writes[:1]:
                 for size, repeats in scale.repeats.items():
                     say(f"{size:,} checkpoints of {writes} writes, {population:,} other threads")
                     samples = interleaved(variants(lab, size, writes), repeats)
