@@ -62,20 +62,23 @@ class Filled:
         return [key for keys in self.checkpoints[-keep:] for key in keys]
 
 
-def fill_thread(wire: Wire, name: str, count: int, writes: int) -> Filled:
-    """Write a thread of `count` checkpoints in the root namespace."""
+def fill_thread(wire: Wire, name: str, count: int, writes: int, largest: int = LARGEST) -> Filled:
+    """Write a thread of `count` checkpoints in the root namespace, the last of `largest` bytes."""
     filled = Filled(name)
-    for packed, replies in batches(_commands(filled, count, writes), _BATCH):
+    for packed, replies in batches(_commands(filled, count, writes, largest), _BATCH):
         wire.ask(packed, replies)
     return filled
 
 
-def fill_threads(wire: Wire, start: str, threads: int, each: int, writes: int) -> list[Filled]:
+def fill_threads(
+    wire: Wire, start: str, threads: int, each: int, writes: int, largest: int = LARGEST
+) -> list[Filled]:
     """Write many threads."""
-    return [fill_thread(wire, f"{start}{number}", each, writes) for number in range(threads)]
+    names = (f"{start}{number}" for number in range(threads))
+    return [fill_thread(wire, name, each, writes, largest) for name in names]
 
 
-def _commands(filled: Filled, count: int, writes: int) -> Iterator[bytes]:
+def _commands(filled: Filled, count: int, writes: int, largest: int) -> Iterator[bytes]:
     """The commands that write a thread: for each checkpoint a document, writes, their registry."""
     chance = random.Random(filled.name)
     parent = ""
@@ -83,7 +86,8 @@ def _commands(filled: Filled, count: int, writes: int) -> Iterator[bytes]:
         checkpoint_id = _checkpoint_id(number, chance)
         task = str(UUID(int=chance.getrandbits(128), version=4))
         suffix = f":{filled.name}:__empty__:{checkpoint_id}"
-        size = SMALLEST + (LARGEST - SMALLEST) * number // max(count - 1, 1)
+        smallest = min(SMALLEST, largest)
+        size = smallest + (largest - smallest) * number // max(count - 1, 1)
         document = _document(filled.name, checkpoint_id, parent, number, size)
         yield pack("JSON.SET", "checkpoint" + suffix, "$", document)
         names = [f"checkpoint_write{suffix}:{task}:{index}" for index in range(writes)]

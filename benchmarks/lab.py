@@ -9,7 +9,7 @@ import redis
 from langgraph.checkpoint.redis import RedisSaver
 
 from benchmarks.fill import Filled, check_against_saver
-from benchmarks.measure import Meter, Sample, counted_client, settle
+from benchmarks.measure import Meter, Sample, counted_client, keep_garbage, settle
 from benchmarks.wire import Wire
 from redis_retention.engine import Engine
 from tests.servers.start import Server
@@ -25,16 +25,20 @@ class Lab:
     Args:
         server: The server.
         port: Where the client under test connects, when something lies in between.
+        collecting: Whether RediSearch collects garbage whenever it likes to.
     """
 
-    def __init__(self, server: Server, port: int | None = None) -> None:
+    def __init__(
+        self, server: Server, port: int | None = None, *, collecting: bool = False
+    ) -> None:
         self.server = server
+        self._collecting = collecting
         self.admin: redis.Redis = server.client(socket_timeout=600)
         self.direct = Wire(server.port)
         self.client = counted_client(port or server.port)
         self.wire = Wire(port or server.port)
         self.saver = RedisSaver(redis_client=self.client)
-        self.saver.setup()
+        self._set_up()
         self._meter = Meter(self.admin)
 
     def close(self) -> None:
@@ -44,7 +48,7 @@ class Lab:
     def clear(self) -> None:
         """Empty the database; the saver's indexes are made anew."""
         self.admin.flushall()
-        self.saver.setup()
+        self._set_up()
 
     def measure(self, action: Callable[[], object], trips: int | None = None) -> Sample:
         """Measure once, when the server is at rest."""
@@ -72,6 +76,11 @@ class Lab:
         for some in _parts(keys):
             self.admin.unlink(*some)
 
+    def _set_up(self) -> None:
+        self.saver.setup()
+        if not self._collecting:
+            keep_garbage(self.admin)
+
     def _existing(self, keys: Sequence[bytes]) -> int:
         return sum(int(self.admin.exists(*some)) for some in _parts(keys))
 
@@ -82,10 +91,10 @@ def _parts(keys: Sequence[bytes | str]) -> Iterator[Sequence[bytes | str]]:
 
 
 @contextlib.contextmanager
-def opened(server: str) -> Iterator[Lab]:
+def opened(server: str, *, collecting: bool = False) -> Iterator[Lab]:
     """A lab with a server of its own, empty."""
     with Server(server) as running:
-        lab = Lab(running)
+        lab = Lab(running, collecting=collecting)
         try:
             check_against_saver(lab.admin, lab.direct)
             yield lab

@@ -106,18 +106,34 @@ def _no_garbage_collection() -> Iterator[None]:
 def settle(client: redis.Redis) -> None:
     """Let the server finish what it does by itself, so that no measurement pays for it.
 
-    RediSearch collects garbage in a fork every 30 s, which stalls even an idle client; and freed
-    memory is given back in the background.
+    RediSearch collects garbage, and freed memory is given back in the background.
     """
-    for index in INDEXES:
-        # Some servers do not let it be asked for.
-        with contextlib.suppress(ResponseError):
-            client.execute_command(  # type: ignore[no-untyped-call]
-                "FT.DEBUG", "GC_FORCEINVOKE", index
-            )
+    collect_garbage(client)
     while client.info("memory")["lazyfree_pending_objects"]:
         time.sleep(0.001)
     time.sleep(_SETTLE_SECONDS)
+
+
+def collect_garbage(client: redis.Redis) -> None:
+    """Let RediSearch collect its garbage now."""
+    _of_each_index(client, "GC_FORCEINVOKE")
+
+
+def keep_garbage(client: redis.Redis) -> None:
+    """Let RediSearch collect garbage only when it is told to.
+
+    By itself it does so every 30 s after something was deleted, in a fork: of a server that holds
+    much, all clients wait for the fork, and until it ends each page of memory that is written to
+    is copied first, whoever writes. That would hit one measurement and not the other.
+    """
+    _of_each_index(client, "GC_STOP_SCHEDULE")
+
+
+def _of_each_index(client: redis.Redis, what: str) -> None:
+    for index in INDEXES:
+        # Some servers do not let it be asked for.
+        with contextlib.suppress(ResponseError):
+            client.execute_command("FT.DEBUG", what, index)  # type: ignore[no-untyped-call]
 
 
 def interleaved(

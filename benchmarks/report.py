@@ -178,7 +178,7 @@ class Results:
 
 
 def _markdown(run: Mapping[str, Any]) -> str:
-    sections = run["sections"].values()
+    sections = _by_title(run["sections"].values())
     command = "make bench-full" if run["scale"] == "full" else "make bench"
     missed = sum(not target["met"] for section in sections for target in section["targets"])
     total = sum(len(section["targets"]) for section in sections)
@@ -210,6 +210,14 @@ def _markdown(run: Mapping[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _by_title(sections: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """What was measured on several servers, one after the other."""
+    titles: dict[str, list[Mapping[str, Any]]] = {}
+    for section in sections:
+        titles.setdefault(section["title"], []).append(section)
+    return [section for some in titles.values() for section in some]
 
 
 def _section_lines(section: Mapping[str, Any]) -> Iterable[str]:

@@ -53,7 +53,7 @@ class Conversation:
 
 def measure(server: str, scale: Scale, say: Say, picture: Path) -> Section:
     """Have the conversation twice, and draw what it took."""
-    with opened(server) as lab:
+    with opened(server, collecting=True) as lab:
         say(f"{scale.turns} turns without")
         without = _converse(lab, scale.turns)
         lab.clear()

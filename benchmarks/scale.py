@@ -33,6 +33,7 @@ class Scale:
         stalls: For each thread size that is trimmed while another client looks, how often.
         sweep_threads: Threads to sweep.
         sweep_repeats: How often.
+        weighed: Threads to sweep for the memory that it takes.
         writer_seconds: How long each round of writing takes.
         writer_rounds: How many rounds there are of each kind.
         writer_threads: Threads that are written to in turns.
@@ -51,6 +52,7 @@ class Scale:
     stalls: Mapping[int, int]
     sweep_threads: int
     sweep_repeats: int
+    weighed: tuple[int, ...]
     writer_seconds: float
     writer_rounds: int
     writer_threads: int
@@ -70,6 +72,7 @@ class Scale:
             writes=self.writes[:1],
             stalls={size: n for size, n in self.stalls.items() if size <= _ELSEWHERE},
             sweep_threads=min(self.sweep_threads, _ELSEWHERE // 10),
+            weighed=self.weighed[:1],
             growth={size: n for size, n in self.growth.items() if size <= _ELSEWHERE},
             service_threads=min(self.service_threads, _ELSEWHERE // 10),
             distant={size: n for size, n in self.distant.items() if size < _ELSEWHERE},
@@ -85,6 +88,7 @@ QUICK = Scale(
     stalls={1_000: 5, 3_000: 3},
     sweep_threads=600,
     sweep_repeats=3,
+    weighed=(100, 1_000),
     writer_seconds=1.5,
     writer_rounds=3,
     writer_threads=5,
@@ -104,6 +108,7 @@ FULL = Scale(
     stalls={36: 9, 200: 9, 1_000: 9, 10_000: 5, 100_000: 3},
     sweep_threads=10_000,
     sweep_repeats=3,
+    weighed=(1_000, 10_000, 30_000),
     writer_seconds=10.0,
     writer_rounds=5,
     writer_threads=20,
@@ -123,6 +128,7 @@ TINY = Scale(
     stalls={200: 2},
     sweep_threads=10,
     sweep_repeats=2,
+    weighed=(5, 10),
     writer_seconds=1.0,
     writer_rounds=1,
     writer_threads=3,

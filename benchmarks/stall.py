@@ -65,7 +65,7 @@ def add(
         for name, act in ways.items():
             waits[name].append(_once(lab, pinger, size, writes, act))
     title = f"{size:,} → {KEEP}{where}"
-    rows = [_row(name, some) for name, some in waits.items()]
+    rows = [row(name, some) for name, some in waits.items()]
     section.tables.append(Table(title, HEADER, rows))
     section.targets += [
         Target(f"{title}: {name}", beyond_idle(waits[name]), LIMIT_MS, unit="ms")
@@ -121,6 +121,6 @@ def _once(
     return Wait(busy, idle)
 
 
-def _row(name: str, waits: list[Wait]) -> list[str]:
+def row(name: str, waits: list[Wait]) -> list[str]:
     busy, idle = spread([w.busy for w in waits]), spread([w.idle for w in waits])
     return [name, str(busy), str(idle), short(beyond_idle(waits))]

@@ -67,7 +67,7 @@ class Held:
 def measure(server: str, scale: Scale, say: Say) -> Section:
     """Write in rounds, then look for the most that a thread holds."""
     section = Section("Writers", ABOUT)
-    with opened(server) as lab:
+    with opened(server, collecting=True) as lab:
         _add_latencies(section, _rounds(lab, scale, say))
         _add_most_held(section, lab, scale, say)
     return section
