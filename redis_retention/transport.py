@@ -1,7 +1,8 @@
 """How a request reaches the server, the same for synchronous and asynchronous clients.
 
-The engine is written as generators that yield requests and are sent the replies. What is left
-for a client to do is to send a list of commands: once with ``await``, once without.
+The engine is written as generators that yield requests and are sent the replies. How these are sent
+is a generator as well: it yields calls of redis-py, and a transport makes them, once with ``await``
+and once without. That is all in which the two differ.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import asyncio
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from types import ModuleType
 from typing import Any, TypeAlias, TypeVar
 
 import redis
@@ -171,12 +174,13 @@ def _exchange(steps: Steps[T], nodes: list[Any]) -> Generator[list[Request] | _O
 # Thread ids are bytes, whatever the client would make of them.
 _AS_BYTES: dict[str, Any] = {NEVER_DECODE: True}
 
+Doing: TypeAlias = Generator[Callable[[], Any], Any, T]
+"""Yields calls of a client, is sent what came of each, or what awaiting it has brought."""
 
-def _has_one_connection(client: Any) -> bool:
-    """Whether a client cannot send two commands side by side."""
-    if isinstance(client, redis.RedisCluster | redis.asyncio.RedisCluster):
-        return True
-    return client.connection is not None or client.connection_pool.max_connections < 2
+_CLUSTERS = (redis.RedisCluster, redis.asyncio.RedisCluster)
+
+# What becomes of a connection that breaks, or that is not to be had.
+_BROKEN = (NoConnectionError, NoReplyError)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -187,204 +191,175 @@ class _Sent:
     command: Command
 
 
-# What becomes of a connection that breaks, or that is not to be had.
-_BROKEN = (NoConnectionError, NoReplyError)
+class _Sender:
+    """Sends what steps want; a subclass makes the calls that this yields."""
 
+    _clock: ModuleType
+    """Has ``sleep``."""
 
-class Transport:
-    """Runs steps on a synchronous client."""
-
-    def __init__(self, client: Client) -> None:
+    def __init__(
+        self, client: Client | AsyncClient, called: Callable[[str, float], None] | None = None
+    ) -> None:
         # redis-py types neither commands by name nor a cluster's nodes.
         self._client: Any = client
+        self._called = called
 
-    def run(self, steps: Steps[T]) -> T:
-        """Run steps to their end and return their result."""
-        exchange = _exchange(steps, self._nodes())
+    def _run(self, steps: Steps[T]) -> Doing[T]:
+        exchange = _exchange(steps, (yield from self._nodes()))
         under_way: list[_Sent] = []
         try:
             wanted = next(exchange)
             while True:
-                wanted = exchange.send(self._do(wanted, under_way))
+                wanted = exchange.send((yield from self._do(wanted, under_way)))
         except StopIteration as stop:
             result: T = stop.value
             return result
         finally:
             for sent in under_way:
-                self._give_back(sent.connection, broken=True)
+                yield from self._give_back(sent.connection, broken=True)
 
-    def _do(self, wanted: list[Request] | _Other, under_way: list[_Sent]) -> Any:
+    def _do(self, wanted: list[Request] | _Other, under_way: list[_Sent]) -> Doing[Any]:
         if isinstance(wanted, Pause):
-            return time.sleep(wanted.seconds)
+            return (yield partial(self._clock.sleep, wanted.seconds))
         if isinstance(wanted, Ahead):
-            return self._send_ahead(wanted.command, under_way)
+            return (yield from self._send_ahead(wanted.command, under_way))
         if isinstance(wanted, Arrival):
             begun = time.perf_counter()
-            return self._receive(wanted.ticket, under_way), time.perf_counter() - begun
-        return self._send_all(wanted)
+            reply = yield from self._receive(wanted.ticket, under_way)
+            return reply, time.perf_counter() - begun
+        return (yield from self._send_all(wanted))
 
-    def _send_ahead(self, command: Command, under_way: list[_Sent]) -> _Sent | Command:
+    # --- what is sent ahead, on a connection of its own ------------------------------------------
+
+    def _send_ahead(self, command: Command, under_way: list[_Sent]) -> Doing[_Sent | Command]:
         """Send a command, or answer it when that has to wait until its reply is asked for."""
-        if _has_one_connection(self._client):
+        if self._has_one_connection():
             return command
         connection = None
         try:
-            connection = self._client.connection_pool.get_connection()
-            connection.send_command(*command.words())
+            connection = yield self._client.connection_pool.get_connection
+            yield partial(connection.send_command, *command.words())
         except _BROKEN:
             if connection is not None:
-                self._give_back(connection, broken=True)
+                yield from self._give_back(connection, broken=True)
             return command
         under_way.append(_Sent(connection, command))
         return under_way[-1]
 
-    def _receive(self, ticket: _Sent | Command, under_way: list[_Sent]) -> Any:
+    def _receive(self, ticket: _Sent | Command, under_way: list[_Sent]) -> Doing[Any]:
         if isinstance(ticket, Command):
-            return self._send(ticket)
+            return (yield from self._send(ticket))
         under_way.remove(ticket)
         name, broken = ticket.command.arguments[0], True
         try:
-            reply = self._client.parse_response(ticket.connection, name, **_AS_BYTES)
+            reply = yield partial(self._client.parse_response, ticket.connection, name, **_AS_BYTES)
             broken = False
             return reply
         except ResponseError as error:
             broken = False
             return error
         except _BROKEN:
-            return self._send(ticket.command)
+            return (yield from self._send(ticket.command))
         finally:
-            self._give_back(ticket.connection, broken=broken)
+            yield from self._give_back(ticket.connection, broken=broken)
 
-    def _give_back(self, connection: Any, *, broken: bool) -> None:
+    def _give_back(self, connection: Any, *, broken: bool) -> Doing[None]:
         if broken:
-            connection.disconnect()
-        self._client.connection_pool.release(connection)
+            yield connection.disconnect
+        yield partial(self._client.connection_pool.release, connection)
 
-    def _nodes(self) -> list[Any]:
-        if isinstance(self._client, redis.RedisCluster):
-            primaries: list[Any] = self._client.get_primaries()  # type: ignore[no-untyped-call]
-            return primaries
-        return [None]
+    def _has_one_connection(self) -> bool:
+        """Whether the client cannot send two commands side by side."""
+        if isinstance(self._client, _CLUSTERS):
+            return True
+        alone: bool = self._client.connection is not None
+        return alone or self._client.connection_pool.max_connections < 2
 
-    def _send(self, request: Request) -> Any:
+    # --- what is sent now ------------------------------------------------------------------------
+
+    def _nodes(self) -> Doing[list[Any]]:
+        if not isinstance(self._client, _CLUSTERS):
+            return [None]
+        if isinstance(self._client, redis.asyncio.RedisCluster):
+            yield self._client.initialize
+        return list(self._client.get_primaries())
+
+    def _send(self, request: Request) -> Doing[Any]:
+        begun = time.perf_counter()
         try:
-            return self._connection(request).execute_command(*request.words(), **_AS_BYTES)
+            send = self._connection(request).execute_command
+            reply = yield partial(send, *request.words(), **_AS_BYTES)
         except ResponseError as error:
             return error
+        if self._called is not None and isinstance(request, Call):
+            self._called(request.script.name, time.perf_counter() - begun)
+        return reply
 
     def _connection(self, request: Request) -> Any:
         if request.node is None:
             return self._client
-        return self._client.get_redis_connection(request.node)
+        if isinstance(self._client, redis.RedisCluster):
+            return self._client.get_redis_connection(request.node)
+        return request.node
 
-    def _send_all(self, requests: list[Request]) -> list[Any]:
-        if len(requests) == 1 or isinstance(self._client, redis.RedisCluster):
-            return [self._send(request) for request in requests]
-        with self._client.pipeline(transaction=False) as pipeline:
+    def _send_all(self, requests: list[Request]) -> Doing[list[Any]]:
+        """Send requests in one go, and answer the reply or the refusal of each."""
+        replies: list[Any] = []
+        if len(requests) == 1 or isinstance(self._client, _CLUSTERS):
             for request in requests:
-                pipeline.execute_command(*request.words(), **_AS_BYTES)
-            replies: list[Any] = pipeline.execute(raise_on_error=False)
+                replies.append((yield from self._send(request)))
             return replies
+        pipeline = self._client.pipeline(transaction=False)
+        for request in requests:
+            pipeline.execute_command(*request.words(), **_AS_BYTES)
+        replies = yield partial(pipeline.execute, raise_on_error=False)
+        return replies
 
 
-class AsyncTransport:
-    """Runs steps on an asynchronous client.
+class Transport(_Sender):
+    """Runs steps on a synchronous client.
 
     Args:
         client: The client.
         called: Is told of each call of a script by itself, and how many seconds the reply took.
     """
 
-    def __init__(
-        self, client: AsyncClient, called: Callable[[str, float], None] | None = None
-    ) -> None:
-        self._client: Any = client
-        self._called = called
+    _clock = time
 
-    async def run(self, steps: Steps[T]) -> T:
+    def run(self, steps: Steps[T]) -> T:
         """Run steps to their end and return their result."""
-        exchange = _exchange(steps, await self._nodes())
-        under_way: list[_Sent] = []
+        doing = self._run(steps)
         try:
-            wanted = next(exchange)
+            act = next(doing)
             while True:
-                wanted = exchange.send(await self._do(wanted, under_way))
+                try:
+                    came = act()
+                except BaseException as error:
+                    act = doing.throw(error)
+                else:
+                    act = doing.send(came)
         except StopIteration as stop:
             result: T = stop.value
             return result
-        finally:
-            for sent in under_way:
-                await self._give_back(sent.connection, broken=True)
 
-    async def _do(self, wanted: list[Request] | _Other, under_way: list[_Sent]) -> Any:
-        if isinstance(wanted, Pause):
-            return await asyncio.sleep(wanted.seconds)
-        if isinstance(wanted, Ahead):
-            return await self._send_ahead(wanted.command, under_way)
-        if isinstance(wanted, Arrival):
-            begun = time.perf_counter()
-            return await self._receive(wanted.ticket, under_way), time.perf_counter() - begun
-        return await self._send_all(wanted)
 
-    async def _send_ahead(self, command: Command, under_way: list[_Sent]) -> _Sent | Command:
-        """Send a command, or answer it when that has to wait until its reply is asked for."""
-        if _has_one_connection(self._client):
-            return command
-        connection = None
+class AsyncTransport(_Sender):
+    """Runs steps on an asynchronous client; like `Transport`, but for the ``await``."""
+
+    _clock = asyncio
+
+    async def run(self, steps: Steps[T]) -> T:
+        """Run steps to their end and return their result."""
+        doing = self._run(steps)
         try:
-            connection = await self._client.connection_pool.get_connection()
-            await connection.send_command(*command.words())
-        except _BROKEN:
-            if connection is not None:
-                await self._give_back(connection, broken=True)
-            return command
-        under_way.append(_Sent(connection, command))
-        return under_way[-1]
-
-    async def _receive(self, ticket: _Sent | Command, under_way: list[_Sent]) -> Any:
-        if isinstance(ticket, Command):
-            return await self._send(ticket)
-        under_way.remove(ticket)
-        name, broken = ticket.command.arguments[0], True
-        try:
-            reply = await self._client.parse_response(ticket.connection, name, **_AS_BYTES)
-            broken = False
-            return reply
-        except ResponseError as error:
-            broken = False
-            return error
-        except _BROKEN:
-            return await self._send(ticket.command)
-        finally:
-            await self._give_back(ticket.connection, broken=broken)
-
-    async def _give_back(self, connection: Any, *, broken: bool) -> None:
-        if broken:
-            await connection.disconnect()
-        await self._client.connection_pool.release(connection)
-
-    async def _nodes(self) -> list[Any]:
-        if isinstance(self._client, redis.asyncio.RedisCluster):
-            await self._client.initialize()
-            return list(self._client.get_primaries())
-        return [None]
-
-    async def _send(self, request: Request) -> Any:
-        try:
-            connection = self._client if request.node is None else request.node
-            begun = time.perf_counter()
-            reply = await connection.execute_command(*request.words(), **_AS_BYTES)
-            if self._called is not None and isinstance(request, Call):
-                self._called(request.script.name, time.perf_counter() - begun)
-            return reply
-        except ResponseError as error:
-            return error
-
-    async def _send_all(self, requests: list[Request]) -> list[Any]:
-        if len(requests) == 1 or isinstance(self._client, redis.asyncio.RedisCluster):
-            return [await self._send(request) for request in requests]
-        async with self._client.pipeline(transaction=False) as pipeline:
-            for request in requests:
-                pipeline.execute_command(*request.words(), **_AS_BYTES)
-            replies: list[Any] = await pipeline.execute(raise_on_error=False)
-            return replies
+            act = next(doing)
+            while True:
+                try:
+                    came = await act()
+                except BaseException as error:
+                    act = doing.throw(error)
+                else:
+                    act = doing.send(came)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result

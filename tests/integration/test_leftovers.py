@@ -13,7 +13,7 @@ from langgraph.checkpoint.redis import RedisSaver
 from redis_retention import Policy, Retention
 from redis_retention.engine import Engine
 from redis_retention.sources import scan
-from redis_retention.transport import Request, Transport
+from redis_retention.transport import Doing, Request, Transport
 from tests.integration.threads import (
     DEFAULT,
     fill,
@@ -274,8 +274,8 @@ class Watched(Transport):
         self.seen: list[tuple[bool, int]] = []
         """Whether the document is there, and how many write documents."""
 
-    def _send_all(self, requests: list[Request]) -> list[Any]:
-        replies = super()._send_all(requests)
+    def _send_all(self, requests: list[Request]) -> Doing[list[Any]]:
+        replies = yield from super()._send_all(requests)
         writes = sum(1 for _ in self._server.scan_iter(match=self._prefix + b"*", count=5000))
         self.seen.append((bool(self._server.exists(self._document)), writes))
         return replies
@@ -323,8 +323,8 @@ def test_a_trim_that_was_broken_off_is_finished_by_the_next(
         pass
 
     class Breaks(Watched):
-        def _send_all(self, requests: list[Request]) -> list[Any]:
-            replies = super()._send_all(requests)
+        def _send_all(self, requests: list[Request]) -> Doing[list[Any]]:
+            replies = yield from super()._send_all(requests)
             if not self.seen[-1][0]:  # the document has gone, most writes have not
                 raise Broken
             return replies

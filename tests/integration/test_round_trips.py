@@ -19,6 +19,7 @@ from redis_retention.transport import (
     AsyncTransport,
     Call,
     Command,
+    Doing,
     Request,
     Steps,
     Transport,
@@ -107,9 +108,9 @@ def test_no_call_deletes_more_than_the_bound(stack: redis.Redis, keys_per_call: 
     deleted = []
 
     class Counting(Transport):
-        def _send_all(self, requests: list[Request]) -> list[Any]:
+        def _send_all(self, requests: list[Request]) -> Doing[list[Any]]:
             before = stack.dbsize()
-            replies = super()._send_all(requests)
+            replies = yield from super()._send_all(requests)
             deleted.append(before - stack.dbsize())
             return replies
 
@@ -143,8 +144,8 @@ async def test_async_gives_them_again_too(server: Server, client: redis.Redis) -
 class Forgetful(Transport):
     """The server loses its scripts whenever a thing has been sent, but for loading one."""
 
-    def _send_all(self, requests: list[Request]) -> list[Any]:
-        replies = super()._send_all(requests)
+    def _send_all(self, requests: list[Request]) -> Doing[list[Any]]:
+        replies = yield from super()._send_all(requests)
         if all(isinstance(request, Call) for request in requests):
             failed = any(isinstance(reply, redis.exceptions.NoScriptError) for reply in replies)
             if not failed:

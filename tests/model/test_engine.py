@@ -17,7 +17,7 @@ from redis_retention.engine import SMALLEST_KEYS_PER_CALL, Engine, Entries, Rule
 from redis_retention.layouts import LangGraphRedis
 from redis_retention.sources import scan
 from redis_retention.sources.sweep import Sweeper
-from redis_retention.transport import Request, Steps, Transport, command
+from redis_retention.transport import Doing, Request, Steps, Transport, command
 from tests.conftest import real_server
 from tests.model import rules
 from tests.model.rules import Judgement, Must, boundary_complaints, complaints, judge
@@ -91,8 +91,8 @@ class Watched(Transport):
         super().__init__(client)
         self._look = look
 
-    def _send_all(self, requests: list[Request]) -> list[Any]:
-        replies = super()._send_all(requests)
+    def _send_all(self, requests: list[Request]) -> Doing[list[Any]]:
+        replies = yield from super()._send_all(requests)
         self._look()
         return replies
 
