@@ -13,6 +13,7 @@ anew.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ _THREADS_PER_STEP = 250
 # Indexes with more entries are not remembered, and neither are any when there are so many of them:
 # then the server looks at the keys of those threads.
 _LARGE = 1000
+_NO_ID = len(b"s\0\0?")
 _MOST_CHECKPOINTS = 500_000
 # Bytes of the names that wait for the end of the pass, about: more go into the indexes at once.
 _MOST_HELD = 25_000_000
@@ -137,13 +139,13 @@ class _Known:
         """Take in all that the index of a thread says."""
         if self.full:
             return
-        roots = [member.split(b"\0", 2)[1] for member in members if member[:2] == b"s\0"]
+        roots = _roots(members)
         if not roots or len(members) >= _LARGE:
             self.set(thread, _State.ASK if members else _State.NEW)
             return
         self.set(thread, _State.KNOWN)
         start = layout.checkpoint_suffix(thread, b"", b"")
-        self.checkpoints.update([hash(start + checkpoint_id) for checkpoint_id in roots])
+        self.checkpoints.update([hash(start + root.split(b"\0", 2)[1]) for root in roots])
 
 
 @dataclass(slots=True)
@@ -231,9 +233,8 @@ class Sweeper:
         self._root_name = engine.layout.root_name()
         self._index_start = engine.index_key(b"")
         starts = {family: start for start, family in engine.layout.families().items()}
-        self._document = starts[Family.CHECKPOINT]
-        self._write = starts[Family.WRITE]
-        self._registry = starts[Family.REGISTRY]
+        families = Family.CHECKPOINT, Family.WRITE, Family.REGISTRY
+        self._root_starts = tuple(starts[family] for family in families)
         self._starts = (*starts.values(), self._index_start)
 
     def steps(self) -> Steps[SweepResult]:
@@ -314,32 +315,46 @@ class Sweeper:
 
     def _unsettled(self, keys: Sequence[bytes]) -> Sequence[bytes]:
         """The keys that are neither known to belong to a root checkpoint in an index nor held."""
-        known, held, split = self._known.checkpoints, self._held, self._engine.layout.split_root
-        if not known and not held:
-            return keys
-        document, write, registry = self._document, self._write, self._registry
+        keys = self._unknown(keys) if self._known.checkpoints else keys
+        return self._unheld(keys) if self._held else keys
+
+    def _unknown(self, keys: Sequence[bytes]) -> Sequence[bytes]:
+        known, document, write, registry = self._known.checkpoints, *self._root_starts
         document_end, write_end, registry_end = len(document) - 1, len(write) - 1, len(registry) - 1
-        unsettled = []
-        # This is the loop in which a sweep spends its time.
+        # This is where a sweep with nothing to do spends its time: no call of our own for a key.
+        return [
+            key
+            for key in keys
+            if hash(
+                key[write_end:].rsplit(b":", 2)[0]
+                if key.startswith(write)
+                else key[document_end:]
+                if key.startswith(document)
+                else key[registry_end:]
+                if key.startswith(registry)
+                else key
+            )
+            not in known
+        ]
+
+    def _unheld(self, keys: Sequence[bytes]) -> Sequence[bytes]:
+        held, split = self._held, self._engine.layout.split_root
+        document, write, registry = self._root_starts
+        document_end, write_end, registry_end = len(document) - 1, len(write) - 1, len(registry) - 1
+        unheld = []
         for key in keys:
-            is_document = key.startswith(document)
+            is_document, root = key.startswith(document), None
             if is_document:
-                suffix = key[document_end:]
+                root = split(key[document_end:])
             elif key.startswith(registry):
-                suffix = key[registry_end:]
+                root = split(key[registry_end:])
             elif key.startswith(write):
-                suffix = key[write_end:].rsplit(b":", 2)[0]
-            else:
-                unsettled.append(key)
-                continue
-            if hash(suffix) in known:
-                continue
-            root = split(suffix) if held else None
+                root = split(key[write_end:].rsplit(b":", 2)[0])
             if root is None or root[0] not in held:
-                unsettled.append(key)
+                unheld.append(key)
             else:
                 self._hold_key(root[0], root[1], is_document)
-        return unsettled
+        return unheld
 
     def _sort_other(self, page: _Page, key: bytes) -> None:
         if key.startswith(self._index_start):
@@ -392,7 +407,7 @@ class Sweeper:
                 yield from self._trim(thread, rule.policy, complete=self._second_pass)
             indexes |= yield from self._indexes(list(over))
             for thread in indexed:
-                unread = [member for member in indexes[thread] if _is_unread(member)]
+                unread = _unread(indexes[thread])
                 if unread:
                     yield from self._engine.read_up(thread, unread)
                     indexes |= yield from self._indexes([thread])
@@ -482,16 +497,16 @@ class Sweeper:
     def _count(self, thread: bytes, members: Sequence[bytes]) -> Steps[int]:
         if len(members) >= _LARGE:
             return (yield from self._engine.count(thread))[0]
-        return sum(member[:1] in (b"s", b"t") for member in members)
+        return len(_between(members, b"s", b"u"))
 
     def _stale(self, indexes: dict[bytes, list[bytes]]) -> Steps[set[bytes]]:
         """The threads of which the oldest checkpoint is gone, or all are."""
         oldest, stale = {}, set()
         for thread, members in indexes.items():
-            first = next((member for member in members if member[:1] == b"s"), None)
-            if first is not None:
-                oldest[thread] = self._engine.document(thread, first)
-            elif members and not any(member[:1] == b"t" for member in members):
+            checkpoints = _between(members, b"s", b"t")
+            if checkpoints:
+                oldest[thread] = self._engine.document(thread, checkpoints[0])
+            elif members and not _between(members, b"t", b"u"):
                 stale.add(thread)
         if oldest and (yield from command("EXISTS", *oldest.values())) < len(oldest):
             for thread, key in oldest.items():
@@ -571,19 +586,30 @@ class Sweeper:
             yield Pause(seconds)
 
 
-def _is_unread(member: bytes) -> bool:
-    """Whether an index entry says only the name of a checkpoint (``lua/include/entry.lua``)."""
-    return member.endswith((b"\0?", b"\0!")) and member.startswith(b"s\0") and len(member) > 4
+# Of an index the sweeper knows these entries; all stand in the order of bytes
+# (``lua/include/entry.lua``).
+
+
+def _between(members: Sequence[bytes], start: bytes, end: bytes) -> Sequence[bytes]:
+    """The entries from `start` on and before `end`."""
+    return members[bisect_left(members, start) : bisect_left(members, end)]
+
+
+def _roots(members: Sequence[bytes]) -> Sequence[bytes]:
+    """The entries of root checkpoints, oldest first."""
+    return _between(members, b"s\0", b"s\1")
+
+
+def _unread(members: Sequence[bytes]) -> list[bytes]:
+    """The entries that say only the name of a checkpoint."""
+    ends = b"\0?", b"\0!"
+    return [root for root in _roots(members) if root.endswith(ends) and len(root) > _NO_ID]
 
 
 def _has_old_subgraph(members: Sequence[bytes]) -> bool:
-    """Whether a subgraph says that it was started before the oldest root checkpoint.
-
-    Args:
-        members: Index entries in the order of bytes (``lua/include/entry.lua``).
-    """
-    oldest = next((member.split(b"\0", 2)[1] for member in members if member[:2] == b"s\0"), b"")
-    return any(m[1:].split(b"\0", 1)[0] < oldest for m in members if m[:1] == b"p")
+    """Whether a subgraph says that it was started before the oldest root checkpoint."""
+    oldest = next((root.split(b"\0", 2)[1] for root in _roots(members)), b"")
+    return any(m[1:].split(b"\0", 1)[0] < oldest for m in _between(members, b"p", b"q"))
 
 
 def refuse_cluster() -> Steps[None]:
