@@ -23,6 +23,8 @@ T = TypeVar("T")
 DEFAULT_PREFIX = "retention:"
 DEFAULT_KEYS_PER_CALL = 200
 SMALLEST_KEYS_PER_CALL = 10
+# Some of them are handed on as arguments, of which Lua takes less than 8,000.
+LARGEST_KEYS_PER_CALL = 5_000
 LEFTOVER_AGE_MS = 3_600_000
 
 # Documents read by one call: some 20 microseconds each, more when they are cold.
@@ -280,7 +282,7 @@ class Engine:
         weigh: Estimate the memory that trims free.
 
     Raises:
-        ValueError: `keys_per_call` is less than 10, or `prefix` is empty.
+        ValueError: `keys_per_call` is not from 10 to 5,000, or `prefix` is empty.
     """
 
     def __init__(
@@ -291,8 +293,10 @@ class Engine:
         keys_per_call: int = DEFAULT_KEYS_PER_CALL,
         weigh: bool = False,
     ) -> None:
-        if keys_per_call < SMALLEST_KEYS_PER_CALL:
-            raise ValueError(f"keys_per_call must be at least {SMALLEST_KEYS_PER_CALL}")
+        if not SMALLEST_KEYS_PER_CALL <= keys_per_call <= LARGEST_KEYS_PER_CALL:
+            raise ValueError(
+                f"keys_per_call must be from {SMALLEST_KEYS_PER_CALL} to {LARGEST_KEYS_PER_CALL}"
+            )
         if not prefix:
             raise ValueError("prefix must not be empty: it keeps our keys apart from all others")
         self.layout = layout or LangGraphRedis()

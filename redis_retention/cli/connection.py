@@ -16,7 +16,7 @@ from redis.exceptions import ConnectionError as ConnectionFailed
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
-from redis_retention.engine import DEFAULT_PREFIX
+from redis_retention.engine import DEFAULT_KEYS_PER_CALL, DEFAULT_PREFIX
 from redis_retention.retention import Retention
 from redis_retention.transport import Client
 
@@ -40,6 +40,7 @@ class Settings:
         checkpoint_prefix: The saver's ``checkpoint_prefix``.
         write_prefix: The saver's ``checkpoint_write_prefix``.
         prefix: What all keys of our own begin with.
+        keys_per_call: Keys that one call may delete while the server does nothing else.
         json: Print one JSON object and nothing else.
     """
 
@@ -47,6 +48,7 @@ class Settings:
     checkpoint_prefix: str = "checkpoint"
     write_prefix: str = "checkpoint_write"
     prefix: str = DEFAULT_PREFIX
+    keys_per_call: int = DEFAULT_KEYS_PER_CALL
     json: bool = False
 
 
@@ -139,6 +141,7 @@ def retention(settings: Settings) -> Iterator[Retention]:
             checkpoint_prefix=settings.checkpoint_prefix,
             write_prefix=settings.write_prefix,
             prefix=settings.prefix,
+            keys_per_call=settings.keys_per_call,
         )
     finally:
         close(client)

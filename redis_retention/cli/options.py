@@ -12,7 +12,12 @@ from typing import Any, TypeVar
 import click
 
 from redis_retention.cli.connection import DEFAULT_URL, Settings
-from redis_retention.engine import DEFAULT_PREFIX
+from redis_retention.engine import (
+    DEFAULT_KEYS_PER_CALL,
+    DEFAULT_PREFIX,
+    LARGEST_KEYS_PER_CALL,
+    SMALLEST_KEYS_PER_CALL,
+)
 from redis_retention.policy import Policy
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -63,6 +68,12 @@ _GLOBAL: dict[str, dict[str, Any]] = {
         "help": f"What our own keys begin with.  [default: {DEFAULT_PREFIX}]",
         "type": not_empty,
         "metavar": "TEXT",
+    },
+    "keys-per-call": {
+        "help": "Keys that one call may delete while the server does nothing else.  "
+        f"[default: {DEFAULT_KEYS_PER_CALL}]",
+        "type": click.IntRange(SMALLEST_KEYS_PER_CALL, LARGEST_KEYS_PER_CALL),
+        "metavar": "N",
     },
     "json": {
         "help": "Print one JSON object and nothing else.",

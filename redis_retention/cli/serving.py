@@ -128,6 +128,7 @@ async def _serve(
     engine = Engine(
         LangGraphRedis(settings.checkpoint_prefix, settings.write_prefix),
         prefix=settings.prefix,
+        keys_per_call=settings.keys_per_call,
         # It costs a trim some 10 microseconds, and only the metrics show it.
         weigh=service.metrics_port is not None,
     )

@@ -46,6 +46,8 @@ def error_at(url: str, *arguments: str) -> str:
         ("--expire-waiting", "--keep-last", "1"),
         ("--keep-newest", "1"),
         ("--prefix", "", "--keep-last", "1"),
+        ("--keys-per-call", "9", "--keep-last", "1"),
+        ("--keys-per-call", "5001", "--keep-last", "1"),
     ],
 )
 def test_wrong_options(run: Run, stack: redis.Redis, arguments: tuple[str, ...]) -> None:

@@ -50,6 +50,7 @@ def file(tmp_path: Path) -> Path:
         "trigger = 15",
         'sweep_every = "2h"',
         "verbose = true",
+        "keys-per-call = 50",
     )
     path.write_text("\n".join(lines))
     return path
@@ -62,6 +63,7 @@ def test_the_file(read: Callable[..., Service], file: Path) -> None:
     assert service.options.policy.keep_last == 5
     assert service.options.trigger == 15
     assert service.options.schedule == Schedule(every=timedelta(hours=2))
+    assert service.settings.keys_per_call == 50
     assert service.verbose
 
 

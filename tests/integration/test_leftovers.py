@@ -11,7 +11,7 @@ import redis
 from langgraph.checkpoint.redis import RedisSaver
 
 from redis_retention import Policy, Retention
-from redis_retention.engine import Engine
+from redis_retention.engine import LARGEST_KEYS_PER_CALL, Engine
 from redis_retention.sources import scan
 from redis_retention.transport import Doing, Request, Transport
 from tests.integration.threads import (
@@ -295,11 +295,12 @@ def watch(stack: redis.Redis, checkpoint_id: str) -> Watched:
     return Watched(stack, document, DEFAULT.writes_of("a", "", checkpoint_id))
 
 
+@pytest.mark.parametrize("keys", [500, LARGEST_KEYS_PER_CALL])
 @pytest.mark.parametrize("indexed_only", [False, True])
 def test_of_a_checkpoint_with_thousands_of_writes_the_document_goes_first(
-    stack: redis.Redis, crowded: list[str], indexed_only: bool
+    stack: redis.Redis, crowded: list[str], indexed_only: bool, keys: int
 ) -> None:
-    engine = Engine(keys_per_call=500)
+    engine = Engine(keys_per_call=keys)
     watched = watch(stack, crowded[0])
     found = Transport(stack).run(scan.find(engine.layout, [b"a"]))[b"a"]
     if indexed_only:
@@ -311,8 +312,8 @@ def test_of_a_checkpoint_with_thousands_of_writes_the_document_goes_first(
     assert watched.seen[-1] == (False, 0)
     assert all(writes == MANY for there, writes in watched.seen if there)
     steps = [writes for _, writes in watched.seen]
-    assert max(more - less for more, less in pairwise(steps)) <= 500
-    assert len([writes for there, writes in watched.seen if not there]) >= MANY // 500
+    assert max(more - less for more, less in pairwise(steps)) <= keys
+    assert len([writes for there, writes in watched.seen if not there]) >= MANY // keys
     assert len(keys_of(names(stack), "a", crowded[1:])) == 6
 
 

@@ -42,9 +42,9 @@ def test_the_scripts_get_milliseconds_and_minus_one_for_what_is_not_set() -> Non
     assert everything.arguments() == [2, 86_400_000, 4, 1500, 1]
 
 
-@pytest.mark.parametrize("keys", [0, 9, -1])
-def test_a_call_must_be_able_to_delete_a_whole_checkpoint(keys: int) -> None:
-    with pytest.raises(ValueError, match="at least 10"):
+@pytest.mark.parametrize("keys", [-1, 0, 9, 5_001])
+def test_a_call_deletes_a_whole_checkpoint_and_no_more_than_lua_can_count(keys: int) -> None:
+    with pytest.raises(ValueError, match="from 10 to 5000"):
         Engine(keys_per_call=keys)
 
 
