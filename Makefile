@@ -41,10 +41,10 @@ servers: $(VENV)/installed-dev ## fetch the servers that the tests run on
 soak: $(VENV)/installed-dev ## try the safety rules on random threads, for an hour
 	$(BIN)/python -m tests.soak
 
-bench: $(VENV)/installed-dev ## measure, in a few minutes
+bench: $(VENV)/installed-dev ## measure, in a few minutes, into build/benchmarks
 	$(BIN)/python -m benchmarks
 
-bench-full: $(VENV)/installed-dev ## measure everything, large threads too
+bench-full: $(VENV)/installed-dev ## measure everything, for hours, into benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks --full
 
 clean: ## remove .venv and everything else that was made here

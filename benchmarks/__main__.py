@@ -12,12 +12,15 @@ from pathlib import Path
 from benchmarks import distance, growth, profile, savings, stall, sweep, trim, writers
 from benchmarks.lab import Say
 from benchmarks.report import Results, Section, server_versions
-from benchmarks.scale import SCALES, Scale
+from benchmarks.scale import FULL, SCALES, Scale
 from tests.servers.fetch import ServerUnavailable
 from tests.servers.start import Server
 
-FOLDER = Path(__file__).parent
-PICTURE = FOLDER.parent / "docs" / "savings.svg"
+ROOT = Path(__file__).parent.parent
+PUBLISHED = ROOT / "benchmarks"
+PICTURE = ROOT / "docs" / "savings.svg"
+TRIED = ROOT / "build" / "benchmarks"
+"""Where a run goes that is not the full one: what is published is that of the full one."""
 
 Measure = Callable[[str, Scale, Say], Section]
 
@@ -26,17 +29,26 @@ def main() -> int:
     options = _options()
     scale = SCALES[options.scale]
     servers = tuple(options.server) or scale.servers
-    results = Results(options.output, scale.name, again=bool(options.only))
+    output, picture = places(scale, options.output, options.picture)
+    output.mkdir(parents=True, exist_ok=True)
+    results = Results(output, scale.name, again=bool(options.only))
     begun = time.monotonic()
     missing = 0
-    for name, measure in _measures(options.picture).items():
+    for name, measure in _measures(picture).items():
         if options.only and name not in options.only:
             continue
         # What it saves, and what it works on, is the same everywhere.
         for server in servers[:1] if name in ("savings", "profile") else servers:
             missing += not _run(results, name, measure, server, scale.on(server))
-    _say("all", f"written to {options.output} after {time.monotonic() - begun:.0f} s")
+    _say("all", f"written to {output} after {time.monotonic() - begun:.0f} s")
     return 1 if missing else 0
+
+
+def places(scale: Scale, output: Path | None, picture: Path | None) -> tuple[Path, Path]:
+    """The folder of the results, and the picture, if nobody says otherwise."""
+    published = scale.name == FULL.name and output is None
+    folder = output or (PUBLISHED if published else TRIED)
+    return folder, picture or (PICTURE if published else folder / PICTURE.name)
 
 
 def _options() -> argparse.Namespace:
@@ -58,8 +70,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--server", action="append", default=[], help="measure on this one; may be repeated"
     )
-    parser.add_argument("--output", type=Path, default=FOLDER, help="folder of RESULTS.md")
-    parser.add_argument("--picture", type=Path, default=PICTURE, help="the picture for the README")
+    parser.add_argument("--output", type=Path, help="folder of RESULTS.md")
+    parser.add_argument("--picture", type=Path, help="the picture for the README")
     return parser.parse_args()
 
 

@@ -18,9 +18,10 @@ from benchmarks.trim import FLOOR, INDEXED, measure_packed, variants, warm_up
 from redis_retention.engine import DEFAULT_KEYS_PER_CALL
 
 LEAST = f"the least script, {DEFAULT_KEYS_PER_CALL} keys a call: read the registries, delete"
-SIZES = (36, 200, 1_000)
+LARGEST = 1_000
+"""Larger threads are not profiled: a trim of these is more of the same."""
 BOUNDS = (100, DEFAULT_KEYS_PER_CALL, 400, 800)
-_REPEATS = 5
+_MOST_REPEATS = 5
 _SLOW_MICROSECONDS = 100
 _OTHER_THREADS = 300
 _GROUPS = {
@@ -62,13 +63,15 @@ def measure(server: str, scale: Scale, say: Say) -> Section:
     with opened(server) as lab:
         ours.load_scripts(lab.client)
         warm_up(lab)
-        fill_threads(lab.direct, "other", _OTHER_THREADS, THREAD, scale.writes[0])
-        for size in SIZES:
+        others = min(_OTHER_THREADS, scale.populations[0])
+        fill_threads(lab.direct, "other", others, THREAD, scale.writes[0])
+        sizes = [size for size in scale.repeats if size <= LARGEST]
+        for size in sizes:
             say(f"a trim of {size:,} checkpoints")
             _add_least(section, lab, scale, size)
-            _add_trims(section, lab, scale, size)
+            _add_trims(section, lab, scale, size, sizes[-1] // size)
         say("bounds of a call")
-        _add_bounds(section, lab, scale)
+        _add_bounds(section, lab, scale, sizes[-1])
         say("sweeps")
         lab.clear()
         threads = fill_threads(lab.direct, "thread", scale.sweep_threads, THREAD, scale.writes[0])
@@ -83,7 +86,8 @@ def _add_least(section: Section, lab: Lab, scale: Scale, size: int) -> None:
     writes = scale.writes[0]
     ways = variants(lab, size, writes, (FLOOR, INDEXED))
     least = partial(_least, lab, size, writes)
-    samples = interleaved({FLOOR: ways[FLOOR], LEAST: least, INDEXED: ways[INDEXED]}, _REPEATS)
+    repeats = min(_MOST_REPEATS, scale.repeats[size])
+    samples = interleaved({FLOOR: ways[FLOOR], LEAST: least, INDEXED: ways[INDEXED]}, repeats)
     floor = cpu(samples[FLOOR]).median
     rows = [
         [name, str(cpu(some)), times(ratio(cpu(some).median, floor))]
@@ -104,9 +108,8 @@ def _least(lab: Lab, size: int, writes: int) -> Sample:
     return sample
 
 
-def _add_trims(section: Section, lab: Lab, scale: Scale, size: int) -> None:
+def _add_trims(section: Section, lab: Lab, scale: Scale, size: int, count: int) -> None:
     """Where the time of trims goes; of small threads several are trimmed."""
-    count = SIZES[-1] // size
     threads = fill_threads(lab.direct, "chat", count, size, scale.writes[0])
     for thread in threads:
         ours.index(lab.admin, thread.documents(), thread.name)
@@ -120,9 +123,9 @@ def _add_trims(section: Section, lab: Lab, scale: Scale, size: int) -> None:
         lab.remove(thread)
 
 
-def _add_bounds(section: Section, lab: Lab, scale: Scale) -> None:
+def _add_bounds(section: Section, lab: Lab, scale: Scale, size: int) -> None:
     """A trim with different bounds of one call: what it costs, and how long it holds others up."""
-    size, writes = SIZES[-1], scale.writes[0]
+    writes = scale.writes[0]
     calls: dict[str, list[list[float]]] = {LEAST: []}
 
     def least() -> Sample:
@@ -142,7 +145,7 @@ def _add_bounds(section: Section, lab: Lab, scale: Scale) -> None:
     for bound in BOUNDS:
         name = f"redis-retention, {bound} keys a call"
         calls[name], ways[name] = [], partial(trimmed, name, bound)
-    samples = interleaved(ways, max(_REPEATS, scale.repeats.get(size, 0)))
+    samples = interleaved(ways, scale.repeats[size])
     floor = cpu(samples[FLOOR]).median
     rows = [
         [

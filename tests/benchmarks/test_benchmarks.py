@@ -1,0 +1,82 @@
+"""The benchmark works, measures what it says, and publishes nothing but the full run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import PICTURE, PUBLISHED, TRIED, places
+from benchmarks.report import Results, Section, Target
+from benchmarks.scale import FULL, QUICK
+from tests.servers.start import Server
+
+ROOT = Path(__file__).parents[2]
+
+TITLES = {
+    "trim": "Trim",
+    "sweep": "Sweep",
+    "stall": "Stall",
+    "writers": "Writers",
+    "growth": "Growth",
+    "distance": "At a distance",
+    "profile": "Profile",
+    "savings": "What it saves",
+}
+
+
+@pytest.mark.parametrize("name", TITLES)
+def test_each_measurement_runs_to_its_end(name: str, redis_stack: Server, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--tiny", "--only", name, "--output", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    results = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert f"\n## {TITLES[name]}, Redis " in results
+    assert "Not measured" not in results
+    [section] = json.loads((tmp_path / "RESULTS.json").read_text(encoding="utf-8"))[
+        "sections"
+    ].values()
+    assert section["tables"]
+    # Round trips do not depend on the machine.
+    assert all(one["met"] for one in section["targets"] if "round trips" in one["what"])
+    assert (tmp_path / "savings.svg").exists() == (name == "savings")
+
+
+def a_section(title: str, value: float = 1.0) -> Section:
+    return Section(title, "how", targets=[Target("what", value, limit=1.5)])
+
+
+def test_one_measurement_alone_keeps_the_others(tmp_path: Path) -> None:
+    Results(tmp_path, "full", again=False).add("trim redis-8", "Redis 8", a_section("Trim"))
+    Results(tmp_path, "full", again=True).add("sweep redis-8", "Redis 8", a_section("Sweep", 2))
+    text = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert "## Trim, Redis 8" in text
+    assert "## Sweep, Redis 8" in text
+    assert "Targets: 1 of 2 are met" in text
+
+
+def test_a_run_of_another_size_keeps_nothing(tmp_path: Path) -> None:
+    Results(tmp_path, "full", again=False).add("trim redis-8", "Redis 8", a_section("Trim"))
+    Results(tmp_path, "quick", again=True).add("sweep redis-8", "Redis 8", a_section("Sweep"))
+    assert "## Trim" not in (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("value", "at_least", "met"), [(1.5, False, True), (1.51, False, False), (1.5, True, True)]
+)
+def test_a_target_that_is_just_reached_is_met(value: float, at_least: bool, met: bool) -> None:
+    assert Target("what", value, limit=1.5, at_least=at_least).met is met
+
+
+def test_only_the_full_run_is_published() -> None:
+    assert places(FULL, None, None) == (PUBLISHED, PICTURE)
+    assert places(QUICK, None, None) == (TRIED, TRIED / "savings.svg")
+    assert "the full run." in (PUBLISHED / "RESULTS.md").read_text(encoding="utf-8")
