@@ -6,10 +6,9 @@ Each call of a script leaves its thread in order, so a good place to stop is aft
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from redis.exceptions import ResponseError
-
-from redis_retention.transport import Steps, T
+from redis_retention.transport import Steps, T, driven
 
 
 class Stopped(Exception):
@@ -22,18 +21,11 @@ def stoppable(steps: Steps[T], stopped: Callable[[], bool]) -> Steps[T]:
     Raises:
         Stopped: They were.
     """
-    try:
-        wanted = next(steps)
-        while True:
-            if stopped():
-                steps.close()
-                raise Stopped
-            try:
-                replies = yield wanted
-            except ResponseError as error:
-                wanted = steps.throw(error)
-            else:
-                wanted = steps.send(replies)
-    except StopIteration as stop:
-        result: T = stop.value
-        return result
+
+    def pass_on(wanted: Any) -> Steps[Any]:
+        if stopped():
+            steps.close()
+            raise Stopped
+        return (yield wanted)
+
+    return driven(steps, pass_on)

@@ -94,7 +94,8 @@ _Other: TypeAlias = Pause | Ahead | Arrival
 Steps: TypeAlias = Generator[Sequence[Request] | Nodes | _Other, Any, T]
 """Yields what is to be sent in one go, is sent the replies, returns a result."""
 
-_Sending: TypeAlias = Generator["list[Request]", Any, list[Any]]
+_Wanted = TypeVar("_Wanted")
+_Yielded = TypeVar("_Yielded")
 
 
 def ask(request: Request) -> Steps[Any]:
@@ -108,64 +109,22 @@ def command(*arguments: Argument, node: Any = None) -> Steps[Any]:
     return (yield from ask(Command(arguments, node)))
 
 
-def _delivered(requests: Sequence[Request], nodes: list[Any]) -> _Sending:
-    """Send requests until each has a reply, loading the scripts that the server has lost.
+def driven(
+    steps: Generator[_Wanted, Any, T], do: Callable[[_Wanted], Generator[_Yielded, Any, Any]]
+) -> Generator[_Yielded, Any, T]:
+    """Do what steps want, one thing after the other, and return their result.
 
-    EVALSHA of an unknown script does nothing, so only those calls are sent again.
-
-    Raises:
-        redis.exceptions.ResponseError: The server refused one of them. The others were sent.
+    What the server refuses is thrown into the steps; whatever else goes wrong ends them.
     """
-    replies: list[Any] = yield list(requests)
-    for _ in range(_LOADS):
-        lost = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        if not lost:
-            break
-        scripts = {call.script for at in lost if isinstance(call := requests[at], Call)}
-        yield [
-            Command(("SCRIPT", "LOAD", script.text), node) for script in scripts for node in nodes
-        ]
-        again = yield [requests[at] for at in lost]
-        for at, reply in zip(lost, again, strict=True):
-            replies[at] = reply
-    for reply in replies:
-        if isinstance(reply, Exception):
-            raise reply
-    return replies
-
-
-def _arrived(arrival: Arrival) -> Generator[Arrival, Any, Any]:
-    """Wait for what was sent ahead.
-
-    Raises:
-        redis.exceptions.ResponseError: The server refused it.
-    """
-    reply, seconds = yield arrival
-    if isinstance(reply, Exception):
-        raise reply
-    return reply, seconds
-
-
-def _exchange(steps: Steps[T], nodes: list[Any]) -> Generator[list[Request] | _Other, Any, T]:
-    """Yields what to do now, is sent the raw replies, returns the result of the steps."""
     try:
         wanted = next(steps)
         while True:
-            if isinstance(wanted, Nodes):
-                wanted = steps.send(nodes)
-                continue
-            if isinstance(wanted, Pause | Ahead):
-                wanted = steps.send((yield wanted))
-                continue
             try:
-                if isinstance(wanted, Arrival):
-                    replies = yield from _arrived(wanted)
-                else:
-                    replies = yield from _delivered(wanted, nodes)
+                came = yield from do(wanted)
             except ResponseError as error:
                 wanted = steps.throw(error)
             else:
-                wanted = steps.send(replies)
+                wanted = steps.send(came)
     except StopIteration as stop:
         result: T = stop.value
         return result
@@ -181,6 +140,13 @@ _CLUSTERS = (redis.RedisCluster, redis.asyncio.RedisCluster)
 
 # What becomes of a connection that breaks, or that is not to be had.
 _BROKEN = (NoConnectionError, NoReplyError)
+
+
+def _raise_refusal(replies: Sequence[Any]) -> None:
+    """Raise the first of the replies that is one."""
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -205,20 +171,19 @@ class _Sender:
         self._called = called
 
     def _run(self, steps: Steps[T]) -> Doing[T]:
-        exchange = _exchange(steps, (yield from self._nodes()))
+        nodes = yield from self._nodes()
         under_way: list[_Sent] = []
         try:
-            wanted = next(exchange)
-            while True:
-                wanted = exchange.send((yield from self._do(wanted, under_way)))
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
+            return (yield from driven(steps, partial(self._do, nodes, under_way)))
         finally:
             for sent in under_way:
                 yield from self._give_back(sent.connection, broken=True)
 
-    def _do(self, wanted: list[Request] | _Other, under_way: list[_Sent]) -> Doing[Any]:
+    def _do(
+        self, nodes: list[Any], under_way: list[_Sent], wanted: Sequence[Request] | Nodes | _Other
+    ) -> Doing[Any]:
+        if isinstance(wanted, Nodes):
+            return nodes
         if isinstance(wanted, Pause):
             return (yield partial(self._clock.sleep, wanted.seconds))
         if isinstance(wanted, Ahead):
@@ -226,8 +191,9 @@ class _Sender:
         if isinstance(wanted, Arrival):
             begun = time.perf_counter()
             reply = yield from self._receive(wanted.ticket, under_way)
+            _raise_refusal([reply])
             return reply, time.perf_counter() - begun
-        return (yield from self._send_all(wanted))
+        return (yield from self._deliver(wanted, nodes))
 
     # --- what is sent ahead, on a connection of its own ------------------------------------------
 
@@ -276,6 +242,33 @@ class _Sender:
         return alone or self._client.connection_pool.max_connections < 2
 
     # --- what is sent now ------------------------------------------------------------------------
+
+    def _deliver(self, requests: Sequence[Request], nodes: list[Any]) -> Doing[list[Any]]:
+        """Send requests until each has a reply, loading the scripts that the server has lost.
+
+        EVALSHA of an unknown script does nothing, so only those calls are sent again.
+
+        Raises:
+            redis.exceptions.ResponseError: The server refused one of them. The others were sent.
+        """
+        replies = yield from self._send_all(list(requests))
+        for _ in range(_LOADS):
+            lost = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+            if not lost:
+                break
+            scripts = {call.script for at in lost if isinstance(call := requests[at], Call)}
+            yield from self._send_all(
+                [
+                    Command(("SCRIPT", "LOAD", script.text), node)
+                    for script in scripts
+                    for node in nodes
+                ]
+            )
+            again = yield from self._send_all([requests[at] for at in lost])
+            for at, reply in zip(lost, again, strict=True):
+                replies[at] = reply
+        _raise_refusal(replies)
+        return replies
 
     def _nodes(self) -> Doing[list[Any]]:
         if not isinstance(self._client, _CLUSTERS):
