@@ -233,8 +233,9 @@ class Sweeper:
         self._root_name = engine.layout.root_name()
         self._index_start = engine.index_key(b"")
         starts = {family: start for start, family in engine.layout.families().items()}
+        # How names begin, and from where on they are the same for all keys of a checkpoint.
         families = Family.CHECKPOINT, Family.WRITE, Family.REGISTRY
-        self._root_starts = tuple(starts[family] for family in families)
+        self._beginnings = [(starts[family], len(starts[family]) - 1) for family in families]
         self._starts = (*starts.values(), self._index_start)
 
     def steps(self) -> Steps[SweepResult]:
@@ -319,8 +320,8 @@ class Sweeper:
         return self._unheld(keys) if self._held else keys
 
     def _unknown(self, keys: Sequence[bytes]) -> Sequence[bytes]:
-        known, document, write, registry = self._known.checkpoints, *self._root_starts
-        document_end, write_end, registry_end = len(document) - 1, len(write) - 1, len(registry) - 1
+        known = self._known.checkpoints
+        (document, document_end), (write, write_end), (registry, registry_end) = self._beginnings
         # This is where a sweep with nothing to do spends its time: no call of our own for a key.
         return [
             key
@@ -339,8 +340,7 @@ class Sweeper:
 
     def _unheld(self, keys: Sequence[bytes]) -> Sequence[bytes]:
         held, split = self._held, self._engine.layout.split_root
-        document, write, registry = self._root_starts
-        document_end, write_end, registry_end = len(document) - 1, len(write) - 1, len(registry) - 1
+        (document, document_end), (write, write_end), (registry, registry_end) = self._beginnings
         unheld = []
         for key in keys:
             is_document, root = key.startswith(document), None
