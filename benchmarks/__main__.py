@@ -30,7 +30,6 @@ def main() -> int:
     scale = SCALES[options.scale]
     servers = tuple(options.server) or scale.servers
     output, picture = places(scale, options.output, options.picture)
-    output.mkdir(parents=True, exist_ok=True)
     results = Results(output, scale.name, again=bool(options.only))
     begun = time.monotonic()
     missing = 0
