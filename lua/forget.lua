@@ -1,9 +1,10 @@
 -- Takes checkpoints that are gone out of the indexes of their threads: others than a trim have
 -- deleted or renamed them, or they have expired.
 --
--- Of a document that is gone only the name is left, and that can be read in several ways: each
--- colon may end the thread, each may end the namespace. So each reading is looked up. Whichever
--- finds an entry names this very document, and the entry is out of date.
+-- Of a document that is gone only the name is left. A root checkpoint's can be read in one way; in
+-- any other, each colon may end the thread, and each the namespace. So the readings are looked up,
+-- the first of very many. Whichever finds an entry names this very document, and the entry is out
+-- of date.
 --
 -- An entry stays while keys of its checkpoint are left, or invocations that it started: it is
 -- what remembers them until a trim has deleted them.
@@ -14,7 +15,8 @@
 -- ARGV[2]  the saver's checkpoint prefix
 -- ARGV[3]  the saver's write prefix
 --
--- Reply    the number of checkpoints forgotten
+-- Reply    {checkpoints forgotten, KEYS dealt with}: when it has looked up a great deal, a call
+--          leaves the rest of KEYS to the next
 --
 -- Other keys it touches: per thread a zset, its index (include/entry.lua), is read and deleted
 -- from; registries of these checkpoints are looked for.
@@ -31,14 +33,19 @@ local KINDS = { entry.STANDING, entry.TASK, entry.UNJUDGED }
 local start = layout.checkpoint_key("", "", "")
 start = string.sub(start, 1, string.find(start, ":", #ARGV[2] + 1, true))
 
+-- Colons in a name, look-ups in a call.
+local MOST_COLONS, MOST_LOOK_UPS = 64, 3000
+local look_ups = 0
+
 -- Our own trims are told of as well, hundreds of documents of one thread at a time: what has
 -- been looked up once is remembered.
 local indexes, groups = {}, {}
 
 local function index_of(thread)
   local key = ARGV[1] .. thread
+  look_ups = look_ups + 1
   if indexes[key] == nil then
-    local exists = redis.call("EXISTS", key) == 1
+    local exists = redis.call("TYPE", key).ok == "zset"
     indexes[key] = exists and { key = key, view = index.stored(key) } or false
   end
   return indexes[key]
@@ -75,21 +82,25 @@ local function forget_kind(found, thread, kind, ns, id)
   local members = index.members_of(found.view, kind, ns, id)
   if #members == 0 or is_remembering(found, thread, kind, ns, id) then return false end
   redis.call("ZREM", found.key, unpack(members))
+  local leaf = entry.of(entry.LEAF, ns) .. id
+  redis.call("ZREMRANGEBYLEX", found.key, "[" .. leaf .. "\0", "(" .. leaf .. "\1")
   if kind == entry.TASK then forget_invocation(found, ns) end
   return true
 end
 
 local function forget_reading(found, thread, ns, id)
+  look_ups = look_ups + 1
   for _, kind in ipairs(KINDS) do
     if forget_kind(found, thread, kind, ns, id) then return true end
   end
   return false
 end
 
--- Calls `visit(left, right)` for each colon of a text, until it answers true.
+-- Calls `visit(left, right)` for the colons of a text, until it answers true.
 local function each_split(text, visit)
-  local at = string.find(text, ":", 1, true)
-  while at do
+  local at, colons = string.find(text, ":", 1, true), 0
+  while at and colons < MOST_COLONS do
+    colons = colons + 1
     if visit(string.sub(text, 1, at - 1), string.sub(text, at + 1)) then return true end
     at = string.find(text, ":", at + 1, true)
   end
@@ -97,7 +108,11 @@ local function each_split(text, visit)
 end
 
 local function forget(key)
-  return each_split(string.sub(key, #start + 1), function(thread, rest)
+  local name = string.sub(key, #start + 1)
+  local root_thread, root_id = layout.root_reading(name)
+  local root_index = root_thread and index_of(root_thread)
+  if root_index and forget_reading(root_index, root_thread, "", root_id) then return true end
+  return each_split(name, function(thread, rest)
     local found = index_of(thread)
     return found and each_split(rest, function(ns, id)
       if layout.checkpoint_key(thread, "", id) == key then ns = "" end
@@ -114,8 +129,10 @@ local function drop_if_empty(found)
   redis.call("UNLINK", found.key)
 end
 
-local forgotten = 0
+local forgotten, dealt_with = 0, 0
 for _, key in ipairs(KEYS) do
+  if look_ups >= MOST_LOOK_UPS then break end
+  dealt_with = dealt_with + 1
   if redis.call("EXISTS", key) == 0 and bytes.starts(key, start) and forget(key) then
     forgotten = forgotten + 1
   end
@@ -125,4 +142,4 @@ if forgotten > 0 then
     if found then drop_if_empty(found) end
   end
 end
-return forgotten
+return { forgotten, dealt_with }

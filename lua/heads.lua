@@ -10,13 +10,14 @@
 --
 -- Reply    {letters, {leaf, parent, member…}…}
 --          letters: one for each of KEYS (include/indexing.lua); then, for each that is r or u,
---          its entry as a leaf, which it is when none has it as its parent; what its parent's entry as
---          a leaf begins with; and its other entries (include/entry.lua)
+--          its entry as a leaf, which it is when none has it as its parent; what its parent's
+--          entry as a leaf begins with; and its other entries (include/entry.lua)
 
 --@include include/bytes.lua
 --@include include/clock.lua
 --@include layouts/${layout}.lua
 --@include include/entry.lua
+--@include include/index.lua
 --@include include/indexing.lua
 
 layout.use(ARGV[1], ARGV[2])

@@ -2,12 +2,12 @@
 -- registries, and pointers to nothing.
 --
 -- A writer does not wait: `put_writes` may run before the `put` of its checkpoint, or after its
--- checkpoint was trimmed. What is newer than the newest checkpoint of its namespace is on its way and
--- stays. Of the rest, what is old enough goes: the time is that in its id, by a clock that may differ
--- from ours.
+-- checkpoint was trimmed. What is newer than the newest checkpoint of its namespace is on its way
+-- and stays. Of the rest, what is old enough goes: the time is that in its id, by a clock that may
+-- differ from ours.
 --
--- A name may be read in several ways, since threads and namespaces may have colons. But all readings
--- speak of the same document: where it is not there, the name is an orphan in every reading.
+-- A name may be read in several ways, since threads and namespaces may have colons. But all
+-- readings speak of the same document: where it is not there, the name is an orphan in every one.
 --
 -- KEYS[1]  zset    the thread's index (include/entry.lua), read when no entries are given
 --
@@ -29,8 +29,8 @@
 -- Reply    {documents deleted, keys deleted (the documents with them), documents left: stubs}
 --
 -- It deletes at most all keys that it is given, and for each group a stub, a registry, and some
--- hundred writes that the registry names. It looks at each first, and reads the indexes of the threads
--- that a name may speak of.
+-- hundred writes that the registry names. It looks at each first, and reads the indexes of the
+-- threads that a name may speak of.
 
 --@include include/bytes.lua
 --@include include/clock.lua
@@ -70,8 +70,8 @@ local function view_of(its)
 end
 
 local function newest_of(its, ns)
-  local its_view = view_of(its)
-  return its_view and (newest_in(its_view, entry.STANDING, ns) or newest_in(its_view, entry.TASK, ns))
+  local found = view_of(its)
+  return found and (newest_in(found, entry.STANDING, ns) or newest_in(found, entry.TASK, ns))
 end
 
 -- Whether a checkpoint of this thread may be on its way: it would be the newest.
@@ -89,6 +89,16 @@ local function is_ahead_in_any(place, id)
     return found
   end)
   return found or not all
+end
+
+-- Whether a name may be this thread's, "" for any.
+local function may_be_ours(place)
+  local ours = thread == ""
+  layout.each_reading(place, function(its)
+    ours = ours or its == thread
+    return ours
+  end)
+  return ours
 end
 
 local function is_old(id)
@@ -157,6 +167,7 @@ local function sweep_group(given_up, suffix, all_writes)
   local mine, ns = owned(suffix, all_writes)
   if not mine then return end
   local place, id = string.match(suffix, "^(.*):([^:]*)$")
+  if not may_be_ours(place) then return end
   local writes = deletable(suffix, place, mine)
   local stub = layout.is_stub(names.document .. suffix)
   if not stub and redis.call("EXISTS", names.document .. suffix) == 1 then
@@ -176,7 +187,7 @@ end
 -- that has checkpoints.
 local function sweep_pointer(key)
   local place, id = layout.dangling(key)
-  if not place or not is_old(id) then return end
+  if not place or not is_old(id) or not may_be_ours(place) then return end
   local used = false
   local all = layout.each_reading(place, function(its, ns)
     used = newest_of(its, ns) ~= nil

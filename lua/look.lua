@@ -7,7 +7,7 @@
 -- ARGV[1]  what the names of indexes begin with; the thread follows
 -- ARGV[2]  the saver's checkpoint prefix
 -- ARGV[3]  the saver's write prefix
--- ARGV[4]  a Lua pattern for the threads to look at
+-- ARGV[4]  a pattern for the threads to look at (include/glob.lua)
 --
 -- Reply    {{document…}, {{thread, suffix, write…}…}, {{thread, pointer}…}}
 --          documents: checkpoints that no index knows
@@ -23,21 +23,24 @@
 --@include layouts/${layout}.lua
 --@include include/entry.lua
 --@include include/index.lua
+--@include include/glob.lua
 
 layout.use(ARGV[2], ARGV[3])
 
-local index_start, threads_wanted = ARGV[1], ARGV[4]
+local index_start, threads_wanted = ARGV[1], glob.parse(ARGV[4])
 local documents, remains, pointers = {}, {}, {}
 local find, sub = string.find, string.sub
 
 local function is_wanted(thread)
-  return find(thread, threads_wanted) ~= nil
+  return glob.matches(threads_wanted, thread)
 end
 
 -- Whether the index of `thread` knows a checkpoint.
 local function is_indexed(thread, ns, id)
   local kind = layout.of_task(ns) and entry.TASK or entry.STANDING
-  return #index.members_of(index.stored(index_start .. thread), kind, ns, id) > 0
+  local view = index.stored(index_start .. thread)
+  local fine, members = pcall(index.members_of, view, kind, ns, id)
+  return fine and #members > 0
 end
 
 -- Whether a document is in an index: its name says so of a root checkpoint, the document itself of

@@ -5,7 +5,8 @@
 -- ARGV[1]  entries to read of each at most
 -- ARGV[2]  entries after which the rest of KEYS is left to another call
 --
--- Reply    {{entry…}…}, one for each of KEYS, as far as it came: at least the first
+-- Reply    {{entry…}…}, one for each of KEYS, as far as it came: at least the first. For one that
+--          the server refuses to read, what it says
 --
 -- It touches no other keys.
 
@@ -13,7 +14,8 @@ local last, most = tonumber(ARGV[1]) - 1, tonumber(ARGV[2])
 local reply, total = {}, 0
 for at, key in ipairs(KEYS) do
   if total >= most then break end
-  reply[at] = redis.call("ZRANGE", key, 0, last)
-  total = total + #reply[at]
+  local entries = redis.pcall("ZRANGE", key, 0, last)
+  reply[at] = entries.err or entries
+  total = total + (entries.err and 1 or #entries)
 end
 return reply

@@ -20,6 +20,7 @@
 --@include include/clock.lua
 --@include layouts/${layout}.lua
 --@include include/entry.lua
+--@include include/index.lua
 --@include include/indexing.lua
 
 local FIRST = 5

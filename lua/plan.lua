@@ -8,7 +8,7 @@
 -- ARGV[2]  the saver's checkpoint prefix
 -- ARGV[3]  the saver's write prefix
 -- ARGV[4]  the index entry that the last page ended with, "" for the first page
--- ARGV[5]  checkpoints to judge in this call
+-- ARGV[5]  checkpoints to judge in this call at most, fewer when large ones are described
 -- ARGV[6]  milliseconds for which a leaf stays
 -- ARGV[7]… the policy, five values (include/policy.lua)
 -- ARGV[12] 1 to describe each checkpoint for people, else 0
@@ -53,6 +53,9 @@ end
 if judged.unjudged then return reply_unjudged(judged.unjudged) end
 
 local CHUNK = 500
+-- Bytes of memory after which a page with descriptions ends: to measure a document is to walk it.
+local MOST_MEASURED = 4 * 1024 * 1024
+local measured = 0
 
 local function existing(keys)
   local found = 0
@@ -83,8 +86,8 @@ local function describe(row, ns, id)
   local keys = layout.writes(layout.names(thread, ns), id)
   keys[#keys + 1] = layout.checkpoint_key(thread, ns, id)
   keys[#keys + 1] = layout.registry_key(thread, ns, id)
-  row[#row + 1] = tostring(memory.of_all(keys, 1, #keys) or "")
-  return row
+  local size = memory.of_all(keys, 1, #keys)
+  row[#row + 1], measured = tostring(size or ""), measured + (size or 0)
 end
 
 local function row(kind, ns, id)
@@ -124,7 +127,7 @@ local function add_rows(reply, kind)
       local found = row(kind, fields[1], fields[2])
       if ARGV[12] == "1" then describe(found, fields[1], fields[2]) end
       reply[#reply + 1] = found
-      page = page - 1
+      page = measured < MOST_MEASURED and page - 1 or 0
     end
     last = member
     return true

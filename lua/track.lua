@@ -14,13 +14,15 @@
 -- ARGV[8]  milliseconds for which a leaf stays
 -- ARGV[9]  1 when events have just told of the documents, 0 when somebody has looked for them
 -- ARGV[10] the number of rules
---   each   a Lua pattern for the thread, the trigger (checkpoints of one namespace, -1 for none)
---          and the policy, five values (include/policy.lua); the first rule that matches counts
+--   each   a pattern for the thread (include/glob.lua), the trigger (checkpoints of one namespace,
+--          -1 for none) and the policy, five values (include/policy.lua); the first rule that
+--          matches counts
 -- then     how many write documents the caller has seen for each of KEYS, or nothing at all
 --
 -- Reply    {letters, {thread, state, checkpoints, keys, left, bytes}…}
 --          letters: one for each of KEYS (include/indexing.lua); then, for each thread that was
---          trimmed, what trim.lua replies
+--          trimmed, what trim.lua replies; for one with which the server has refused something:
+--          {thread, "refused", what the server says}
 --
 -- Other keys it touches: per thread a zset, its index (include/entry.lua), is added to and, by a
 -- trim, deleted from; a hash, its pins, is read; and what trim.lua touches.
@@ -36,6 +38,7 @@
 --@include include/removal.lua
 --@include include/trimming.lua
 --@include include/policy.lua
+--@include include/glob.lua
 --@include include/indexing.lua
 
 layout.use(ARGV[3], ARGV[4])
@@ -45,9 +48,12 @@ local limit, only = tonumber(ARGV[5]), ARGV[6]
 local grace, told = tonumber(ARGV[8]), ARGV[9] == "1"
 local last_of_rules = 10 + RULE * tonumber(ARGV[10])
 
+local patterns = {}
+
 local function rule_for(thread)
   for at = 11, last_of_rules, RULE do
-    if string.find(thread, ARGV[at]) then
+    patterns[at] = patterns[at] or glob.parse(ARGV[at])
+    if glob.matches(patterns[at], thread) then
       return { trigger = tonumber(ARGV[at + 1]), policy = policy.read(ARGV, at + 2) }
     end
   end
@@ -70,7 +76,27 @@ end
 
 local function new_thread(thread)
   local rule = rule_for(thread)
-  return { key = ARGV[1] .. thread, members = {}, heads = {}, rule = rule, before = {} }
+  return { key = ARGV[1] .. thread, members = {}, heads = {}, rule = rule }
+end
+
+-- Takes what was read of a thread into its index, and trims it if it has crossed its trigger: what
+-- came of that, nil if it has not.
+local function work_off(thread, found)
+  local before = {}
+  for _, head in ipairs(found.heads) do
+    if found.rule.trigger >= 0 and not head.root and not before[head.ns] then
+      before[head.ns] = count(found.key, head.ns)
+    end
+  end
+  indexing.add_with_leaves(found.key, found.members, found.heads, told)
+  local crossed = false
+  for ns, known in pairs(before) do
+    crossed = crossed or has_crossed(known, count(found.key, ns), found.rule)
+  end
+  if not crossed then return nil end
+  local result = trimming.step(found.key, ARGV[2] .. thread, thread, found.rule.policy, limit,
+    { again = false, complete = false, weigh = ARGV[7] == "1", grace = grace })
+  return { thread, result.state, result.checkpoints, result.keys, result.left, result.bytes }
 end
 
 local letters, threads, order = {}, {}, {}
@@ -84,9 +110,6 @@ for at, key in ipairs(KEYS) do
       threads[head.thread] = found
       order[#order + 1] = head.thread
     end
-    if found.rule.trigger >= 0 and not head.root and not found.before[head.ns] then
-      found.before[head.ns] = count(found.key, head.ns)
-    end
     for _, member in ipairs(entry.members(head)) do
       table.insert(found.members, member)
     end
@@ -96,17 +119,11 @@ end
 
 local reply = { table.concat(letters) }
 for _, thread in ipairs(order) do
-  local found = threads[thread]
-  indexing.add_with_leaves(found.key, found.members, found.heads, told)
-  local crossed = false
-  for ns, before in pairs(found.before) do
-    crossed = crossed or has_crossed(before, count(found.key, ns), found.rule)
+  -- What is wrong with one thread is no other's matter.
+  local fine, row = pcall(work_off, thread, threads[thread])
+  if not fine then
+    row = { thread, "refused", type(row) == "table" and row.err or tostring(row) }
   end
-  if crossed then
-    local result = trimming.step(found.key, ARGV[2] .. thread, thread, found.rule.policy,
-      limit, { again = false, complete = false, weigh = ARGV[7] == "1", grace = grace })
-    reply[#reply + 1] = { thread, result.state, result.checkpoints, result.keys, result.left,
-      result.bytes }
-  end
+  reply[#reply + 1] = row
 end
 return reply

@@ -57,6 +57,7 @@ class Activity:
         sweep_progress: How far it is, or the last one was, from 0 to 1.
         threads: Threads that the last sweep has found.
         checkpoints: Checkpoints that it has left.
+        threads_refused: Threads with which the server has refused something in the last sweep.
         listening: Whether events are arriving.
     """
 
@@ -78,6 +79,7 @@ class Activity:
     sweep_progress: float = 0.0
     threads: int = 0
     checkpoints: int = 0
+    threads_refused: int = 0
     listening: bool = False
 
     def trimmed(self, checkpoints: int, keys: int, bytes: int) -> None:

@@ -5,7 +5,6 @@ It knows the scripts and what they answer. It does not know where keys come from
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -201,7 +200,7 @@ class Rule:
     def arguments(self) -> list[Argument]:
         """The seven values that ``lua/track.lua`` reads."""
         trigger = -1 if self.trigger is None else self.trigger
-        return [lua_pattern(self.pattern), trigger, *self.policy.arguments()]
+        return [self.pattern, trigger, *self.policy.arguments()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +213,7 @@ class Tracked:
         more: There is more to delete than one call may: `Engine.trim` goes on with it.
         unjudged: It was left alone.
         left: Checkpoints that its index knows after it.
+        refused: What the server has refused with this thread, None if nothing.
     """
 
     thread: bytes
@@ -221,28 +221,7 @@ class Tracked:
     more: bool
     unjudged: bool
     left: int
-
-
-_GLOB = re.compile(rb"\*|\?|\[(\^?)([^\]]+)\]|\\(.)|(.)", re.DOTALL)
-
-
-def lua_pattern(glob: bytes) -> bytes:
-    """A glob as for KEYS (wildcards, sets, a backslash before either) as a Lua pattern."""
-
-    def literal(byte: bytes) -> bytes:
-        # NUL ends a pattern in Lua 5.1.
-        return b"%z" if byte == b"\0" else re.sub(rb"[^0-9A-Za-z\x80-\xff]", rb"%\g<0>", byte)
-
-    def part(found: re.Match[bytes]) -> bytes:
-        if found[0] == b"*":
-            return b".*"
-        if found[0] == b"?":
-            return b"."
-        if found[2] is not None:
-            return b"[" + found[1] + re.sub(rb"[%\[\]^]", rb"%\g<0>", found[2]) + b"]"
-        return literal(found[3] if found[3] is not None else found[4])
-
-    return b"^" + _GLOB.sub(part, glob) + b"$"
+    refused: str | None = None
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -360,7 +339,7 @@ class Engine:
                 raise _wrong_type(key, expected.decode())
 
     def track(self, documents: Sequence[bytes], rules: Sequence[Rule] = ()) -> Steps[list[Tracked]]:
-        """Take documents that were just written into their indexes, and trim what crosses its trigger.
+        """Take documents that were just written into their indexes; trim what crosses its trigger.
 
         One call: the caller bounds the number of documents, some 10 microseconds each.
 
@@ -372,7 +351,13 @@ class Engine:
         reply = yield from self._call("track", documents, arguments)
         return [self._tracked(*row) for row in reply[1:]]
 
-    def _tracked(
+    def _tracked(self, thread: bytes, state: bytes, *rest: Any) -> Tracked:
+        if state == b"refused":
+            error = self._explained(ResponseError(rest[0].decode()), self.index_key(thread))
+            return Tracked(thread, Tally(), False, False, 0, str(error))
+        return self._trimmed(thread, state, *rest)
+
+    def _trimmed(
         self, thread: bytes, state: bytes, checkpoints: int, keys: int, left: int, bytes_freed: int
     ) -> Tracked:
         deleted = Tally(checkpoints, keys, self._weighed(bytes_freed))
@@ -435,13 +420,18 @@ class Engine:
     def forget(self, documents: Sequence[bytes]) -> Steps[int]:
         """Take checkpoints out of their indexes that others have deleted, and say how many.
 
-        One call: the caller bounds the number of documents, some 8 microseconds each.
+        One call, or more for names with many colons: the caller bounds the number of documents,
+        some 8 microseconds each.
 
         Args:
             documents: Keys that may have been checkpoint documents; what exists stays.
         """
         arguments: list[Argument] = [self._index_start, *self.layout.arguments()]
-        forgotten: int = yield from self._call("forget", documents, arguments)
+        forgotten, left = 0, list(documents)
+        while left:
+            found, dealt_with = yield from self._call("forget", left, arguments)
+            forgotten += found
+            left = left[dealt_with:]
         return forgotten
 
     def _track_arguments(
@@ -463,6 +453,10 @@ class Engine:
     def read(self, thread: bytes, documents: Mapping[bytes, int]) -> Steps[Entries]:
         """Read what `index` would put into the index, without writing anything."""
         found, leaves, parents = Entries(), {}, set()
+        # Since when the thread is idle, and when leaves were first seen, only the index knows.
+        marks = yield from command("ZRANGEBYLEX", self.index_key(thread), b"[e", b"(m")
+        since = {mark[:-_LEAF_TIME]: mark for mark in marks if mark[:1] == b"l"}
+        found.members += [mark for mark in marks if mark[:1] == b"e"]
         for some in chunks(sorted(documents), DOCUMENTS_PER_CALL):
             seen = [documents[key] for key in some]
             reply = yield from self._call("heads", some, [*self.layout.arguments(), thread, *seen])
@@ -471,7 +465,9 @@ class Engine:
                 found.members.extend(members)
                 leaves[leaf[:-_LEAF_TIME]] = leaf
                 parents.add(parent)
-        found.members.extend(leaf for name, leaf in leaves.items() if name not in parents)
+        found.members += [
+            since.get(name, leaf) for name, leaf in leaves.items() if name not in parents
+        ]
         found.members.sort()
         return found
 
@@ -537,11 +533,7 @@ class Engine:
             keys: Documents, write documents, registries and pointers of any threads.
             match: A glob for the threads to look at.
         """
-        arguments: list[Argument] = [
-            self._index_start,
-            *self.layout.arguments(),
-            lua_pattern(match),
-        ]
+        arguments: list[Argument] = [self._index_start, *self.layout.arguments(), match]
         return Look(*(yield from self._call("look", keys, arguments)))
 
     def note(self, thread: bytes, ids: Sequence[bytes]) -> Steps[None]:
@@ -589,13 +581,18 @@ class Engine:
         reply = yield from self._call("track", documents, self._track_arguments(thread, ()))
         return sum(letter in b"ru" for letter in reply[0])
 
-    def members(self, threads: Sequence[bytes], most: int) -> Steps[list[list[bytes]]]:
-        """The index entries of some threads, of each the first `most`."""
+    def members(
+        self, threads: Sequence[bytes], most: int
+    ) -> Steps[list[list[bytes] | RetentionError]]:
+        """The index entries of some threads, of each the first `most`, or what is wrong with it."""
         keys = [self.index_key(thread) for thread in threads]
-        found: list[list[bytes]] = []
+        found: list[Any] = []
         while len(found) < len(keys):
             found += yield from self._call("members", keys[len(found) :], [most, _ENTRIES_PER_CALL])
-        return found
+        return [
+            entries if isinstance(entries, list) else _wrong_type(key, "zset")
+            for key, entries in zip(keys, found, strict=True)
+        ]
 
     def count(self, thread: bytes) -> Steps[tuple[int, int]]:
         """How many checkpoints a thread's index knows, and keys of the root checkpoints.

@@ -11,6 +11,11 @@ from enum import Enum, auto
 from functools import lru_cache
 from typing import ClassVar
 
+# Bytes of a thread id. What is longer is refused: a name is read byte by byte in many places.
+LONGEST_THREAD = 4_096
+# The same of a whole key, with namespace, checkpoint, task and prefix.
+LONGEST_KEY = 2 * LONGEST_THREAD
+
 _ROOT_NAMESPACE = b"__empty__"
 # A UUID of version 6 or a ULID, as LangGraph makes them (``lua/include/clock.lua``).
 _UUID = rb"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-6[0-9a-fA-F]{3}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"

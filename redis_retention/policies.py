@@ -15,88 +15,23 @@ the policy as JSON. The pattern ``*`` is everybody's default.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import timedelta
-from functools import lru_cache
 from typing import Any
 
 from redis.exceptions import ResponseError
 
 from redis_retention.engine import DEFAULT_PREFIX, RetentionError, Rule
+from redis_retention.glob import parse
 from redis_retention.layouts import LangGraphRedis
 from redis_retention.policy import InvalidPolicy, Policy
 from redis_retention.transport import Argument, Steps, command
 
 DEFAULT_PATTERN = b"*"
 
-_TOKEN = re.compile(
-    rb"\\(?P<escaped>.) | (?P<any>\*) | (?P<one>\?) | \[(?P<set>\^?[^\]]*)\] | (?P<literal>.)",
-    re.DOTALL | re.VERBOSE,
-)
-_RANGE = re.compile(rb"(?P<first>.)-(?P<last>.) | (?P<single>.)", re.DOTALL | re.VERBOSE)
-
 OPTIONS = frozenset(
     {"keep_last", "keep_within", "keep_runs", "expire_after", "expire_waiting", "trigger"}
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Glob:
-    """A pattern for thread ids, taken apart.
-
-    Attributes:
-        literals: Bytes that stand for themselves.
-        wildcards: How many of ``*``, ``?`` and sets there are.
-        expression: What a thread id must match.
-    """
-
-    literals: int
-    wildcards: int
-    expression: re.Pattern[bytes]
-
-    @property
-    def exact(self) -> bool:
-        """Whether it is a thread id."""
-        return self.wildcards == 0
-
-
-@lru_cache(maxsize=1024)
-def parse(pattern: bytes) -> Glob:
-    """Take a pattern apart.
-
-    Raises:
-        InvalidPolicy: It is empty, or a set in it is.
-    """
-    if not pattern:
-        raise InvalidPolicy("the pattern for thread ids is empty: '*' stands for all of them")
-    literals = wildcards = 0
-    parts: list[bytes] = []
-    for token in _TOKEN.finditer(pattern):
-        kind = token.lastgroup
-        text = token[kind or 0]
-        if kind in ("escaped", "literal"):
-            literals += 1
-            parts.append(re.escape(text))
-        else:
-            wildcards += 1
-            parts.append({"any": b".*", "one": b"."}.get(kind or "") or _set(pattern, text))
-    return Glob(literals, wildcards, re.compile(b"".join(parts), re.DOTALL))
-
-
-def _set(pattern: bytes, inner: bytes) -> bytes:
-    negated = inner.startswith(b"^")
-    members = [_members(token) for token in _RANGE.finditer(inner[negated:])]
-    if not members or None in members:
-        shown = pattern.decode("utf-8", "replace")
-        raise InvalidPolicy(f"the pattern {shown!r} has a set in brackets that matches nothing")
-    return b"[" + b"^" * negated + b"".join(member or b"" for member in members) + b"]"
-
-
-def _members(token: re.Match[bytes]) -> bytes | None:
-    first, last = token["first"] or token["single"], token["last"] or token["single"]
-    return None if last < first else b"\\x%02x-\\x%02x" % (first[0], last[0])
 
 
 def rank(pattern: bytes) -> tuple[bool, int, int, bytes]:
@@ -107,7 +42,7 @@ def rank(pattern: bytes) -> tuple[bool, int, int, bytes]:
 
 def matching(rules: Iterable[Rule], thread: bytes) -> list[Rule]:
     """The rules whose patterns match a thread, in the order given: the first one wins."""
-    return [rule for rule in rules if parse(rule.pattern).expression.fullmatch(thread)]
+    return [rule for rule in rules if parse(rule.pattern).matches(thread)]
 
 
 def rule_for(rules: Iterable[Rule], thread: bytes) -> Rule | None:

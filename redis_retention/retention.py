@@ -18,7 +18,7 @@ from redis_retention.engine import (
     Rule,
     chunks,
 )
-from redis_retention.layouts import LangGraphRedis
+from redis_retention.layouts import LONGEST_THREAD, LangGraphRedis
 from redis_retention.pins import Pin, Pins
 from redis_retention.plan import Plan, planned
 from redis_retention.policies import DEFAULT_PATTERN, Policies, check, matching, rule_for
@@ -108,10 +108,16 @@ class _Steps:
 
     def _names(self, threads: ThreadId | Iterable[ThreadId]) -> list[bytes]:
         several = [threads] if isinstance(threads, str | bytes) else threads
-        return list(dict.fromkeys(self._engine.layout.stored_thread(name) for name in several))
+        return list(dict.fromkeys(self._name(name) for name in several))
 
     def _name(self, thread: ThreadId) -> bytes:
-        return self._engine.layout.stored_thread(thread)
+        name = self._engine.layout.stored_thread(thread)
+        if len(name) > LONGEST_THREAD:
+            raise RetentionError(
+                f"a thread id has {len(name)} bytes, and may have {LONGEST_THREAD}: threads with "
+                "longer ids are left alone"
+            )
+        return name
 
     def _policies_for(
         self, names: Sequence[bytes], policy: Policy | None
@@ -191,6 +197,10 @@ class _Steps:
             result.checkpoints_deleted = swept.checkpoints_deleted
             result.checkpoints_kept = swept.checkpoints_kept
             result.keys_deleted = swept.keys_deleted
+            result.left_alone = [
+                LeftAlone(thread.decode("utf-8", "replace"), reason)
+                for thread, reason in swept.refused.items()
+            ]
         result.elapsed_ms = (perf_counter() - begun) * 1000
         return result
 

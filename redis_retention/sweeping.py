@@ -19,13 +19,13 @@ from time import time as seconds_since_1970
 from typing import Protocol
 
 from redis.asyncio.lock import Lock
-from redis.exceptions import LockError, LockNotOwnedError, RedisError
+from redis.exceptions import LockError, LockNotOwnedError, ReadOnlyError, RedisError
 
 from redis_retention.activity import Activity
 from redis_retention.engine import Engine, RetentionError
 from redis_retention.logs import fields, logger
 from redis_retention.stopping import Stopped, stoppable
-from redis_retention.transport import AsyncClient, AsyncTransport, Steps, command
+from redis_retention.transport import AsyncClient, AsyncTransport, Steps, command, reconnect
 
 log = logger("sweeper")
 
@@ -39,6 +39,10 @@ _SHORTEST_REST_SECONDS = 1.0
 _REST_PER_SECOND = 2.0
 
 
+# Threads that were refused, in the log of one sweep.
+_REFUSED_SHOWN = 10
+
+
 class SweepResult(Protocol):
     """What a sweep has done."""
 
@@ -48,6 +52,7 @@ class SweepResult(Protocol):
     checkpoints_kept: int
     keys_deleted: int
     bytes_deleted: int
+    refused: dict[bytes, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +175,11 @@ class SharedSweeper:
                     pause = await self._seconds_left()
                 else:
                     pause = await self._satisfy(self._wanted)
+            except ReadOnlyError as error:
+                # A primary that was demoted may keep its connections: look for the new one.
+                self._activity.failed(error)
+                log.warning("the server is no primary any more, connecting anew: %s", error)
+                await reconnect(self._client)
             except (RedisError, RetentionError, OSError) as error:
                 self._activity.failed(error)
                 log.warning("cannot sweep now, trying again: %s", error)
@@ -269,6 +279,9 @@ class SharedSweeper:
         activity.keys_deleted += result.keys_deleted
         activity.bytes_deleted += result.bytes_deleted
         activity.sweep_progress = 1.0
+        activity.threads_refused = len(result.refused)
+        for thread, reason in list(result.refused.items())[:_REFUSED_SHOWN]:
+            log.warning("left alone: %s", reason, extra=fields(thread=thread))
         log.info(
             "swept",
             extra=fields(

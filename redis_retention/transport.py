@@ -114,14 +114,15 @@ def driven(
 ) -> Generator[_Yielded, Any, T]:
     """Do what steps want, one thing after the other, and return their result.
 
-    What the server refuses is thrown into the steps; whatever else goes wrong ends them.
+    What the server refuses is thrown into the steps, and that it did not reply in time; whatever
+    else goes wrong ends them.
     """
     try:
         wanted = next(steps)
         while True:
             try:
                 came = yield from do(wanted)
-            except ResponseError as error:
+            except (ResponseError, NoReplyError) as error:
                 wanted = steps.throw(error)
             else:
                 wanted = steps.send(came)
@@ -356,3 +357,11 @@ class AsyncTransport(_Sender):
         except StopIteration as stop:
             result: T = stop.value
             return result
+
+
+async def reconnect(client: AsyncClient) -> None:
+    """Let the next command of a client look up its server's address anew."""
+    if isinstance(client, redis.asyncio.RedisCluster):
+        await client.aclose()
+    else:
+        await client.connection_pool.disconnect()

@@ -7,8 +7,8 @@
 --
 -- Reasons: last, within, run, pinned, all (asked for by the policy), latest, delta, sends, unclear
 -- (needed by LangGraph), invocation (its root checkpoint stays), recent (nothing has been written
--- after it yet, and it has not been there for long), ahead (it descends from what the latest pointer
--- names), idle (its thread is to be found idle once more before it expires).
+-- after it yet, and it has not been there for long), ahead (it descends from what the latest
+-- pointer names), idle (its thread is to be found idle once more before it expires).
 
 local decide = {}
 
@@ -322,8 +322,8 @@ local function path_from_latest(thread, ns, id, latest, left)
 end
 
 -- A writer puts the document first and the pointer after it, so that a leaf may be about to be
--- named, wherever its id sorts: it is kept for the grace period, and for as long as it descends from
--- what is named. Answers the leaves; one that does not exist is marked as `gone`.
+-- named, wherever its id sorts: it is kept for the grace period, and for as long as it descends
+-- from what is named. Answers the leaves; one that does not exist is marked as `gone`.
 local function keep_leaves(view, thread, ns, floor, grace, kept)
   local leaves = leaves_below(view, ns, floor)
   if #leaves == 0 then return leaves end
@@ -495,8 +495,8 @@ end
 -- `given` says {settled = whether to judge for the end of a trim that may take several calls, not
 -- for this call alone, complete = whether the index has all checkpoints of the thread, unread = how
 -- many documents may be read of which the index knows only the name, gone = after how many entries
--- of checkpoints that are gone to leave the others to the next call, grace = milliseconds for which a
--- leaf stays}.
+-- of checkpoints that are gone to leave the others to the next call, grace = milliseconds for which
+-- a leaf stays}.
 -- Answers:
 --   unjudged           {ns, id} of a checkpoint that this version does not understand
 --   expired            true when all of the thread goes

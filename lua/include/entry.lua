@@ -4,8 +4,8 @@
 -- is a range. The first byte is the kind, NUL parts the fields, "" is the root namespace:
 --
 --   s {ns} NUL {id} [NUL {chain}]  a checkpoint in a namespace that counts by itself
---   s NUL {id} NUL !               a root checkpoint whose document is known to be this thread's, and
---                                  has not been read
+--   s NUL {id} NUL !               a root checkpoint whose document is known to be this thread's,
+--                                  and has not been read
 --   t {ns} NUL {id} [NUL {chain}]  a checkpoint in a namespace with a task id in its name: it
 --                                  belongs to one invocation
 --   p {root} NUL {ns}              the invocations that root checkpoint {root} started
@@ -13,8 +13,9 @@
 --   u {ns} NUL                     some checkpoint of a t namespace does not say its root: if none
 --                                  does, the namespace counts by itself
 --   b {id}                         a run begins with root checkpoint {id}
---   l {ns} NUL {id} NUL {ms}       a leaf: no checkpoint is known to name this one as its parent; {ms}
---                                  is when it was first seen, by the server's clock, 0 if long ago
+--   l {ns} NUL {id} NUL {ms}       a leaf: no checkpoint is known to name this one as its parent;
+--                                  {ms} is when it was first seen, by the server's clock, 0 if long
+--                                  ago
 --   e NUL {ms}                     the thread was found idle at {ms}, by the server's clock
 --   x {ns} NUL {id}                a checkpoint that cannot be judged: the thread is left alone
 --

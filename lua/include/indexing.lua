@@ -21,18 +21,19 @@ function indexing.read(key, only, writes)
 end
 
 -- Adds members to the index at `key`. At `maxmemory` a script is refused whose first write adds,
--- but not one that has deleted: what an index costs is little beside what its trim frees.
+-- but not one that has deleted: what an index costs is little beside what its trim frees. Answers
+-- how many of them are new.
 function indexing.add(key, members)
   local scored = entry.scored(members)
   local reply = redis.pcall("ZADD", key, unpack(scored))
-  if type(reply) ~= "table" or not reply.err then return end
+  if type(reply) ~= "table" or not reply.err then return reply end
   if not string.find(reply.err, "OOM", 1, true) then error(reply) end
   redis.call("UNLINK", key .. ":none")
-  redis.call("ZADD", key, unpack(scored))
+  return redis.call("ZADD", key, unpack(scored))
 end
 
--- When a checkpoint counts as first seen that a look at the database finds for the first time: long
--- ago where its id says so, whatever the difference of clocks, else now.
+-- When a checkpoint counts as first seen that a look at the database finds for the first time:
+-- long ago where its id says so, whatever the difference of clocks, else now.
 local function first_seen(id, now)
   local made = clock.of_id(id)
   return made and now - made > clock.LARGEST_DIFFERENCE_MS and 0 or now
@@ -43,50 +44,76 @@ function indexing.leaf(one, told, now)
   return entry.leaf(one.ns, one.id, told and now or first_seen(one.id, now))
 end
 
-local function is_known_leaf(key, one)
-  local leaf = entry.of(entry.LEAF, one.ns) .. one.id
-  return #redis.call("ZRANGEBYLEX", key, "[" .. leaf .. "\0", "(" .. leaf .. "\1", "LIMIT", 0, 1) > 0
+-- The leaves of a namespace that the index knows, by id.
+local function leaves_known(key, ns)
+  local prefix, known = entry.of(entry.LEAF, ns), {}
+  for _, member in ipairs(redis.call("ZRANGEBYLEX", key, "[" .. prefix, index.past(prefix))) do
+    known[entry.id(member, prefix)] = member
+  end
+  return known
 end
 
--- Adds members to the index at `key`, and notes which of some checkpoints of one thread, each {ns =,
--- id =, parent =}, are leaves.
-function indexing.add_with_leaves(key, members, checkpoints, told)
-  local parents, now = {}, clock.now_ms()
+-- The children of some checkpoints, by namespace and parent.
+local function by_parent(checkpoints)
+  local children = {}
   for _, one in ipairs(checkpoints) do
-    if one.parent ~= "" and one.parent ~= one.id then parents[one.ns .. "\0" .. one.parent] = one end
+    children[one.ns] = children[one.ns] or {}
+    if one.parent ~= one.id then children[one.ns][one.parent] = true end
   end
-  for _, one in ipairs(checkpoints) do
-    local own = one.ns .. "\0" .. one.id
-    if parents[own] then
-      parents[own] = nil
-    else
-      if told or not is_known_leaf(key, one) then
-        members[#members + 1] = indexing.leaf(one, told, now)
-      end
+  return children
+end
+
+-- Adds members to the index at `key`, and notes which of some checkpoints of one thread, each
+-- {ns =, id =, parent =}, are leaves.
+function indexing.add_with_leaves(key, members, checkpoints, told)
+  local children, leaves, now = by_parent(checkpoints), {}, clock.now_ms()
+  for ns, parents in pairs(children) do
+    leaves[ns] = leaves_known(key, ns)
+    for id, member in pairs(leaves[ns]) do
+      if parents[id] then redis.call("ZREM", key, member) end
     end
   end
-  indexing.add(key, members)
-  for _, child in pairs(parents) do
-    local parent = entry.of(entry.LEAF, child.ns) .. child.parent
-    redis.call("ZREMRANGEBYLEX", key, "[" .. parent .. "\0", "(" .. parent .. "\1")
+  for _, one in ipairs(checkpoints) do
+    if not children[one.ns][one.id] and (told or not leaves[one.ns][one.id]) then
+      members[#members + 1] = indexing.leaf(one, told, now)
+    end
   end
+  -- What was idle is so no longer.
+  if #members > 0 and indexing.add(key, members) > 0 then
+    redis.call("ZREMRANGEBYLEX", key, "[" .. entry.IDLE, "(" .. entry.beyond(entry.IDLE))
+  end
+end
+
+-- Which root checkpoints the index knows from the lowest of some ids to the highest.
+local function known_between(key, ids)
+  local known, prefix = {}, entry.of(entry.STANDING, "")
+  local low, high = ids[1], ids[1]
+  for _, id in ipairs(ids) do
+    if bytes.less(id, low) then low = id end
+    if bytes.less(high, id) then high = id end
+  end
+  local first, last = "[" .. prefix .. low, "(" .. prefix .. high .. "\1"
+  for _, member in ipairs(redis.call("ZRANGEBYLEX", key, first, last)) do
+    known[entry.id(member, prefix)] = true
+  end
+  return known
 end
 
 -- Takes root checkpoints into the index by their names, those that the documents confirm. Answers
 -- which: {[id] = true}.
 function indexing.add_names(key, thread, ids)
   local proved, parents = layout.proved(thread, ids)
-  local members, found, taken = {}, {}, {}
+  local members, found, taken, known = {}, {}, {}, known_between(key, ids)
   for _, id in ipairs(ids) do
     if proved[id] == true then
-      members[#members + 1] = entry.unread(id)
+      if not known[id] then members[#members + 1] = entry.unread(id) end
       found[#found + 1] = { ns = "", id = id, parent = parents[id] }
       taken[id] = true
     elseif proved[id] == "unjudged" then
       members[#members + 1] = entry.of(entry.UNJUDGED, "") .. id
     end
   end
-  if #members > 0 then indexing.add_with_leaves(key, members, found, false) end
+  indexing.add_with_leaves(key, members, found, false)
   return taken
 end
 

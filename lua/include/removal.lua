@@ -1,4 +1,5 @@
--- removal: deletes checkpoints with everything of theirs, at most a set number of keys a call.
+-- removal: deletes checkpoints with everything of theirs, at most a set number of keys a call, and
+-- of large ones fewer: the server frees a document before it serves anybody else.
 --
 -- A checkpoint is taken whole or, when it is larger than half a call, its document first and its
 -- writes over several calls: no reader ever finds a checkpoint with half its writes. Until the
@@ -7,6 +8,12 @@
 local removal = {}
 
 local CHUNK = 1000
+-- Bytes of memory that a call frees at most, unless one checkpoint alone has more: some 4 ms.
+local MOST_BYTES = 2 * 1024 * 1024
+-- Above this, each checkpoint is measured before it is taken; else one in so many.
+local LARGE, SAMPLED = 64 * 1024, 32
+-- Writes of a checkpoint that speak for all of them.
+local WRITES_MEASURED = 4
 
 local function in_chunks(list, run)
   for first = 1, #list, CHUNK do
@@ -23,6 +30,34 @@ local function mean_memory(keys, count, samples)
   return total and total / math.max(1, last - first + 1)
 end
 
+-- The bytes of a checkpoint, nil where the server does not tell.
+local function size_of(document, writes, count)
+  local size = memory.of(document)
+  if not size then return nil end
+  local measured = math.min(count, WRITES_MEASURED)
+  local of_writes = memory.of_all(writes, 1, measured) or 0
+  return size + (measured > 0 and of_writes / measured * count or 0)
+end
+
+-- Keeps to the bytes that a call may free. Small checkpoints are sampled, since it costs nearly as
+-- much to measure one as to free it.
+local function new_allowance()
+  local self, left, mean, since = {}, MOST_BYTES, nil, 0
+
+  -- Whether a checkpoint may be taken, too. The first always may.
+  function self.has_room(document, writes, count, is_first)
+    if mean == false then return true end
+    if mean == nil or mean >= LARGE or since >= SAMPLED then
+      mean, since = size_of(document, writes, count) or false, 0
+      if not mean then return true end
+    end
+    since, left = since + 1, left - mean
+    return left >= 0 or is_first
+  end
+
+  return self
+end
+
 -- A new removal of at most `limit` keys.
 function removal.new(limit)
   local self = { checkpoints = 0, keys = 0, bytes = 0 }
@@ -30,7 +65,7 @@ function removal.new(limit)
   local room, half = limit - 1, math.floor(limit / 2)
   local documents, document_count = {}, 0
   local others, other_count = {}, 0
-  local unregistered = {}
+  local unregistered, allowance = {}, new_allowance()
 
   -- Takes the pointer of a namespace in which nothing is left; false when there is no room.
   function self.take_pointer(key)
@@ -87,6 +122,9 @@ function removal.new(limit)
     for at = first, last do
       local id = ids[at]
       local writes, shared, count = layout.writes(names, id, half)
+      if not allowance.has_room(document_start .. id, writes, #writes, document_count == 0) then
+        return at - first
+      end
       if shared or count >= half then
         if not take_unusual(names, id, shared, count) then return at - first end
       elseif count + 2 > room then

@@ -471,13 +471,16 @@ end
 -- Calls `visit(thread, ns)` for each way in which a place, ":{thread}:{ns}", can be read, until it
 -- answers true. Answers false where there are too many of them.
 function layout.each_reading(place, visit)
+  if string.sub(place, -#ROOT - 1) == ":" .. ROOT then
+    visit(string.sub(place, 2, -#ROOT - 2), "")
+    return true
+  end
   local colons = 0
   local at = find(place, ":", 2, true)
   while at do
     colons = colons + 1
     if colons > MOST_READINGS then return false end
-    local ns = string.sub(place, at + 1)
-    if visit(string.sub(place, 2, at - 1), ns == ROOT and "" or ns) then return true end
+    if visit(string.sub(place, 2, at - 1), string.sub(place, at + 1)) then return true end
     at = find(place, ":", at + 1, true)
   end
   return true
@@ -508,8 +511,8 @@ function layout.dangling(pointer)
   return place, string.sub(key, #start + 1)
 end
 
--- Whether a shallow saver keeps a namespace, ":{thread}:{ns}": its writes have no checkpoint of their
--- own.
+-- Whether a shallow saver keeps a namespace, ":{thread}:{ns}": its writes have no checkpoint of
+-- their own.
 function layout.shallow(place)
   return redis.call("EXISTS", checkpoint_prefix .. place,
     SHALLOW_REGISTRY .. place .. ":shallow") > 0

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +18,7 @@ from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from redis_retention.engine import DEFAULT_KEYS_PER_CALL, DEFAULT_PREFIX
-from redis_retention.retention import Retention
+from redis_retention.retention import DEFAULT_GRACE, Retention
 from redis_retention.transport import Client
 
 DEFAULT_URL = "redis://localhost:6379/0"
@@ -41,6 +42,7 @@ class Settings:
         write_prefix: The saver's ``checkpoint_write_prefix``.
         prefix: What all keys of our own begin with.
         keys_per_call: Keys that one call may delete while the server does nothing else.
+        grace: How long a checkpoint stays that no other has as its parent yet.
         json: Print one JSON object and nothing else.
     """
 
@@ -49,6 +51,7 @@ class Settings:
     write_prefix: str = "checkpoint_write"
     prefix: str = DEFAULT_PREFIX
     keys_per_call: int = DEFAULT_KEYS_PER_CALL
+    grace: timedelta = DEFAULT_GRACE
     json: bool = False
 
 
@@ -142,6 +145,7 @@ def retention(settings: Settings) -> Iterator[Retention]:
             write_prefix=settings.write_prefix,
             prefix=settings.prefix,
             keys_per_call=settings.keys_per_call,
+            grace=settings.grace,
         )
     finally:
         close(client)

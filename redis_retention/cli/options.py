@@ -37,6 +37,11 @@ def as_span(value: str) -> timedelta:
         raise click.BadParameter(f"{value!r} is too long.") from error
 
 
+def as_grace(value: str) -> timedelta:
+    """A time like that of `as_span`, or none at all: ``0s``."""
+    return timedelta(0) if value == "0s" else as_span(value)
+
+
 def as_bytes(value: str | bytes) -> bytes:
     """An argument byte for byte as the shell has given it."""
     return os.fsencode(value)
@@ -74,6 +79,12 @@ _GLOBAL: dict[str, dict[str, Any]] = {
         f"[default: {DEFAULT_KEYS_PER_CALL}]",
         "type": click.IntRange(SMALLEST_KEYS_PER_CALL, LARGEST_KEYS_PER_CALL),
         "metavar": "N",
+    },
+    "grace": {
+        "help": "How long a checkpoint stays that no other has as its parent yet: it may be about "
+        "to become the latest.  [default: 1m]",
+        "type": as_grace,
+        "metavar": "TIME",
     },
     "json": {
         "help": "Print one JSON object and nothing else.",

@@ -35,6 +35,9 @@ REASONS = {
     "sends": "the one after it takes its pending sends from it",
     "invocation": "of a subgraph whose checkpoint in the graph stays",
     "unclear": "not known well enough to judge it",
+    "recent": "nothing follows it yet, and it has not been there for the grace period",
+    "ahead": "it descends from the latest checkpoint, and may be about to be named",
+    "idle": "its thread has just been found idle, and expires after the grace period",
 }
 """Why a checkpoint stays, in words."""
 

@@ -18,6 +18,7 @@ from redis_retention.cli.options import (
 )
 from redis_retention.cli.output import named, new_table, show, show_json, shown, span
 from redis_retention.engine import Rule
+from redis_retention.glob import parse
 from redis_retention.policy import Policy
 
 
@@ -120,7 +121,7 @@ def as_json(rule: Rule) -> dict[str, Any]:
 
 def why(matching: list[Rule]) -> str:
     """Why the first of the rules that match a thread counts."""
-    if policies.parse(matching[0].pattern).exact:
+    if parse(matching[0].pattern).exact:
         return "it is the thread's id"
     if len(matching) == 1:
         return "no other one matches"

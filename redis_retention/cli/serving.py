@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any, Literal
 
@@ -129,6 +130,7 @@ async def _serve(
         LangGraphRedis(settings.checkpoint_prefix, settings.write_prefix),
         prefix=settings.prefix,
         keys_per_call=settings.keys_per_call,
+        grace_ms=settings.grace // timedelta(milliseconds=1),
         # It costs a trim some 10 microseconds, and only the metrics show it.
         weigh=service.metrics_port is not None,
     )

@@ -34,10 +34,11 @@ from redis.exceptions import (
 from redis_retention import policies
 from redis_retention.activity import Activity
 from redis_retention.engine import Engine, RetentionError, Rule, Tally, Tracked
+from redis_retention.layouts import LONGEST_KEY
 from redis_retention.logs import fields, logger
 from redis_retention.sources.notifications import ADVICE, Heard, Probe, Switch, switch_on
 from redis_retention.stopping import Stopped, stoppable
-from redis_retention.transport import AsyncClient, AsyncTransport
+from redis_retention.transport import AsyncClient, AsyncTransport, reconnect
 
 if TYPE_CHECKING:
     from redis_retention.sources.subscription import Subscription
@@ -51,6 +52,8 @@ CHECK_SECONDS = 15.0
 _POLL_SECONDS = 1.0
 _RETRY_SECONDS = 0.5
 _REMEMBERED_WARNINGS = 1000
+# Bytes that are shown of a key that is too long.
+_SHOWN = 60
 
 # What ends by itself: the server is starting, failing over, or out of memory.
 _PASSING = (
@@ -216,6 +219,8 @@ class Listener:
         self._full = False
         self._stuck = False
         self._warned: dict[bytes, None] = {}
+        # Threads of which more is to be deleted than one call may.
+        self._unfinished: dict[bytes, None] = {}
 
     @property
     def waiting(self) -> int:
@@ -301,6 +306,9 @@ class Listener:
         self.activity.events += 1
         # Between the first colon and the key stands nothing but the channel's own name.
         key = message["channel"].split(b":", 1)[1]
+        if len(key) > LONGEST_KEY:
+            self._warn_once(key[:_SHOWN], f"a key of {len(key)} bytes is too long to be looked at")
+            return
         if self._inbox.put(key, change):
             return
         self.activity.events_dropped += 1
@@ -365,7 +373,8 @@ class Listener:
 
     async def _work(self) -> None:
         while True:
-            await self._inbox.filled()
+            if not self._unfinished:
+                await self._inbox.filled()
             if self._stopping.is_set():
                 return
             if self.waiting < BATCH:
@@ -388,6 +397,9 @@ class Listener:
         except _PASSING as error:
             self._inbox.put_back(notes)
             await self._wait_for_server(error)
+            if isinstance(error, ReadOnlyError):
+                # A primary that was demoted may keep its connections: look for the new one.
+                await reconnect(self._client)
         except _REFUSALS as error:
             await self._send_singly(notes, error)
         else:
@@ -419,6 +431,7 @@ class Listener:
 
     async def _send(self, notes: Sequence[Noted]) -> None:
         """Deal with documents in as few calls as the server allows."""
+        await self._finish_trims()
         for keys in self._callable(notes, Change.WRITTEN):
             tracked = await self._transport.run(self._engine.track(keys, self.rules))
             for thread in tracked:
@@ -441,21 +454,44 @@ class Listener:
 
     async def _trimmed(self, tracked: Tracked) -> None:
         if tracked.unjudged:
-            self._warn_once(tracked.thread)
+            self._warn_once(tracked.thread, _UNJUDGED)
             return
-        deleted = tracked.deleted
+        if tracked.refused is not None:
+            self.activity.failed(RetentionError(tracked.refused))
+            self._warn_once(tracked.thread, tracked.refused)
+            return
+        self._count(tracked.thread, tracked.deleted)
         if tracked.more:
-            rest = await self._go_on(tracked.thread)
-            deleted.add(rest.checkpoints, rest.keys, rest.bytes)
+            # Remembered until it is done: a connection may break in the middle of it.
+            self._unfinished[tracked.thread] = None
+            await self._finish_trims()
+
+    async def _finish_trims(self) -> None:
+        """Trim on by the index what was too much for one call."""
+        for thread in list(self._unfinished):
+            try:
+                self._count(thread, await self._go_on(thread))
+            except _PASSING:
+                raise
+            except _REFUSALS as error:
+                self.activity.failed(error)
+                self._warn_once(thread, str(error))
+            self._unfinished.pop(thread, None)
+
+    def _count(self, thread: bytes, deleted: Tally) -> None:
+        if not deleted.keys:
+            return
         self.activity.trimmed(deleted.checkpoints, deleted.keys, deleted.bytes)
         log.debug(
             "trimmed",
-            extra=fields(thread=tracked.thread, checkpoints=deleted.checkpoints, keys=deleted.keys),
+            extra=fields(thread=thread, checkpoints=deleted.checkpoints, keys=deleted.keys),
         )
 
     async def _go_on(self, thread: bytes) -> Tally:
-        """Trim on by the index what was too much for one call."""
-        rule = next(iter(policies.matching(self.rules, thread)))
+        rule = policies.rule_for(self.rules, thread)
+        if rule is None:
+            # Nobody wants it any more.
+            return Tally()
         steps = self._engine.trim(thread, rule.policy)
         try:
             trimmed = await self._transport.run(stoppable(steps, self._stopping.is_set))
@@ -463,15 +499,14 @@ class Listener:
             return Tally()
         return trimmed.deleted
 
-    def _warn_once(self, thread: bytes) -> None:
+    def _warn_once(self, thread: bytes, reason: str) -> None:
         if thread in self._warned or len(self._warned) >= _REMEMBERED_WARNINGS:
             return
         self._warned[thread] = None
-        log.warning(
-            "left alone: a checkpoint says something that this version cannot judge",
-            extra=fields(thread=thread),
-        )
+        log.warning("left alone: %s", reason, extra=fields(thread=thread))
 
+
+_UNJUDGED = "a checkpoint says something that this version cannot judge"
 
 _GAPS = {
     State.STARTING: "the listener has started",

@@ -19,6 +19,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from time import perf_counter
+from typing import TypeVar
+
+from redis.exceptions import (
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+)
+from redis.exceptions import TimeoutError as NoReplyError
 
 from redis_retention.engine import (
     DOCUMENTS_PER_CALL,
@@ -27,14 +36,17 @@ from redis_retention.engine import (
     Remains,
     RetentionError,
     Rule,
+    Tally,
     Trimmed,
     chunks,
 )
-from redis_retention.layouts import Family, LangGraphRedis
+from redis_retention.layouts import LONGEST_KEY, Family, LangGraphRedis
 from redis_retention.policies import matching, rule_for
 from redis_retention.policy import Policy
 from redis_retention.sources.scan import each_page
 from redis_retention.transport import Nodes, Pause, Steps, command
+
+T = TypeVar("T")
 
 # What one call looks at: a millisecond or so.
 _KEYS_PER_LOOK = 100
@@ -49,6 +61,11 @@ _MOST_HELD = 25_000_000
 _HELD_THREAD = 300
 # Leftovers are cleaned up at the end, or when there are this many of them.
 _REMEMBERED = 10_000
+# Refusals of so many threads one after the other are not the threads' fault.
+_MOST_REFUSED_IN_TURN = 10
+_MOST_REFUSED = 1_000
+# Bytes that are shown of a key that is too long.
+_SHOWN = 60
 # A page or a call takes a millisecond or two. One that takes this long has waited for others.
 _BUSY_SECONDS = 0.05
 _REST_PER_SECOND_BUSY = 2.0
@@ -67,6 +84,7 @@ class SweepResult:
         keys_deleted: All keys of the saver that are gone, the documents with them.
         bytes_deleted: The memory that trims have freed, estimated, if the engine weighs it.
         keys_scanned: Keys of the database that were looked at.
+        refused: Threads with which the server has refused something, and what it says.
         elapsed_ms: How long it took, in milliseconds.
     """
 
@@ -77,6 +95,7 @@ class SweepResult:
     keys_deleted: int = 0
     bytes_deleted: int = 0
     keys_scanned: int = 0
+    refused: dict[bytes, str] = field(default_factory=dict)
     elapsed_ms: float = 0.0
 
 
@@ -230,6 +249,7 @@ class Sweeper:
         self._pointers: list[list[bytes]] = []
         # Trimmed before a document was found that no index knew: that comes early or not at all.
         self._trimmed: set[bytes] = set()
+        self._refused_in_turn = 0
         self._root_name = engine.layout.root_name()
         self._index_start = engine.index_key(b"")
         starts = {family: start for start, family in engine.layout.families().items()}
@@ -303,6 +323,9 @@ class Sweeper:
         page, root_name, states = _Page(), self._root_name.match, self._known.states
         roots, threads = page.roots, page.threads
         for key in self._unsettled(keys):
+            if len(key) > LONGEST_KEY:
+                self._refuse_long(key)
+                continue
             name = root_name(key)
             if name is not None:
                 group = name.lastindex or 1
@@ -393,11 +416,36 @@ class Sweeper:
         for some in chunks(wanted, _THREADS_PER_STEP):
             yield from self._work_off(some)
 
+    def _alone(self, thread: bytes, steps: Steps[T], otherwise: T) -> Steps[T]:
+        """What is wrong with one thread is no other's matter, unless it is wrong with all."""
+        try:
+            result = yield from steps
+        except (ReadOnlyError, OutOfMemoryError, NoPermissionError):
+            raise
+        except (ResponseError, NoReplyError, RetentionError) as error:
+            self._refuse(thread, error)
+            return otherwise
+        self._refused_in_turn = 0
+        return result
+
+    def _refuse_long(self, key: bytes) -> None:
+        if key.startswith(self._starts) and len(self._result.refused) < _MOST_REFUSED:
+            shown = key[:_SHOWN]
+            self._result.refused[shown] = f"a key of {len(key)} bytes is too long to be looked at"
+
+    def _refuse(self, thread: bytes, error: Exception) -> None:
+        self._refused_in_turn += 1
+        if self._refused_in_turn >= _MOST_REFUSED_IN_TURN:
+            raise error
+        if len(self._result.refused) < _MOST_REFUSED:
+            self._result.refused[thread] = str(error)
+        self._known.set(thread, _State.UNWANTED)
+
     def _work_off(self, threads: Sequence[bytes]) -> Steps[None]:
         indexes = yield from self._indexes(threads)
         self._result.threads += sum(map(bool, indexes.values()))
         for thread in (yield from self._stale(indexes)):
-            yield from self._mend(thread)
+            yield from self._alone(thread, self._mend(thread), None)
             indexes |= yield from self._indexes([thread])
         indexed = [thread for thread, members in indexes.items() if members]
         # An index to which this sweep may still add is left to the second pass.
@@ -409,10 +457,13 @@ class Sweeper:
             for thread in indexed:
                 unread = _unread(indexes[thread])
                 if unread:
-                    yield from self._engine.read_up(thread, unread)
+                    steps = self._engine.read_up(thread, unread)
+                    yield from self._alone(thread, steps, None)
                     indexes |= yield from self._indexes([thread])
             self._unfinished += [thread for thread in over if _has_old_subgraph(indexes[thread])]
         for thread, members in indexes.items():
+            if thread in self._result.refused:
+                continue
             self._known.remember(self._engine.layout, thread, members)
         for thread in indexed:
             self._result.checkpoints_kept += yield from self._count(thread, indexes[thread])
@@ -459,7 +510,7 @@ class Sweeper:
         while self._held:
             thread, held = self._held.popitem()
             thread_begun = perf_counter()
-            yield from self._work_off_new(thread, held)
+            yield from self._alone(thread, self._work_off_new(thread, held), None)
             done += held.keys
             self._tell(Progress(done, total, Stage.TRIMMING))
             now = perf_counter()
@@ -491,8 +542,15 @@ class Sweeper:
     def _indexes(self, threads: Sequence[bytes]) -> Steps[dict[bytes, list[bytes]]]:
         if not threads:
             return {}
-        members = yield from self._engine.members(threads, _LARGE)
-        return dict(zip(threads, members, strict=True))
+        found: dict[bytes, list[bytes]] = {}
+        for thread, members in zip(
+            threads, (yield from self._engine.members(threads, _LARGE)), strict=True
+        ):
+            if isinstance(members, RetentionError):
+                self._refuse(thread, members)
+            else:
+                found[thread] = members
+        return found
 
     def _count(self, thread: bytes, members: Sequence[bytes]) -> Steps[int]:
         if len(members) >= _LARGE:
@@ -506,8 +564,12 @@ class Sweeper:
             checkpoints = _between(members, b"s", b"t")
             if checkpoints:
                 oldest[thread] = self._engine.document(thread, checkpoints[0])
-            elif members and not _between(members, b"t", b"u"):
-                stale.add(thread)
+            elif members:
+                subgraphs = _between(members, b"t", b"u")
+                if subgraphs:
+                    oldest[thread] = self._engine.document(thread, subgraphs[0])
+                else:
+                    stale.add(thread)
         if oldest and (yield from command("EXISTS", *oldest.values())) < len(oldest):
             for thread, key in oldest.items():
                 if not (yield from command("EXISTS", key)):
@@ -531,7 +593,8 @@ class Sweeper:
         complete: bool,
         names: Sequence[bytes] | None = None,
     ) -> Steps[Trimmed]:
-        trimmed = yield from self._engine.trim(thread, policy, complete=complete, names=names)
+        steps = self._engine.trim(thread, policy, complete=complete, names=names)
+        trimmed = yield from self._alone(thread, steps, Trimmed())
         self._result.checkpoints_deleted += trimmed.deleted.checkpoints
         self._result.keys_deleted += trimmed.deleted.keys
         self._result.bytes_deleted += trimmed.deleted.bytes
@@ -560,12 +623,10 @@ class Sweeper:
         self._pointers.clear()
         for thread in remains.keys() | pointers.keys():
             groups = [Remains(suffix, writes) for suffix, writes in remains[thread].items()]
-            cleaned, _ = yield from self._engine.clean(
-                thread,
-                groups,
-                pointers[thread],
-                older_than_ms=self._older_than_ms,
+            steps = self._engine.clean(
+                thread, groups, pointers[thread], older_than_ms=self._older_than_ms
             )
+            cleaned, _ = yield from self._alone(thread, steps, (Tally(), 0))
             self._result.checkpoints_deleted += cleaned.checkpoints
             self._result.keys_deleted += cleaned.keys
 

@@ -283,7 +283,7 @@ def crowded(stack: redis.Redis) -> list[str]:
     """A thread of three, the oldest with thousands of writes."""
     crowded, *others = ids(3)
     fill_fast(stack, "a", [crowded], MANY)
-    fill_fast(stack, "a", others)
+    fill_fast(stack, "a", others, parent=crowded)
     return [crowded, *others]
 
 

@@ -25,8 +25,8 @@ def test_the_age_of_a_checkpoint_is_that_of_its_id_or_else_of_its_put(
     seconds, _ = redis.Redis.time(stack)
     ids = [make(seconds - hours * HOUR, 1) for hours in (50, 30, 20, 2)]  # type: ignore[operator]
     puts = [
-        PutCheckpoint("", name, stored_at=seconds - hours * HOUR)
-        for name, hours in zip(ids, (50, 30, 20, 2), strict=True)
+        PutCheckpoint("", name, parent=parent, stored_at=seconds - hours * HOUR)
+        for name, parent, hours in zip(ids, ["", *ids[:-1]], (50, 30, 20, 2), strict=True)
     ]
     write_to(stack, "a", puts)
 

@@ -83,11 +83,15 @@ def fill(
 
 
 def fill_fast(
-    client: redis.Redis, thread: str, checkpoints: int | Sequence[str], writes: int = 1
+    client: redis.Redis,
+    thread: str,
+    checkpoints: int | Sequence[str],
+    writes: int = 1,
+    *,
+    parent: str = "",
 ) -> list[str]:
     """What `fill` stores, thousands of checkpoints in a second."""
     names = ids(checkpoints, apart=0.01) if isinstance(checkpoints, int) else list(checkpoints)
-    parent = ""
     with client.pipeline(transaction=False) as pipeline:
         for name in names:
             _queue_checkpoint(pipeline, thread, name, parent)

@@ -17,7 +17,7 @@ How a decision is made:
 3. A namespace of an invocation stays or goes as a whole with the root checkpoints that
    it names (rule 3).
 4. Writes and registries share the fate of their checkpoint; what has none is a leftover
-   and judged by its place and age (rule 7).
+   and judged by its age (rule 7).
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from tests.model.snapshot import (
 )
 
 HOUR = 3600.0
+LARGEST_DIFFERENCE_OF_CLOCKS = HOUR
 
 OWN_KEYS = b"retention:"
 """What the engine's own keys begin with."""
@@ -419,34 +420,27 @@ def _reasons(rules: Mapping[str, Kept], checkpoint: Checkpoint) -> dict[str, str
 # Leftovers (rule 7)
 
 
-def leftover(
-    checkpoint_id: str, newest: str | None, oldest_kept: str | None, now: float
-) -> KeyVerdict:
+def leftover(checkpoint_id: str, newest: str | None, now: float) -> KeyVerdict:
     """Rule 7: stubs, writes and registries of a checkpoint that has no document.
 
     `put_writes` may run before its `put`: what is newer than the newest real checkpoint
-    is on its way. What is older than the oldest kept one came after its checkpoint was
-    trimmed. In between either may be true until an hour is over.
+    is on its way. Anything else may be so until it is an hour old, by a clock that may lag
+    by another hour.
     """
-    order = checkpoint_id.encode()
     time = id_time(checkpoint_id)
-    if newest is not None and order > newest.encode():
+    if newest is not None and checkpoint_id.encode() > newest.encode():
         return KeyVerdict(Must.STAY, "on its way")
-    if oldest_kept is not None and order < oldest_kept.encode():
-        # Without a time in the id, its place in the order says nothing either.
-        must = Must.EITHER if time is None else Must.GO
-        return KeyVerdict(must, "older than the oldest kept checkpoint")
     if time is None:
         return KeyVerdict(Must.STAY, "of unknown age")
-    if now - time < HOUR:
-        return KeyVerdict(Must.STAY, "not an hour old")
-    return KeyVerdict(Must.GO, "an hour old")
+    if now - time < HOUR + LARGEST_DIFFERENCE_OF_CLOCKS:
+        return KeyVerdict(Must.STAY, "not old enough")
+    return KeyVerdict(Must.GO, "old enough")
 
 
 def judge_leftover(
     place: Place, verdicts: Mapping[Place, CheckpointVerdict], now: float
 ) -> KeyVerdict:
-    """Rule 7 per namespace; where there is no real checkpoint, by the root namespace.
+    """Rule 7 per namespace; where there is no real checkpoint, by the root namespace or by none.
 
     A namespace that this very trim empties may be taken as it was before or as it is
     after; where that matters, either is right, and the next trim sees only the latter.
@@ -456,23 +450,17 @@ def judge_leftover(
     after = {p for p in before if verdicts[p].fate is not Fate.GIVEN_UP}
     root_before = {p for p in verdicts if p[0] == ""}
     root_after = {p for p in root_before if verdicts[p].fate is not Fate.GIVEN_UP}
-    readings = {
-        leftover(checkpoint_id, *_bounds(before or root_before, after or root_after), now),
-        leftover(checkpoint_id, *_bounds(after or root_after, after or root_after), now),
-    }
-    if before and not after:
-        readings.add(leftover(checkpoint_id, *_bounds(before, set()), now))
+    compared = [before or root_before, after or root_after]
+    if not after:
+        compared.append(set())
+    readings = {leftover(checkpoint_id, _newest(real), now) for real in compared}
     if len({reading.must for reading in readings}) == 1:
         return min(readings, key=lambda reading: reading.why)
     return KeyVerdict(Must.EITHER, " or ".join(sorted(r.why for r in readings)))
 
 
-def _bounds(real: set[Place], kept: set[Place]) -> tuple[str | None, str | None]:
-    """The newest real and the oldest kept id."""
-    return (
-        max((cid for _, cid in real), key=str.encode, default=None),
-        min((cid for _, cid in kept), key=str.encode, default=None),
-    )
+def _newest(real: set[Place]) -> str | None:
+    return max((cid for _, cid in real), key=str.encode, default=None)
 
 
 # --------------------------------------------------------------------------------------

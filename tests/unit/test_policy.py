@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from redis_retention import InvalidPolicy, Policy
-from redis_retention.engine import Engine, lua_pattern
+from redis_retention.engine import Engine
 
 
 @pytest.mark.parametrize("count", [0, -1, 1.5, "3", True])
@@ -51,19 +51,3 @@ def test_a_call_deletes_a_whole_checkpoint_and_no_more_than_lua_can_count(keys: 
 def test_our_keys_need_a_prefix() -> None:
     with pytest.raises(ValueError, match="prefix"):
         Engine(prefix="")
-
-
-@pytest.mark.parametrize(
-    ("glob", "pattern"),
-    [
-        (b"*", b"^.*$"),
-        (b"user:?", b"^user%:.$"),
-        (b"[ab]c", b"^[ab]c$"),
-        (b"[^a]", b"^[^a]$"),
-        (rb"\*", b"^%*$"),
-        (b"100%.", b"^100%%%.$"),
-        (b"a\0", b"^a%z$"),
-    ],
-)
-def test_a_glob_becomes_a_lua_pattern(glob: bytes, pattern: bytes) -> None:
-    assert lua_pattern(glob) == pattern
