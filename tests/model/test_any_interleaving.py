@@ -162,8 +162,9 @@ def see(client: redis.Redis) -> Seen:
     pointers = [name for name in names if name.startswith(b"checkpoint_latest:")]
     others = [name for name in names if name.startswith(b"checkpoint:")]
     with plain.pipeline(transaction=False) as pipeline:
+        get: Any = pipeline.execute_command
         for name in others:
-            pipeline.execute_command("JSON.GET", name)
+            get("JSON.GET", name)
         for name in pointers:
             pipeline.get(name)
         replies: list[bytes] = pipeline.execute()
