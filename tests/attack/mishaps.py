@@ -154,7 +154,7 @@ def slowed(arena: Arena) -> None:
     arena.prepare(threads=CROWD)
     with arena.measured(), Proxy(arena.server.port) as proxy:
         program = begun(arena, arena.random.choice(("trim", "sweep")), proxy.url)
-        proxy.slow(arena.random.choice((0.001, 0.005, 0.01)))
+        proxy.slow(arena.random.choice((0.001, 0.002, 0.005)))
         if arena.end(program) != 0:
             raise Broken(f"a slow line was too much: {arena.said[-1:]}")
     arena.check()
