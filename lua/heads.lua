@@ -8,9 +8,10 @@
 -- ARGV[3]  the only thread to take, "" for any
 -- then     how many write documents the caller has seen for each of KEYS, or nothing at all
 --
--- Reply    {letters, {member…}…}
+-- Reply    {letters, {leaf, parent, member…}…}
 --          letters: one for each of KEYS (include/indexing.lua); then, for each that is r or u,
---          its entries (include/entry.lua)
+--          its entry as a leaf, which it is when none has it as its parent; what its parent's entry as
+--          a leaf begins with; and its other entries (include/entry.lua)
 
 --@include include/bytes.lua
 --@include include/clock.lua
@@ -19,11 +20,17 @@
 --@include include/indexing.lua
 
 layout.use(ARGV[1], ARGV[2])
-local letters, reply = {}, { "" }
+local letters, reply, now = {}, { "" }, clock.now_ms()
+
+local function row(head)
+  local parent = head.parent ~= "" and entry.of(entry.LEAF, head.ns) .. head.parent .. "\0" or ""
+  return { indexing.leaf(head, false, now), parent, unpack(entry.members(head)) }
+end
+
 for at, key in ipairs(KEYS) do
   local letter, head = indexing.read(key, ARGV[3], tonumber(ARGV[3 + at] or 0))
   letters[at] = letter
-  if head then reply[#reply + 1] = entry.members(head) end
+  if head then reply[#reply + 1] = row(head) end
 end
 reply[1] = table.concat(letters)
 return reply

@@ -1,22 +1,25 @@
--- Deletes what writers left of checkpoints that are gone: stubs, write documents, registries,
--- and pointers to nothing.
+-- Deletes orphans: what writers left of checkpoints that are gone. That is stubs, write documents,
+-- registries, and pointers to nothing.
 --
 -- A writer does not wait: `put_writes` may run before the `put` of its checkpoint, or after its
--- checkpoint was trimmed. What is newer than the newest checkpoint is on its way and stays; what
--- is older than the oldest goes; in between it goes when it is old enough.
+-- checkpoint was trimmed. What is newer than the newest checkpoint of its namespace is on its way and
+-- stays. Of the rest, what is old enough goes: the time is that in its id, by a clock that may differ
+-- from ours.
+--
+-- A name may be read in several ways, since threads and namespaces may have colons. But all readings
+-- speak of the same document: where it is not there, the name is an orphan in every reading.
 --
 -- KEYS[1]  zset    the thread's index (include/entry.lua), read when no entries are given
 --
--- ARGV[1]  the thread, as it stands in the keys
+-- ARGV[1]  the thread, as it stands in the keys; "" for what cannot be said whose it is
 -- ARGV[2]  the saver's checkpoint prefix
 -- ARGV[3]  the saver's write prefix
--- ARGV[4]  milliseconds after which something in between is a leftover
--- ARGV[5]  "count" to count only; "patient" when the index may not know all checkpoints, so that
---          only what is old enough goes; else ""
+-- ARGV[4]  milliseconds after which something is an orphan, the difference of clocks with them
+-- ARGV[5]  1 to count only, else 0
 -- ARGV[6]  the number of index entries that follow, -1 to ask the index
 -- then     the index entries, in the order of bytes: of each namespace at least its oldest and
 --          its newest checkpoint
--- then     the leftovers, in groups of what bears one checkpoint's name:
+-- then     what may be orphans, in groups of what bears one checkpoint's name:
 --            flags: "g" when the checkpoint was there when the caller looked, and is given up:
 --            whatever is left of it goes; when counting it may be there still. Else ""
 --            suffix: the part of the key that all have in common, ":{thread}:{ns}:{id}"
@@ -26,7 +29,8 @@
 -- Reply    {documents deleted, keys deleted (the documents with them), documents left: stubs}
 --
 -- It deletes at most all keys that it is given, and for each group a stub, a registry, and some
--- hundred writes that the registry names. It looks at each first.
+-- hundred writes that the registry names. It looks at each first, and reads the indexes of the threads
+-- that a name may speak of.
 
 --@include include/bytes.lua
 --@include include/clock.lua
@@ -35,15 +39,15 @@
 --@include include/index.lua
 
 layout.use(ARGV[2], ARGV[3])
-local thread, grace = ARGV[1], tonumber(ARGV[4])
-local counting, patient = ARGV[5] == "count", ARGV[5] == "patient"
+local thread, age, counting = ARGV[1], tonumber(ARGV[4]), ARGV[5] == "1"
 local listed = tonumber(ARGV[6])
 local entries = {}
 for at = 7, 6 + math.max(listed, 0) do
   entries[#entries + 1] = ARGV[at]
 end
 local view = listed >= 0 and index.listed(entries, 1) or index.stored(KEYS[1])
-local now = clock.now_ms()
+local index_start = string.sub(KEYS[1], 1, #KEYS[1] - #thread)
+local names, now = layout.bare_names(), clock.now_ms()
 -- Writes that one registry may name to be worked off in one call.
 local MANY = 500
 local documents, keys, stubs = 0, 0, 0
@@ -52,112 +56,133 @@ local function delete(key)
   return redis.call(counting and "EXISTS" or "UNLINK", key)
 end
 
-local function ends(kind, ns)
+local function newest_in(its_view, kind, ns)
   local prefix = entry.of(kind, ns)
-  local oldest = index.first(view, prefix)
-  if not oldest then return nil end
-  local newest = view.down("(" .. entry.beyond(prefix), "[" .. prefix, 1)[1]
-  return { oldest = entry.fields(oldest)[2], newest = entry.fields(newest)[2] }
+  local newest = its_view.down(index.past(prefix), "[" .. prefix, 1)[1]
+  return newest and entry.id(newest, prefix)
 end
 
--- The oldest and the newest checkpoint to compare with; nil in a thread without any.
-local function ends_for(ns)
-  return ends(entry.STANDING, ns) or ends(entry.TASK, ns) or ends(entry.STANDING, "")
+-- The index of a thread; one that another slot of a cluster holds cannot be read.
+local function view_of(its)
+  if its == thread then return view end
+  local there = redis.pcall("ZCARD", index_start .. its)
+  return there ~= 0 and type(there) == "number" and index.stored(index_start .. its) or nil
+end
+
+local function newest_of(its, ns)
+  local its_view = view_of(its)
+  return its_view and (newest_in(its_view, entry.STANDING, ns) or newest_in(its_view, entry.TASK, ns))
+end
+
+-- Whether a checkpoint of this thread may be on its way: it would be the newest.
+local function is_ahead(ns, id)
+  local newest = newest_of(thread, ns) or newest_of(thread, "")
+  return newest ~= nil and bytes.less(newest, id)
+end
+
+-- The same in any reading of a name.
+local function is_ahead_in_any(place, id)
+  local found = false
+  local all = layout.each_reading(place, function(its, ns)
+    local newest = newest_of(its, ns)
+    found = newest ~= nil and bytes.less(newest, id)
+    return found
+  end)
+  return found or not all
 end
 
 local function is_old(id)
   local made = clock.of_id(id)
-  return made ~= nil and now - made >= grace
+  return made ~= nil and now - made >= age
 end
 
-local function is_leftover(ns, id)
-  local known = ends_for(ns)
-  if known and not patient and bytes.less(id, known.oldest) then return true end
-  if known and bytes.less(known.newest, id) then return false end
-  return is_old(id)
-end
-
--- The write keys whose documents say that they belong to this thread, with their namespace and
--- id; without one, what the name alone says where it can be read in one way only.
+-- The write keys whose documents do not say that they are another checkpoint's, and the namespace
+-- that they say; nil when one says that all of this is another thread's.
 local function owned(suffix, writes)
-  local mine, ns, id = {}, nil, nil
+  local mine, ns = {}, nil
   for _, key in ipairs(writes) do
     local owner, owner_ns, owner_id = layout.write_owner(key)
-    if owner == thread and layout.suffix(owner, owner_ns, owner_id) == suffix then
-      mine[#mine + 1] = key
-      ns, id = owner_ns, owner_id
-    elseif owner then
-      return nil
+    if owner and layout.suffix(owner, owner_ns, owner_id) == suffix then
+      if owner ~= thread and thread ~= "" then return nil end
+      mine[#mine + 1], ns = key, owner_ns
     end
   end
-  if not ns then ns, id = layout.split(suffix, thread) end
-  return mine, ns, id
+  return mine, ns
 end
 
--- A shallow saver's writes look like leftovers: beside one, only those that a registry names go.
-local function deletable(ns, id, writes)
-  if not layout.shallow(thread, ns) then return writes end
-  return (layout.writes(layout.names(thread, ns), id))
+-- A shallow saver's writes look like orphans: beside one, only those that a registry names go.
+local function deletable(suffix, place, writes)
+  if not layout.shallow(place) then return writes end
+  return (layout.writes(names, suffix))
 end
 
 -- Deletes what the registry names and the caller has not seen, and then the registry; the rest of
 -- a very long one is left to the next time.
-local function delete_registered(ns, id, seen)
-  local names = layout.names(thread, ns)
-  local registered, shared, count = layout.writes(names, id, MANY)
+local function delete_registered(suffix, seen)
+  local registered, shared, count = layout.writes(names, suffix, MANY)
   for _, key in ipairs(registered) do
     if not seen[key] then keys = keys + delete(key) end
     if (shared or count > MANY) and not counting then
-      redis.call("ZREM", names.registry .. id, key)
+      redis.call("ZREM", names.registry .. suffix, key)
     end
   end
-  if not shared and count <= MANY then keys = keys + delete(names.registry .. id) end
+  if not shared and count <= MANY then keys = keys + delete(names.registry .. suffix) end
 end
 
-local function delete_group(ns, id, all_writes, stub)
-  local writes, seen = deletable(ns, id, all_writes), {}
+local function delete_group(suffix, writes, stub)
+  local seen = {}
   if stub then
-    local deleted = delete(layout.checkpoint_key(thread, ns, id))
+    local deleted = delete(names.document .. suffix)
     documents, keys = documents + deleted, keys + deleted
   end
   for _, key in ipairs(writes) do
     seen[key] = true
     keys = keys + delete(key)
   end
-  delete_registered(ns, id, seen)
+  delete_registered(suffix, seen)
 end
 
 -- What a plan has not counted of a checkpoint that it gives up: writes that no registry names.
-local function count_unregistered(ns, id, writes)
+local function count_unregistered(suffix, writes)
   local registered = {}
-  for _, key in ipairs((layout.writes(layout.names(thread, ns), id))) do
+  for _, key in ipairs((layout.writes(names, suffix))) do
     registered[key] = true
   end
-  for _, key in ipairs(deletable(ns, id, writes)) do
+  for _, key in ipairs(writes) do
     if not registered[key] then keys = keys + delete(key) end
   end
 end
 
-local function sweep_group(gone, suffix, writes)
-  local mine, ns, id = owned(suffix, writes)
-  if not mine or not id then return end
-  if layout.real(thread, ns, { id })[id] then
-    if gone and counting then count_unregistered(ns, id, mine) end
+local function sweep_group(given_up, suffix, all_writes)
+  local mine, ns = owned(suffix, all_writes)
+  if not mine then return end
+  local place, id = string.match(suffix, "^(.*):([^:]*)$")
+  local writes = deletable(suffix, place, mine)
+  local stub = layout.is_stub(names.document .. suffix)
+  if not stub and redis.call("EXISTS", names.document .. suffix) == 1 then
+    if given_up and counting then count_unregistered(suffix, writes) end
     return
   end
-  local stub = layout.is_stub(layout.checkpoint_key(thread, ns, id))
-  if gone or is_leftover(ns, id) then
-    delete_group(ns, id, mine, stub)
+  local ahead
+  if ns and thread ~= "" then ahead = is_ahead(ns, id) else ahead = is_ahead_in_any(place, id) end
+  if given_up or not ahead and is_old(id) then
+    delete_group(suffix, writes, stub)
   elseif stub then
     stubs = stubs + 1
   end
 end
 
--- A pointer to a checkpoint that is not there, in a namespace without any.
+-- A pointer to a checkpoint that is not there, when no reading of its name speaks of a namespace
+-- that has checkpoints.
 local function sweep_pointer(key)
-  local ns, id = layout.dangling(key, thread)
-  if not ns or ends(entry.STANDING, ns) or ends(entry.TASK, ns) then return end
-  if is_leftover(ns, id) then keys = keys + delete(key) end
+  local place, id = layout.dangling(key)
+  if not place or not is_old(id) then return end
+  local used = false
+  local all = layout.each_reading(place, function(its, ns)
+    used = newest_of(its, ns) ~= nil
+    return used
+  end)
+  if all and not used then keys = keys + delete(key) end
 end
 
 local at = 7 + math.max(listed, 0)

@@ -12,7 +12,8 @@
 -- Reply    {{document…}, {{thread, suffix, write…}…}, {{thread, pointer}…}}
 --          documents: checkpoints that no index knows
 --          then what may be left of checkpoints that are gone: write documents, registries and
---          stubs without a checkpoint, by what their names have in common; pointers to nothing
+--          stubs without a checkpoint, by what their names have in common; pointers to nothing.
+--          The thread is "" where nothing says it
 --
 -- Other keys it touches: documents of the checkpoints that the names speak of are looked for, and
 -- indexes read (include/entry.lua).
@@ -39,34 +40,36 @@ local function is_indexed(thread, ns, id)
   return #index.members_of(index.stored(index_start .. thread), kind, ns, id) > 0
 end
 
--- A name can be read in several ways. An entry in an index has been read from the document, so
--- if any reading is in an index, the document is known.
-local function is_known(rest)
+-- Whether a document is in an index: its name says so of a root checkpoint, the document itself of
+-- any other.
+local function is_known(key, rest)
   local thread, id = layout.root_reading(rest)
   if thread and is_indexed(thread, "", id) then return true end
-  local at = find(rest, ":", 1, true)
-  while at do
-    local ns, last = string.match(sub(rest, at + 1), "^(.+):([^:]+)$")
-    if ns and is_indexed(sub(rest, 1, at - 1), ns, last) then return true end
-    at = find(rest, ":", at + 1, true)
-  end
-  return false
+  local owner, ns, its_id = layout.owner(key)
+  return owner ~= nil and is_indexed(owner, ns, its_id)
 end
 
-local function add_remains(thread, suffix, write)
-  if is_wanted(thread) then remains[#remains + 1] = { thread, suffix, write } end
+-- Whether a thread is wanted that a place, ":{thread}:{ns}", may speak of.
+local function is_any_wanted(place)
+  local wanted = false
+  layout.each_reading(place, function(thread)
+    wanted = is_wanted(thread)
+    return wanted
+  end)
+  return wanted
 end
 
--- What is left without a checkpoint, if it can be said whose it is: by a write document, or by a
--- name that can be read in one way only.
+-- What is left without a checkpoint: with its thread where a write document says it, else "".
 local function look_at_remains(suffix, write)
   local owner = write and layout.write_owner(write) or layout.registry_owner(suffix)
-  owner = owner or layout.only_reading(suffix)
-  if owner then add_remains(owner, suffix, write) end
+  local place = string.match(suffix, "^(.*):[^:]*$")
+  if owner and is_wanted(owner) or not owner and is_any_wanted(place) then
+    remains[#remains + 1] = { owner or "", suffix, write }
+  end
 end
 
 local function look_at_document(key, rest)
-  if is_known(rest) then return end
+  if is_known(key, rest) then return end
   if layout.is_stub(key) then
     look_at_remains(":" .. rest, nil)
   else
@@ -75,24 +78,26 @@ local function look_at_document(key, rest)
 end
 
 local function look_at_pointer(key, rest)
-  local thread = layout.only_pointer_reading(rest)
-  if thread and is_wanted(thread) and layout.dangling(key, thread) then
-    pointers[#pointers + 1] = { thread, key }
+  if layout.dangling(key) and is_any_wanted(":" .. rest) then
+    pointers[#pointers + 1] = { "", key }
   end
+end
+
+local function is_missing(rest)
+  local key = layout.starts.document .. rest
+  return redis.call("EXISTS", key) == 0 or layout.is_stub(key)
 end
 
 local families = {
   { layout.starts.document, look_at_document },
   { layout.starts.write, function(key, rest)
     local place = string.match(rest, "^(.*):[^:]*:[^:]*$")
-    if place and redis.call("EXISTS", layout.starts.document .. place) == 0 then
+    if place and is_missing(place) then
       look_at_remains(":" .. place, key)
     end
   end },
   { layout.starts.registry, function(_, rest)
-    if redis.call("EXISTS", layout.starts.document .. rest) == 0 then
-      look_at_remains(":" .. rest, nil)
-    end
+    if is_missing(rest) then look_at_remains(":" .. rest, nil) end
   end },
   { layout.starts.latest, look_at_pointer },
 }

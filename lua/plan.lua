@@ -9,9 +9,10 @@
 -- ARGV[3]  the saver's write prefix
 -- ARGV[4]  the index entry that the last page ended with, "" for the first page
 -- ARGV[5]  checkpoints to judge in this call
--- ARGV[6]… the policy, five values (include/policy.lua)
--- ARGV[11] 1 to describe each checkpoint for people, else 0
--- ARGV[12] 0 to read the index; 1 when the thread's index entries follow, all that there are, in
+-- ARGV[6]  milliseconds for which a leaf stays
+-- ARGV[7]… the policy, five values (include/policy.lua)
+-- ARGV[12] 1 to describe each checkpoint for people, else 0
+-- ARGV[13] 0 to read the index; 1 when the thread's index entries follow, all that there are, in
 --          the order of bytes; 2 when they follow and may not be all
 -- then     the index entries
 --
@@ -40,9 +41,10 @@
 
 layout.use(ARGV[2], ARGV[3])
 local thread, cursor, page = ARGV[1], ARGV[4], tonumber(ARGV[5])
-local view = ARGV[12] == "0" and index.stored(KEYS[1]) or index.listed(ARGV, 13)
-local judged = decide.thread(view, thread, policy.read(ARGV, 6), pins.read(KEYS[2]),
-  { settled = true, complete = ARGV[12] == "1", unread = 0, gone = math.huge })
+local view = ARGV[13] == "0" and index.stored(KEYS[1]) or index.listed(ARGV, 14)
+local judged = decide.thread(view, thread, policy.read(ARGV, 7), pins.read(KEYS[2]),
+  { settled = true, complete = ARGV[13] == "1", unread = 0, gone = math.huge,
+    grace = tonumber(ARGV[6]) })
 
 local function reply_unjudged(where)
   return { "unjudged", "", where[1], where[2] }
@@ -120,7 +122,7 @@ local function add_rows(reply, kind)
     if #reply <= 4 or previous[1] ~= fields[1] or previous[2] ~= fields[2] then
       if page == 0 then return false end
       local found = row(kind, fields[1], fields[2])
-      if ARGV[11] == "1" then describe(found, fields[1], fields[2]) end
+      if ARGV[12] == "1" then describe(found, fields[1], fields[2]) end
       reply[#reply + 1] = found
       page = page - 1
     end

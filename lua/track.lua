@@ -11,7 +11,9 @@
 -- ARGV[5]  keys that this call may delete for each thread, at least 10
 -- ARGV[6]  the only thread to take, "" for any
 -- ARGV[7]  1 to estimate how much memory a trim frees, else 0
--- ARGV[8]  the number of rules
+-- ARGV[8]  milliseconds for which a leaf stays
+-- ARGV[9]  1 when events have just told of the documents, 0 when somebody has looked for them
+-- ARGV[10] the number of rules
 --   each   a Lua pattern for the thread, the trigger (checkpoints of one namespace, -1 for none)
 --          and the policy, five values (include/policy.lua); the first rule that matches counts
 -- then     how many write documents the caller has seen for each of KEYS, or nothing at all
@@ -40,10 +42,11 @@ layout.use(ARGV[3], ARGV[4])
 
 local RULE = 7
 local limit, only = tonumber(ARGV[5]), ARGV[6]
-local last_of_rules = 8 + RULE * tonumber(ARGV[8])
+local grace, told = tonumber(ARGV[8]), ARGV[9] == "1"
+local last_of_rules = 10 + RULE * tonumber(ARGV[10])
 
 local function rule_for(thread)
-  for at = 9, last_of_rules, RULE do
+  for at = 11, last_of_rules, RULE do
     if string.find(thread, ARGV[at]) then
       return { trigger = tonumber(ARGV[at + 1]), policy = policy.read(ARGV, at + 2) }
     end
@@ -67,7 +70,7 @@ end
 
 local function new_thread(thread)
   local rule = rule_for(thread)
-  return { key = ARGV[1] .. thread, members = {}, rule = rule, before = {} }
+  return { key = ARGV[1] .. thread, members = {}, heads = {}, rule = rule, before = {} }
 end
 
 local letters, threads, order = {}, {}, {}
@@ -87,20 +90,21 @@ for at, key in ipairs(KEYS) do
     for _, member in ipairs(entry.members(head)) do
       table.insert(found.members, member)
     end
+    if not head.unjudged then table.insert(found.heads, head) end
   end
 end
 
 local reply = { table.concat(letters) }
 for _, thread in ipairs(order) do
   local found = threads[thread]
-  indexing.add(found.key, found.members)
+  indexing.add_with_leaves(found.key, found.members, found.heads, told)
   local crossed = false
   for ns, before in pairs(found.before) do
     crossed = crossed or has_crossed(before, count(found.key, ns), found.rule)
   end
   if crossed then
     local result = trimming.step(found.key, ARGV[2] .. thread, thread, found.rule.policy,
-      limit, { again = false, complete = false, weigh = ARGV[7] == "1" })
+      limit, { again = false, complete = false, weigh = ARGV[7] == "1", grace = grace })
     reply[#reply + 1] = { thread, result.state, result.checkpoints, result.keys, result.left,
       result.bytes }
   end

@@ -11,8 +11,10 @@
 -- ARGV[6]  1 when the index is known to have all of the thread's checkpoints, else 0
 -- ARGV[7]  1 to estimate how much memory is freed, else 0
 -- ARGV[8]  1 to count the keys of what is left, else 0
--- ARGV[9]… the policy, five values (include/policy.lua)
--- then     ids of root checkpoints that the index may not know: they go into it by their names
+-- ARGV[9]  milliseconds for which a leaf stays
+-- ARGV[10]… the policy, five values (include/policy.lua)
+-- then     ids of root checkpoints that the index may not know, oldest first: those that are this
+--          thread's go into it unread
 --
 -- Reply    {state, checkpoints deleted, keys deleted (the checkpoints with them), checkpoints
 --          left in the index, ns, id, bytes freed, keys left}
@@ -41,13 +43,14 @@
 --@include include/trimming.lua
 --@include include/policy.lua
 
-local POLICY, NAMES = 9, 14
+local POLICY, NAMES = 10, 15
 
 layout.use(ARGV[2], ARGV[3])
-if #ARGV >= NAMES then indexing.add_names(KEYS[1], { unpack(ARGV, NAMES) }) end
+if #ARGV >= NAMES then indexing.add_names(KEYS[1], ARGV[1], { unpack(ARGV, NAMES) }) end
 local result = trimming.step(KEYS[1], KEYS[2], ARGV[1], policy.read(ARGV, POLICY),
   tonumber(ARGV[4]),
-  { again = ARGV[5] == "1", complete = ARGV[6] == "1", weigh = ARGV[7] == "1" })
+  { again = ARGV[5] == "1", complete = ARGV[6] == "1", weigh = ARGV[7] == "1",
+    grace = tonumber(ARGV[9]) })
 local where = result.where or { "", "" }
 return { result.state, result.checkpoints, result.keys, result.left, where[1], where[2],
   result.bytes, ARGV[8] == "1" and counting.root_keys(KEYS[1], ARGV[1]) or 0 }

@@ -25,7 +25,11 @@ DEFAULT_KEYS_PER_CALL = 200
 SMALLEST_KEYS_PER_CALL = 10
 # Some of them are handed on as arguments, of which Lua takes less than 8,000.
 LARGEST_KEYS_PER_CALL = 5_000
-LEFTOVER_AGE_MS = 3_600_000
+# An hour, and the largest difference of clocks (``lua/include/clock.lua``) beside it.
+LEFTOVER_AGE_MS = 7_200_000
+DEFAULT_GRACE_MS = 60_000
+# Digits of the time at the end of a leaf's entry (``lua/include/entry.lua``).
+_LEAF_TIME = 13
 
 # Documents read by one call: some 20 microseconds each, more when they are cold.
 DOCUMENTS_PER_CALL = 50
@@ -280,9 +284,13 @@ class Engine:
         keys_per_call: Keys that one call of a script may delete. A server does nothing else
             meanwhile; a key takes some 5 microseconds.
         weigh: Estimate the memory that trims free.
+        grace_ms: Milliseconds for which a checkpoint stays that no other has as its parent: it may
+            be about to become the latest one. Also how long a thread must have been known to be
+            idle before it expires.
 
     Raises:
-        ValueError: `keys_per_call` is not from 10 to 5,000, or `prefix` is empty.
+        ValueError: `keys_per_call` is not from 10 to 5,000, `grace_ms` is negative, or `prefix` is
+            empty.
     """
 
     def __init__(
@@ -292,15 +300,19 @@ class Engine:
         prefix: str = DEFAULT_PREFIX,
         keys_per_call: int = DEFAULT_KEYS_PER_CALL,
         weigh: bool = False,
+        grace_ms: int = DEFAULT_GRACE_MS,
     ) -> None:
         if not SMALLEST_KEYS_PER_CALL <= keys_per_call <= LARGEST_KEYS_PER_CALL:
             raise ValueError(
                 f"keys_per_call must be from {SMALLEST_KEYS_PER_CALL} to {LARGEST_KEYS_PER_CALL}"
             )
+        if grace_ms < 0:
+            raise ValueError("grace_ms must not be negative")
         if not prefix:
             raise ValueError("prefix must not be empty: it keeps our keys apart from all others")
         self.layout = layout or LangGraphRedis()
         self.keys_per_call = keys_per_call
+        self.grace_ms = grace_ms
         self._weigh = weigh
         self._prefix = prefix
         self._index_start = f"{prefix}index:{self.layout.tag}:".encode()
@@ -348,7 +360,7 @@ class Engine:
                 raise _wrong_type(key, expected.decode())
 
     def track(self, documents: Sequence[bytes], rules: Sequence[Rule] = ()) -> Steps[list[Tracked]]:
-        """Take documents of any threads into their indexes, and trim what crosses its trigger.
+        """Take documents that were just written into their indexes, and trim what crosses its trigger.
 
         One call: the caller bounds the number of documents, some 10 microseconds each.
 
@@ -356,7 +368,7 @@ class Engine:
             documents: Keys that may be checkpoint documents; what is none is passed over.
             rules: The first whose pattern matches a thread counts for it.
         """
-        arguments = self._track_arguments(b"", rules)
+        arguments = self._track_arguments(b"", rules, told=True)
         reply = yield from self._call("track", documents, arguments)
         return [self._tracked(*row) for row in reply[1:]]
 
@@ -375,7 +387,9 @@ class Engine:
     def index(
         self, thread: bytes, documents: Mapping[bytes, int], *, by_names: bool = False
     ) -> Steps[Entries]:
-        """Build a thread's index anew from its documents.
+        """Bring a thread's index up to date with its documents.
+
+        It is never empty meanwhile: others may trim by it, and add to it.
 
         Args:
             thread: The thread as it stands in the keys.
@@ -384,7 +398,9 @@ class Engine:
             by_names: Do not read root checkpoints, of which the names say it all, but make sure
                 that they are the thread's: a trim reads what it keeps.
         """
-        yield from command("UNLINK", self.index_key(thread))
+        known = yield from self.entries(thread)
+        # What could not be judged is read again.
+        yield from command("ZREMRANGEBYLEX", self.index_key(thread), b"[x", b"(y")
         found = Entries()
         if by_names:
             found.letters = yield from self._note_seen(thread, documents)
@@ -395,24 +411,24 @@ class Engine:
             seen = [documents[key] for key in some]
             reply = yield from self._call("track", some, [*arguments, *seen])
             found.letters.update(zip(some, reply[0].decode(), strict=True))
+        for some in chunks(known - documents.keys(), DOCUMENTS_PER_CALL):
+            yield from self.forget(some)
         return found
 
     def _note_seen(self, thread: bytes, documents: Mapping[bytes, int]) -> Steps[dict[bytes, str]]:
         """Note those of a thread's documents that are root checkpoints, and say what they are."""
         root_name = self.layout.root_name().match
-        named = [key for key in documents if (name := root_name(key)) and name[2] == thread]
+        named = sorted(key for key in documents if (name := root_name(key)) and name[2] == thread)
         letters: dict[bytes, str] = {}
         for some in chunks(named, NAMES_PER_CALL):
             ids = [key.rpartition(b":")[2] for key in some]
-            reply = yield from self._note(thread, "seen", ids, [documents[key] for key in some])
+            reply = yield from self._note(thread, ids, [documents[key] for key in some])
             found = zip(some, reply.decode(), strict=True)
             letters.update((key, letter) for key, letter in found if letter != "-")
         return letters
 
-    def _note(
-        self, thread: bytes, known: str, ids: Sequence[bytes], seen: Sequence[int] = ()
-    ) -> Steps[bytes]:
-        arguments: list[Argument] = [thread, *self.layout.arguments(), known, len(ids), *ids, *seen]
+    def _note(self, thread: bytes, ids: Sequence[bytes], seen: Sequence[int]) -> Steps[bytes]:
+        arguments: list[Argument] = [thread, *self.layout.arguments(), len(ids), *ids, *seen]
         letters: bytes = yield from self._call("note", [self.index_key(thread)], arguments)
         return letters
 
@@ -428,7 +444,9 @@ class Engine:
         forgotten: int = yield from self._call("forget", documents, arguments)
         return forgotten
 
-    def _track_arguments(self, only: bytes, rules: Sequence[Rule]) -> list[Argument]:
+    def _track_arguments(
+        self, only: bytes, rules: Sequence[Rule], *, told: bool = False
+    ) -> list[Argument]:
         return [
             self._index_start,
             self._pins_start,
@@ -436,19 +454,24 @@ class Engine:
             self.keys_per_call,
             only,
             int(self._weigh),
+            self.grace_ms,
+            int(told),
             len(rules),
             *(value for rule in rules for value in rule.arguments()),
         ]
 
     def read(self, thread: bytes, documents: Mapping[bytes, int]) -> Steps[Entries]:
         """Read what `index` would put into the index, without writing anything."""
-        found = Entries()
+        found, leaves, parents = Entries(), {}, set()
         for some in chunks(sorted(documents), DOCUMENTS_PER_CALL):
             seen = [documents[key] for key in some]
             reply = yield from self._call("heads", some, [*self.layout.arguments(), thread, *seen])
             found.letters.update(zip(some, reply[0].decode(), strict=True))
-            for members in reply[1:]:
+            for leaf, parent, *members in reply[1:]:
                 found.members.extend(members)
+                leaves[leaf[:-_LEAF_TIME]] = leaf
+                parents.add(parent)
+        found.members.extend(leaf for name, leaf in leaves.items() if name not in parents)
         found.members.sort()
         return found
 
@@ -491,6 +514,7 @@ class Engine:
                     int(complete),
                     int(self._weigh),
                     count,
+                    self.grace_ms,
                     *policy.arguments(),
                     *names,
                 ],
@@ -525,10 +549,11 @@ class Engine:
 
         Args:
             thread: The thread as it stands in the keys.
-            ids: What the names say; a trim makes sure of it before it relies on one.
+            ids: What the names say; those are taken whose documents confirm it.
         """
-        for some in chunks(ids, NAMES_PER_CALL):
-            yield from self._note(thread, "names", some)
+        # Oldest first: a checkpoint is no leaf once a child of it is noted.
+        for some in chunks(sorted(ids), NAMES_PER_CALL):
+            yield from self._note(thread, some, [0] * len(some))
 
     def read_names(self, thread: bytes, ids: Sequence[bytes]) -> Steps[None]:
         """Take root checkpoints into the index of a thread by what their documents say.
@@ -581,16 +606,10 @@ class Engine:
         checkpoints, keys = yield from self._call("count", [self.index_key(thread)], arguments)
         return checkpoints, keys
 
-    def entries(self, thread: bytes) -> Steps[list[bytes]]:
+    def entries(self, thread: bytes) -> Steps[set[bytes]]:
         """The keys of the checkpoint documents that a thread's index knows."""
-        documents: list[bytes] = []
-        for kind in (b"s", b"t"):
-            end = bytes([kind[0] + 1])
-            members = yield from command(
-                "ZRANGEBYLEX", self.index_key(thread), b"[" + kind, b"(" + end
-            )
-            documents += self._documents(thread, members)
-        return documents
+        members = yield from command("ZRANGEBYLEX", self.index_key(thread), b"[s", b"(u")
+        return set(self._documents(thread, members))
 
     def document(self, thread: bytes, member: bytes) -> bytes:
         """The key of the document that an index entry of a checkpoint speaks of."""
@@ -629,6 +648,7 @@ class Engine:
                     *self.layout.arguments(),
                     cursor,
                     _DESCRIBED_PAGE if describe else _PAGE,
+                    self.grace_ms,
                     *policy.arguments(),
                     int(describe),
                     *([0] if members is None else [1 if complete else 2, *members]),
@@ -658,19 +678,17 @@ class Engine:
         *,
         older_than_ms: int = LEFTOVER_AGE_MS,
         members: Sequence[bytes] | None = None,
-        patient: bool = False,
     ) -> Steps[tuple[Tally, int]]:
         """Delete what writers left of checkpoints that are gone.
 
         Args:
-            thread: The thread as it stands in the keys.
+            thread: The thread as it stands in the keys; empty for what cannot be said whose it is.
             remains: What may be left of its checkpoints.
             pointers: Newest-checkpoint pointers that may point at nothing.
-            older_than_ms: Milliseconds after which something that stands between the oldest and
-                the newest checkpoint counts as left over.
+            older_than_ms: Milliseconds, by the time in an id, after which something is an orphan
+                that is not newer than the newest checkpoint.
             members: The thread's index entries in the order of bytes, to count and not delete;
                 None to delete, by the index.
-            patient: The index may not know all checkpoints: only what is old enough goes.
 
         Returns:
             What was deleted, and how many stubs are left.
@@ -680,7 +698,7 @@ class Engine:
             thread,
             *self.layout.arguments(),
             older_than_ms,
-            "count" if members is not None else "patient" if patient else "",
+            int(members is not None),
             -1 if members is None else len(entries),
             *entries,
         ]

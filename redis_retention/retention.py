@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from time import perf_counter
 from typing import TypeAlias
 
 from redis_retention.engine import (
+    DEFAULT_GRACE_MS,
     DEFAULT_KEYS_PER_CALL,
     DEFAULT_PREFIX,
     Engine,
@@ -26,6 +28,8 @@ from redis_retention.sources.sweep import Progress, Sweeper, may_have_to_go, ref
 from redis_retention.transport import AsyncClient, AsyncTransport, Client, Steps, Transport
 
 ThreadId: TypeAlias = "str | bytes"
+
+DEFAULT_GRACE = timedelta(milliseconds=DEFAULT_GRACE_MS)
 
 # What a dry run of a sweep looks for in one pass over the database.
 _THREADS_PER_PASS = 500
@@ -84,9 +88,21 @@ class TrimResult:
 class _Steps:
     """What both clients do, as steps."""
 
-    def __init__(self, checkpoint_prefix: str, write_prefix: str, prefix: str, keys: int) -> None:
+    def __init__(
+        self,
+        checkpoint_prefix: str,
+        write_prefix: str,
+        prefix: str,
+        keys_per_call: int,
+        grace: timedelta,
+    ) -> None:
         layout = LangGraphRedis(checkpoint_prefix, write_prefix)
-        self._engine = Engine(layout, prefix=prefix, keys_per_call=keys)
+        self._engine = Engine(
+            layout,
+            prefix=prefix,
+            keys_per_call=keys_per_call,
+            grace_ms=grace // timedelta(milliseconds=1),
+        )
         self._policies = Policies(layout, prefix)
         self._pins = Pins(self._engine)
 
@@ -264,6 +280,8 @@ class Retention(_Steps):
         write_prefix: The saver's ``checkpoint_write_prefix``.
         prefix: What all keys of our own begin with.
         keys_per_call: Keys that one call may delete while the server does nothing else.
+        grace: How long a checkpoint stays that no other has as its parent yet, and how long a
+            thread must have been known to be idle before it expires.
     """
 
     def __init__(
@@ -274,8 +292,9 @@ class Retention(_Steps):
         write_prefix: str = "checkpoint_write",
         prefix: str = DEFAULT_PREFIX,
         keys_per_call: int = DEFAULT_KEYS_PER_CALL,
+        grace: timedelta = DEFAULT_GRACE,
     ) -> None:
-        super().__init__(checkpoint_prefix, write_prefix, prefix, keys_per_call)
+        super().__init__(checkpoint_prefix, write_prefix, prefix, keys_per_call, grace)
         self._transport = Transport(client)
 
     def trim(
@@ -407,8 +426,9 @@ class AsyncRetention(_Steps):
         write_prefix: str = "checkpoint_write",
         prefix: str = DEFAULT_PREFIX,
         keys_per_call: int = DEFAULT_KEYS_PER_CALL,
+        grace: timedelta = DEFAULT_GRACE,
     ) -> None:
-        super().__init__(checkpoint_prefix, write_prefix, prefix, keys_per_call)
+        super().__init__(checkpoint_prefix, write_prefix, prefix, keys_per_call, grace)
         self._transport = AsyncTransport(client)
 
     async def trim(

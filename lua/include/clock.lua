@@ -5,6 +5,9 @@
 
 local clock = {}
 
+-- The largest difference of two clocks, the server's among them, that is met: an hour.
+clock.LARGEST_DIFFERENCE_MS = 3600000
+
 -- Milliseconds from 1582-10-15, where the time of a UUID begins, to 1970-01-01.
 local UUID_EPOCH_MS = 12219292800000
 local UUID_TICKS_PER_MS = 10000

@@ -6,12 +6,16 @@
 -- them.
 --
 -- Reasons: last, within, run, pinned, all (asked for by the policy), latest, delta, sends, unclear
--- (needed by LangGraph), invocation (its root checkpoint stays).
+-- (needed by LangGraph), invocation (its root checkpoint stays), recent (nothing has been written
+-- after it yet, and it has not been there for long), ahead (it descends from what the latest pointer
+-- names), idle (its thread is to be found idle once more before it expires).
 
 local decide = {}
 
 -- Below every id, above every id.
 local BOTTOM, TOP = "", "\255"
+-- How far up a leaf's ancestors are followed, and how many documents are read for that in a call.
+local MOST_STEPS, MOST_PARENTS = 16, 1000
 -- Entries read ahead when a chain of ancestors is followed, and at most when the newest are proved.
 local AHEAD, MOST_AHEAD = 40, 500
 
@@ -286,6 +290,71 @@ local function keep_needed(view, thread, reading, space, floor, kept)
   return unclear
 end
 
+-- The leaves of a namespace with ids below `floor`, each {id =, since = when it was first seen,
+-- member = its entry}.
+local function leaves_below(view, ns, floor)
+  local prefix, found = entry.of(entry.LEAF, ns), {}
+  index.each_up(view, "[" .. prefix, "(" .. prefix .. floor, function(member)
+    local fields = entry.fields(member)
+    local since, last = tonumber(fields[3]) or 0, found[#found]
+    if last and last.id == fields[2] then
+      last.since = math.max(last.since, since)
+    else
+      found[#found + 1] = { id = fields[2], since = since }
+    end
+  end)
+  return found
+end
+
+-- Follows the ancestors of a leaf, all the way to what the latest pointer names: answers those on
+-- the way, itself among them, or nil when it does not descend from there. `left` counts down the
+-- documents that may be read; where they are used up, it counts as if it did.
+local function path_from_latest(thread, ns, id, latest, left)
+  local path, seen = {}, {}
+  while id ~= "" and not seen[id] and #path < MOST_STEPS do
+    if left.documents == 0 then return path end
+    left.documents = left.documents - 1
+    path[#path + 1], seen[id] = id, true
+    id = layout.parent(thread, ns, id)
+    if id == latest then return path end
+  end
+  return nil
+end
+
+-- A writer puts the document first and the pointer after it, so that a leaf may be about to be
+-- named, wherever its id sorts: it is kept for the grace period, and for as long as it descends from
+-- what is named. Answers the leaves; one that does not exist is marked as `gone`.
+local function keep_leaves(view, thread, ns, floor, grace, kept)
+  local leaves = leaves_below(view, ns, floor)
+  if #leaves == 0 then return leaves end
+  local ids, now, latest = {}, clock.now_ms(), layout.latest(thread, ns)
+  for at, leaf in ipairs(leaves) do ids[at] = leaf.id end
+  local exists, left = layout.real(thread, ns, ids), { documents = MOST_PARENTS }
+  for _, leaf in ipairs(leaves) do
+    if not exists[leaf.id] then
+      leaf.gone = true
+    elseif now - leaf.since < grace then
+      add_reason(kept, leaf.id, "recent")
+    elseif latest and grace > 0 then
+      local path = path_from_latest(thread, ns, leaf.id, latest, left)
+      for _, id in ipairs(path or {}) do add_reason(kept, id, "ahead") end
+    end
+  end
+  return leaves
+end
+
+-- Whether a namespace has a leaf that was first seen within the grace period.
+local function has_recent_leaf(view, ns, grace)
+  local recent, now = false, nil
+  local prefix = entry.of(entry.LEAF, ns)
+  index.each_up(view, "[" .. prefix, index.past(prefix), function(member)
+    now = now or clock.now_ms()
+    recent = now - (tonumber(entry.fields(member)[3]) or 0) < grace
+    return not recent
+  end)
+  return recent
+end
+
 local function asked_for(view, thread, ns, policy, pinned)
   local kept = {}
   for id in pairs(pinned) do
@@ -320,6 +389,7 @@ end
 --   reasons(id)  why it stays, nil when it goes
 --   oldest()     the oldest id that stays
 --   gone         ids that the index knows and that no longer exist
+--   leaves       the leaves below the floor, each {id =, gone = whether it no longer exists}
 --   more_gone    whether there may be more of these, and everything stays for now
 local function judge_namespace(view, thread, reading, space, policy, pinned, given)
   local verdict, proved, ns = { gone = {} }, {}, space.ns
@@ -334,6 +404,7 @@ local function judge_namespace(view, thread, reading, space, policy, pinned, giv
     asked = floor_within(view, thread, space, counted, policy.now() - policy.keep_within)
   end
   local kept = asked_for(view, thread, ns, policy, pinned)
+  verdict.leaves = keep_leaves(view, thread, ns, asked, given.grace, kept)
   drop_unreal(thread, ns, kept, proved)
   verdict.unclear = keep_needed(view, thread, reading, space, asked, kept)
   verdict.floor, verdict.kept = asked, kept
@@ -373,6 +444,7 @@ end
 local function same_for_all(reason)
   return {
     gone = {},
+    leaves = {},
     kept = {},
     unclear = BOTTOM,
     floor = reason and BOTTOM or TOP,
@@ -399,24 +471,37 @@ local function newest_id(view, thread)
   return bytes.less(newest, latest) and latest or newest
 end
 
--- Whether the whole thread goes: nothing has happened in it for `expire` milliseconds, nobody
--- is waited for, and nothing in it is pinned.
-local function is_expired(view, thread, policy, pins)
+-- Whether a thread is idle: nothing has happened in it for `expire` milliseconds, nobody is waited
+-- for, and nothing in it is pinned.
+local function is_idle(view, thread, policy, pins, grace)
   if policy.expire < 0 or next(pins) then return false end
   local id = newest_id(view, thread)
   local made = id and made_at(thread, "", id)
   if not made or made >= policy.now() - policy.expire then return false end
+  if has_recent_leaf(view, "", grace) then return false end
   return policy.expire_waiting or not layout.waits(thread, id)
+end
+
+-- Whether it was found idle before, a grace period ago at least: a checkpoint that was on its way
+-- then has been met since. Answers its entry of that, too.
+local function was_idle(view, policy, grace)
+  local member = index.first(view, entry.IDLE)
+  if grace <= 0 then return true, member end
+  local since = member and tonumber(entry.fields(member)[2])
+  return since ~= nil and policy.now() - since >= grace, member
 end
 
 -- Judges a thread. `pins` is {[ns] = {[id] = true}}, and {all = true} for the whole thread.
 -- `given` says {settled = whether to judge for the end of a trim that may take several calls, not
 -- for this call alone, complete = whether the index has all checkpoints of the thread, unread = how
 -- many documents may be read of which the index knows only the name, gone = after how many entries
--- of checkpoints that are gone to leave the others to the next call}.
+-- of checkpoints that are gone to leave the others to the next call, grace = milliseconds for which a
+-- leaf stays}.
 -- Answers:
 --   unjudged           {ns, id} of a checkpoint that this version does not understand
 --   expired            true when all of the thread goes
+--   idle               true when it is idle, and is to be found so once more
+--   idle_entry         the index entry that says since when, nil when it has none
 --   namespace(ns)      the verdict on a namespace that counts by itself
 --   namespaces()       the namespaces that count by themselves, the root first
 --   rootless(ns)       whether a namespace with a task id in its name is one of them
@@ -432,14 +517,18 @@ function decide.thread(view, thread, policy, pins, given)
     return judged
   end
 
+  local before
+  if policy.expire >= 0 then before, judged.idle_entry = was_idle(view, policy, given.grace) end
+  judged.idle = not pins.all and is_idle(view, thread, policy, pins, given.grace)
+  judged.expired = judged.idle and before
+
   local for_all
   if pins.all then
     for_all = same_for_all("pinned")
-  elseif is_expired(view, thread, policy, pins) then
+  elseif judged.expired then
     for_all = same_for_all(nil)
-    judged.expired = true
   elseif policy.keep_last < 0 then
-    for_all = same_for_all("all")
+    for_all = same_for_all(judged.idle and "idle" or "all")
   end
 
   local verdicts = {}
@@ -452,18 +541,10 @@ function decide.thread(view, thread, policy, pins, given)
     return verdicts[ns]
   end
 
-  -- The oldest root checkpoint that the index knows, BOTTOM when that is only the name of one.
-  local function oldest_known()
-    local member = index.first(view, ROOT.prefix)
-    local id = member and entry.id(member, ROOT.prefix)
-    if not id or entry.is_unproved(member) and not is_real(thread, "", id) then return BOTTOM end
-    return id
-  end
-
   local oldest_root
   local function is_too_old(root)
     if not oldest_root then
-      local known = oldest_known()
+      local known = decide.first_id(view, ROOT) or BOTTOM
       oldest_root = given.settled and known ~= BOTTOM and judged.namespace("").oldest() or known
     end
     return bytes.less(root, oldest_root)
@@ -506,6 +587,7 @@ function decide.thread(view, thread, policy, pins, given)
     for _, root in ipairs(judged.roots(ns)) do
       if judged.root_stays(root) then return { "invocation" } end
     end
+    if has_recent_leaf(view, ns, given.grace) then return { "recent" } end
     return not is_known(ns) and { "unclear" } or nil
   end
 

@@ -4,9 +4,8 @@
 -- is a range. The first byte is the kind, NUL parts the fields, "" is the root namespace:
 --
 --   s {ns} NUL {id} [NUL {chain}]  a checkpoint in a namespace that counts by itself
---   s NUL {id} NUL ?               a root checkpoint of which only the name is known: its document
---                                  has not been read, and may be none
---   s NUL {id} NUL !               the same, but its document is known to be this thread's
+--   s NUL {id} NUL !               a root checkpoint whose document is known to be this thread's, and
+--                                  has not been read
 --   t {ns} NUL {id} [NUL {chain}]  a checkpoint in a namespace with a task id in its name: it
 --                                  belongs to one invocation
 --   p {root} NUL {ns}              the invocations that root checkpoint {root} started
@@ -14,6 +13,9 @@
 --   u {ns} NUL                     some checkpoint of a t namespace does not say its root: if none
 --                                  does, the namespace counts by itself
 --   b {id}                         a run begins with root checkpoint {id}
+--   l {ns} NUL {id} NUL {ms}       a leaf: no checkpoint is known to name this one as its parent; {ms}
+--                                  is when it was first seen, by the server's clock, 0 if long ago
+--   e NUL {ms}                     the thread was found idle at {ms}, by the server's clock
 --   x {ns} NUL {id}                a checkpoint that cannot be judged: the thread is left alone
 --
 -- {chain} says what a checkpoint needs of its ancestors, or hands on to its descendants:
@@ -28,6 +30,7 @@ local entry = {}
 
 entry.STANDING, entry.TASK, entry.BY_ROOT, entry.BY_NAMESPACE = "s", "t", "p", "n"
 entry.ROOTLESS, entry.RUN, entry.UNJUDGED = "u", "b", "x"
+entry.LEAF, entry.IDLE = "l", "e"
 
 -- The beginning of all entries of a kind for one namespace (or root).
 function entry.of(kind, group)
@@ -76,28 +79,28 @@ function entry.ids(members, prefix)
   return ids, plain
 end
 
--- The entry of a root checkpoint that has not been read. `proved` says that it is one.
-function entry.unread(id, proved)
-  return "s\0" .. id .. (proved and "\0!" or "\0?")
+-- The entry of a root checkpoint that has not been read.
+function entry.unread(id)
+  return "s\0" .. id .. "\0!"
 end
 
-local S, NUL, UNPROVED, PROVED = byte("s\0?!", 1, 4)
+local S, NUL, UNREAD = byte("s\0!", 1, 3)
 
--- The mark at the end of the entry of a root checkpoint that has not been read, nil of any other:
--- no item of a chain begins like that.
-local function unread_mark(member)
-  if #member < 5 or byte(member, -2) ~= NUL then return nil end
-  local kind, past_kind = byte(member, 1, 2)
-  return kind == S and past_kind == NUL and byte(member, -1)
-end
-
+-- Whether a root checkpoint has not been read: no item of a chain begins like that.
 function entry.is_unread(member)
-  local mark = unread_mark(member)
-  return mark == UNPROVED or mark == PROVED
+  if #member < 5 or byte(member, -1) ~= UNREAD or byte(member, -2) ~= NUL then return false end
+  local kind, past_kind = byte(member, 1, 2)
+  return kind == S and past_kind == NUL
 end
 
-function entry.is_unproved(member)
-  return unread_mark(member) == UNPROVED
+-- The entry of a leaf first seen at `ms`.
+function entry.leaf(ns, id, ms)
+  return entry.of(entry.LEAF, ns) .. id .. string.format("\0%013d", ms)
+end
+
+-- The entry of a thread found idle at `ms`.
+function entry.idle(ms)
+  return entry.of(entry.IDLE, "") .. string.format("%013d", ms)
 end
 
 -- The members that one checkpoint puts into the index. `head` is what the layout read.

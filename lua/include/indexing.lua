@@ -31,13 +31,63 @@ function indexing.add(key, members)
   redis.call("ZADD", key, unpack(scored))
 end
 
--- Adds root checkpoints of which only the names are known.
-function indexing.add_names(key, ids)
-  local members = {}
-  for at = 1, #ids do
-    members[at] = entry.unread(ids[at])
+-- When a checkpoint counts as first seen that a look at the database finds for the first time: long
+-- ago where its id says so, whatever the difference of clocks, else now.
+local function first_seen(id, now)
+  local made = clock.of_id(id)
+  return made and now - made > clock.LARGEST_DIFFERENCE_MS and 0 or now
+end
+
+-- The entry of a checkpoint as a leaf. `told` says that an event has just told of it.
+function indexing.leaf(one, told, now)
+  return entry.leaf(one.ns, one.id, told and now or first_seen(one.id, now))
+end
+
+local function is_known_leaf(key, one)
+  local leaf = entry.of(entry.LEAF, one.ns) .. one.id
+  return #redis.call("ZRANGEBYLEX", key, "[" .. leaf .. "\0", "(" .. leaf .. "\1", "LIMIT", 0, 1) > 0
+end
+
+-- Adds members to the index at `key`, and notes which of some checkpoints of one thread, each {ns =,
+-- id =, parent =}, are leaves.
+function indexing.add_with_leaves(key, members, checkpoints, told)
+  local parents, now = {}, clock.now_ms()
+  for _, one in ipairs(checkpoints) do
+    if one.parent ~= "" and one.parent ~= one.id then parents[one.ns .. "\0" .. one.parent] = one end
+  end
+  for _, one in ipairs(checkpoints) do
+    local own = one.ns .. "\0" .. one.id
+    if parents[own] then
+      parents[own] = nil
+    else
+      if told or not is_known_leaf(key, one) then
+        members[#members + 1] = indexing.leaf(one, told, now)
+      end
+    end
   end
   indexing.add(key, members)
+  for _, child in pairs(parents) do
+    local parent = entry.of(entry.LEAF, child.ns) .. child.parent
+    redis.call("ZREMRANGEBYLEX", key, "[" .. parent .. "\0", "(" .. parent .. "\1")
+  end
+end
+
+-- Takes root checkpoints into the index by their names, those that the documents confirm. Answers
+-- which: {[id] = true}.
+function indexing.add_names(key, thread, ids)
+  local proved, parents = layout.proved(thread, ids)
+  local members, found, taken = {}, {}, {}
+  for _, id in ipairs(ids) do
+    if proved[id] == true then
+      members[#members + 1] = entry.unread(id)
+      found[#found + 1] = { ns = "", id = id, parent = parents[id] }
+      taken[id] = true
+    elseif proved[id] == "unjudged" then
+      members[#members + 1] = entry.of(entry.UNJUDGED, "") .. id
+    end
+  end
+  if #members > 0 then indexing.add_with_leaves(key, members, found, false) end
+  return taken
 end
 
 return indexing

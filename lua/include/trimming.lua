@@ -34,6 +34,8 @@ local function take_invocation(step, ns)
     step.forget(entry.of(entry.BY_ROOT, entry.fields(member)[2]) .. ns)
   end)
   step.forget(entry.of(entry.ROOTLESS, ns))
+  local leaves = entry.of(entry.LEAF, ns)
+  step.forget_range("[" .. leaves, index.past(leaves))
   return true
 end
 
@@ -132,30 +134,11 @@ local function run_marks(step)
   return self
 end
 
--- Of entries of which only the names are known, those that are no checkpoints of this thread: the
--- index forgets them. One that cannot be judged lets the thread be left alone.
-local function forget_unreal(step, members, ids)
-  local unproved, unreal = {}, {}
-  for at, member in ipairs(members) do
-    if entry.is_unproved(member) then unproved[#unproved + 1] = ids[at] end
-  end
-  if #unproved == 0 then return unreal end
-  for id, proved in pairs(layout.proved(step.thread, unproved)) do
-    if not proved then
-      unreal[id] = true
-      step.forget_unreal(entry.unread(id))
-    elseif proved == "unjudged" then
-      step.judged.reading.unjudged = { "", id }
-    end
-  end
-  return unreal
-end
-
--- Takes members[at] and those after it that do not stay, up to the first that does or is none;
--- answers where that is, and whether all before it were taken whole.
-local function take_run(step, members, ids, at, kept, unreal, take)
+-- Takes members[at] and those after it that do not stay, up to the first that does; answers where
+-- that is, and whether all before it were taken whole.
+local function take_run(step, members, ids, at, kept, take)
   local last = at
-  while last < #ids and not kept[ids[last + 1]] and not unreal[ids[last + 1]] do
+  while last < #ids and not kept[ids[last + 1]] do
     last = last + 1
   end
   local taken = take(ids, at, last)
@@ -168,23 +151,21 @@ end
 local function take_between(step, low, high, prefix, kept, take, remains)
   repeat
     local members = step.view.up(low, high, AHEAD)
-    local ids, plain = entry.ids(members, prefix)
-    local unreal = plain and {} or forget_unreal(step, members, ids)
-    local at, whole = 1, true
+    local ids, at, whole = (entry.ids(members, prefix)), 1, true
     while at <= #ids do
-      if not kept[ids[at]] and not unreal[ids[at]] then
-        at, whole = take_run(step, members, ids, at, kept, unreal, take)
-      end
-      if at <= #ids and not unreal[ids[at]] then remains(ids[at]) end
-      if not whole then
-        if entry.is_unproved(members[at]) then step.note_proved(ids[at]) end
-        return false
-      end
+      if not kept[ids[at]] then at, whole = take_run(step, members, ids, at, kept, take) end
+      if at <= #ids then remains(ids[at]) end
+      if not whole then return false end
       at = at + 1
     end
     low = "(" .. (members[#members] or "")
   until #members < AHEAD
   return true
+end
+
+local function forget_leaf(step, ns, id)
+  local leaf = entry.of(entry.LEAF, ns) .. id
+  step.forget_range("[" .. leaf .. "\0", "(" .. leaf .. "\1")
 end
 
 -- Takes what does not stay of a namespace that counts by itself. `take(ids, first, last)` takes
@@ -198,8 +179,11 @@ local function take_standing(step, ns, oldest, take, remains)
   if not take_between(step, low, high, prefix, verdict.kept, take, remains) then return false end
   for _, id in ipairs(verdict.gone) do
     for _, member in ipairs(index.members_of(step.view, space.kind, ns, id)) do
-      if entry.is_unread(member) then step.forget_unreal(member) else step.forget(member) end
+      step.forget(member)
     end
+  end
+  for _, leaf in ipairs(verdict.leaves) do
+    if leaf.gone or not verdict.stays(leaf.id) then forget_leaf(step, ns, leaf.id) end
   end
   if verdict.more_gone then return false end
   local first = step.view.up("[" .. prefix .. verdict.floor, index.past(prefix), 1)[1]
@@ -211,19 +195,10 @@ local function take_standing(step, ns, oldest, take, remains)
   return true
 end
 
--- The index may begin with names that are no checkpoints, where nothing is taken: forgets them,
--- since what may be too old is told by the oldest root.
-local function forget_unreal_oldest(step)
-  local prefix = entry.of(entry.STANDING, "")
-  local members = step.view.up("[" .. prefix, index.past(prefix), FEW)
-  forget_unreal(step, members, (entry.ids(members, prefix)))
-end
-
 -- The root namespace, with the invocations that its checkpoints have started.
 local function take_root_namespace(step)
   local names, marks, started = layout.names(step.thread, ""), run_marks(step), invocations(step)
   local oldest = decide.first_id(step.view, decide.space(""))
-  if started.any() then forget_unreal_oldest(step) end
   if not started.take_older(oldest) then return false end
   local take_checkpoints, take_of = step.removal.take, started.take_of
   local function take_alone(ids, first, last) return take_checkpoints(names, ids, first, last) end
@@ -293,24 +268,13 @@ end
 local function new_step(view, thread, judged, limit)
   local step = {
     view = view, thread = thread, judged = judged, removal = removal.new(limit),
-    forgets = {}, forgotten = {}, ranges = {}, adds = {}, misjudged = false,
+    forgets = {}, forgotten = {}, ranges = {}, adds = {},
   }
   function step.forget(member)
     if not step.forgotten[member] then
       step.forgotten[member] = true
       step.forgets[#step.forgets + 1] = member
     end
-  end
-  -- Forgets the entry of a name that is no checkpoint. It has counted as one until now: as the
-  -- oldest root, perhaps, so the thread is judged once more without it.
-  function step.forget_unreal(member)
-    step.forget(member)
-    step.misjudged = true
-  end
-  -- Remembers that a name is a checkpoint's: its document may be gone before the rest of it is.
-  function step.note_proved(id)
-    step.forget(entry.unread(id))
-    step.add(entry.unread(id, true))
   end
   -- Forgets all entries between two bounds.
   function step.forget_range(low, high)
@@ -330,14 +294,24 @@ end
 -- Lets the index say of checkpoints what their documents say, where it knew only their names.
 local function replace_read(step, found)
   for member, members in pairs(found) do
-    if #members == 0 then step.forget_unreal(member) else step.forget(member) end
+    step.forget(member)
     for _, read in ipairs(members) do step.add(read) end
+  end
+end
+
+-- Notes since when the thread has been idle, or that it is no longer.
+local function note_idle(step, judged)
+  local known = judged.idle_entry
+  if known and not judged.idle then step.forget(known) end
+  if judged.idle and not judged.expired and not known then
+    step.add(entry.idle(clock.now_ms()))
   end
 end
 
 -- Trims `thread` by one call's worth. `limit` is the number of keys that a call may delete. What
 -- is known: {again = whether earlier calls of this trim have deleted already, complete = whether
--- the index has all checkpoints of the thread, weigh = whether to estimate what is freed}. Answers
+-- the index has all checkpoints of the thread, weigh = whether to estimate what is freed, grace =
+-- milliseconds for which a leaf stays}. Answers
 --   {state =, checkpoints =, keys =, left =, bytes =, where = {ns, id}}
 -- state: "done", "more" (call again) or "unjudged" (nothing was done, for what stands `where`);
 -- left: the checkpoints that the index knows after it; bytes: of memory, estimated, -1 where the
@@ -346,6 +320,7 @@ function trimming.step(key, pins_key, thread, policy, limit, what_is_known)
   local view = index.stored(key)
   local judged = decide.thread(view, thread, policy, pins.read(pins_key), {
     settled = false, complete = what_is_known.complete, unread = MOST_READ, gone = MOST_GONE,
+    grace = what_is_known.grace,
   })
   if judged.unjudged then return left_alone(key, judged.unjudged) end
   local step, reading = new_step(view, thread, judged, limit), judged.reading
@@ -354,7 +329,7 @@ function trimming.step(key, pins_key, thread, policy, limit, what_is_known)
     step, done = new_step(view, thread, judged, limit), false
   end
   replace_read(step, reading.found)
-  done = done and not step.misjudged
+  note_idle(step, judged)
   local left = settle(step, key, done, what_is_known)
   if reading.unjudged then return left_alone(key, reading.unjudged) end
   return { state = done and "done" or "more", checkpoints = step.removal.checkpoints,

@@ -19,6 +19,8 @@ local LATEST = "_latest:"
 local REGISTRY = "write_keys_zset"
 local SHALLOW_REGISTRY = "write_registry"
 local CHUNK = 500
+-- The length of a UUID, and of how many colons in a name the readings are told apart.
+local LONGEST_TIMED_ID, MOST_READINGS = 36, 64
 local HEX4 = "%x%x%x%x"
 local TASK_ID = ":" .. HEX4 .. HEX4 .. "%-" .. HEX4 .. "%-" .. HEX4 .. "%-" .. HEX4 .. "%-"
   .. HEX4 .. HEX4 .. HEX4 .. "$"
@@ -70,6 +72,11 @@ function layout.names(thread, ns)
     -- The id is followed by a colon, the task and the number of the write.
     write = write_prefix .. place,
   }
+end
+
+-- The same for names of which only what they have in common is known: the suffix follows.
+function layout.bare_names()
+  return { document = checkpoint_prefix, registry = REGISTRY, write = write_prefix }
 end
 
 function layout.checkpoint_key(thread, ns, id)
@@ -291,20 +298,24 @@ function layout.real(thread, ns, ids)
   return is_real
 end
 
--- The same for root checkpoints of which only the names are known; "unjudged" for one that says
--- something that this version does not understand. Most are told by how the reply begins.
+-- The same for root checkpoints of which only the names are known, with their parents; "unjudged"
+-- for one that says something that this version does not understand. Most are told by how the reply
+-- begins.
 function layout.proved(thread, ids)
-  local proved, start = {}, '["' .. thread .. '","'
+  local proved, parents, start = {}, {}, '["' .. thread .. '","'
   each_reply(thread, "", ids, PROOF, function(id, reply)
-    if type(reply) == "string" and find(reply, start, 1, true) == 1
-      and find(reply, '^[^"\\]*","', #start + 1) and not find(reply, COUNTERS, 1, true) then
-      proved[id] = true
-      return
+    if type(reply) == "string" and find(reply, start, 1, true) == 1 then
+      local parent = string.match(reply, '^([^"\\]*)","', #start + 1)
+      if parent and not find(reply, COUNTERS, 1, true) then
+        proved[id], parents[id] = true, parent
+        return
+      end
     end
     local head = reply and layout.head(layout.checkpoint_key(thread, "", id))
     proved[id] = head and head.thread == thread and (head.unjudged and "unjudged" or true) or false
+    parents[id] = head and head.parent
   end)
-  return proved
+  return proved, parents
 end
 
 -- The head of a root checkpoint that needs nothing of its ancestors, by its outline and the version
@@ -334,6 +345,12 @@ function layout.plain_heads(thread, ids)
     heads[id] = head
   end)
   return heads
+end
+
+-- The parent of a checkpoint, "" when it has none or does not exist.
+function layout.parent(thread, ns, id)
+  local values = read(layout.checkpoint_key(thread, ns, id), { "$.parent_checkpoint_id" })
+  return values and type(values[1]) == "string" and values[1] or ""
 end
 
 -- The id that the newest-checkpoint pointer names, nil without a pointer.
@@ -380,14 +397,21 @@ function layout.writes(names, id, limit)
   return keys, false, count
 end
 
+-- The length of the array at a path, nil where there is none.
+local function length_at(key, path)
+  local reply = quietly("JSON.ARRLEN", key, path)
+  return type(reply) == "table" and tonumber(reply[1]) or nil
+end
+
 -- Whether a channel's value says that a node is to run: LangGraph leaves these behind until it
--- has, also while it waits at a breakpoint. Of sends and joins an empty list is left for good.
-local function is_due(channel, value)
-  if channel == "__start__" then return true end
-  if channel == "__pregel_tasks" then return type(value) ~= "table" or next(value) ~= nil end
-  if bytes.starts(channel, "branch:to:") then return true end
-  return bytes.starts(channel, "join:") and type(value) == "table"
-    and type(value.args) == "table" and type(value.args[1]) == "table" and #value.args[1] > 0
+-- has, also while it waits at a breakpoint. Of sends and joins an empty list is left for good. A
+-- value may be large: only its length is asked for.
+local function is_due(key, channel)
+  if channel == "__start__" or bytes.starts(channel, "branch:to:") then return true end
+  local quoted = string.gsub(cjson.encode(channel), "\\/", "/")
+  local path = "$.checkpoint.channel_values[" .. quoted .. "]"
+  if channel == "__pregel_tasks" then return (length_at(key, path) or 1) > 0 end
+  return bytes.starts(channel, "join:") and (length_at(key, path .. ".args[0]") or 0) > 0
 end
 
 -- Whether root checkpoint `id` waits for somebody: a task has asked with `interrupt()`, or nodes
@@ -398,9 +422,9 @@ function layout.waits(thread, id)
     if string.sub(key, -#INTERRUPT) == INTERRUPT then return true end
     failed = failed or string.sub(key, -#FAILURE) == FAILURE
   end
-  local values = read(names.document .. id, { "$.checkpoint.channel_values" })
-  for channel, value in pairs(not failed and values and values[1] or {}) do
-    if is_due(channel, value) then return true end
+  local key = names.document .. id
+  for channel in pairs(not failed and keys_of(key, "$.checkpoint.channel_values") or {}) do
+    if is_due(key, channel) then return true end
   end
   return false
 end
@@ -408,6 +432,18 @@ end
 -- How many writes the registry of a checkpoint names.
 function layout.registered(thread, ns, id)
   return quietly("ZCARD", layout.registry_key(thread, ns, id)) or 0
+end
+
+-- Thread, namespace and id that a checkpoint's document states; nil for a stub, or what is none of
+-- ours.
+function layout.owner(key)
+  local values = read(key, OWNER)
+  if not values then return nil end
+  local thread, ns, id = values[1], values[2], values[3]
+  if type(thread) ~= "string" or type(ns) ~= "string" or type(id) ~= "string" then return nil end
+  if ns == ROOT then ns = "" end
+  if layout.checkpoint_key(thread, ns, id) ~= key then return nil end
+  return thread, ns, id
 end
 
 -- Whose write the document at `key` is: thread, ns, id; nil when it does not say or is foreign.
@@ -424,36 +460,34 @@ end
 -- Thread and id of what reads like a root checkpoint's name, without the prefix. No other
 -- namespace ends like the root's.
 function layout.root_reading(rest)
-  local thread, id = string.match(rest, "^(.*):" .. ROOT .. ":([^:]+)$")
-  if thread and clock.of_id(id) then return thread, id end
-  return nil
+  local mark = ":" .. ROOT .. ":"
+  local id = string.match(string.sub(rest, -LONGEST_TIMED_ID - 1), ":([^:]+)$")
+  if not id or not clock.of_id(id) then return nil end
+  local past = #rest - #id - #mark
+  if past < 0 or string.sub(rest, past + 1, past + #mark) ~= mark then return nil end
+  return string.sub(rest, 1, past), id
 end
 
--- The thread, namespace and id of a suffix that can be read in one way only; else nil.
-function layout.only_reading(suffix)
-  local root_thread, root_id = layout.root_reading(string.sub(suffix, 2))
-  if root_thread then return root_thread, "", root_id end
-  local thread, ns, id = string.match(suffix, "^:([^:]*):([^:]*):([^:]*)$")
-  return thread, ns == ROOT and "" or ns, id
+-- Calls `visit(thread, ns)` for each way in which a place, ":{thread}:{ns}", can be read, until it
+-- answers true. Answers false where there are too many of them.
+function layout.each_reading(place, visit)
+  local colons = 0
+  local at = find(place, ":", 2, true)
+  while at do
+    colons = colons + 1
+    if colons > MOST_READINGS then return false end
+    local ns = string.sub(place, at + 1)
+    if visit(string.sub(place, 2, at - 1), ns == ROOT and "" or ns) then return true end
+    at = find(place, ":", at + 1, true)
+  end
+  return true
 end
 
--- The namespace and id in a suffix of this thread, nil where it could be another thread's.
-function layout.split(suffix, thread)
-  local its, ns, id = layout.only_reading(suffix)
-  if its ~= thread then return nil end
-  return ns, id
-end
-
--- The thread of a pointer's name, without the prefix, that can be read in one way only.
-function layout.only_pointer_reading(rest)
-  return string.match(rest, "^(.*):" .. ROOT .. "$") or string.match(rest, "^([^:]*):[^:]*$")
-end
-
--- The thread, namespace and id of a registry, by the first of its write documents that says so.
+-- The thread that a registry's write documents name, by the first of them that says so.
 function layout.registry_owner(suffix)
   for _, key in ipairs(quietly("ZRANGE", REGISTRY .. suffix, 0, 9) or {}) do
     local thread, ns, id = layout.write_owner(key)
-    if thread and layout.suffix(thread, ns, id) == suffix then return thread, ns, id end
+    if thread and layout.suffix(thread, ns, id) == suffix then return thread end
   end
   return nil
 end
@@ -464,23 +498,19 @@ function layout.is_stub(key)
   return text ~= nil and string.find(text, '%["') == nil
 end
 
--- The namespace of a thread's pointer and the id that it names, when no checkpoint is there; nil
--- when one is, or when the pointer might be another thread's.
-function layout.dangling(pointer, thread)
-  local start = checkpoint_prefix .. LATEST .. thread .. ":"
-  local key = bytes.starts(pointer, start) and quietly("GET", pointer)
-  if not key or redis.call("EXISTS", key) == 1 and not layout.is_stub(key) then return nil end
-  local ns = string.sub(pointer, #start + 1)
-  local names = layout.names(thread, ns)
-  if not bytes.starts(key, names.document) then return nil end
-  local ambiguous = string.find(thread, ":", 1, true) or string.find(ns, ":", 1, true)
-  if ambiguous and ns ~= ROOT then return nil end
-  return ns == ROOT and "" or ns, string.sub(key, #names.document + 1)
+-- The place, ":{thread}:{ns}", of a pointer that names a checkpoint which is not there, and the id
+-- that it names; nil when it is there, or when the pointer names something else.
+function layout.dangling(pointer)
+  local place = ":" .. string.sub(pointer, #checkpoint_prefix + #LATEST + 1)
+  local key, start = quietly("GET", pointer), checkpoint_prefix .. place .. ":"
+  if not key or not bytes.starts(key, start) then return nil end
+  if redis.call("EXISTS", key) == 1 and not layout.is_stub(key) then return nil end
+  return place, string.sub(key, #start + 1)
 end
 
--- Whether a shallow saver keeps this namespace: its writes have no checkpoint of their own.
-function layout.shallow(thread, ns)
-  local place = ":" .. thread .. ":" .. stored_ns(ns)
+-- Whether a shallow saver keeps a namespace, ":{thread}:{ns}": its writes have no checkpoint of their
+-- own.
+function layout.shallow(place)
   return redis.call("EXISTS", checkpoint_prefix .. place,
     SHALLOW_REGISTRY .. place .. ":shallow") > 0
 end

@@ -42,7 +42,7 @@ _THREADS_PER_STEP = 250
 # Indexes with more entries are not remembered, and neither are any when there are so many of them:
 # then the server looks at the keys of those threads.
 _LARGE = 1000
-_NO_ID = len(b"s\0\0?")
+_NO_ID = len(b"s\0\0!")
 _MOST_CHECKPOINTS = 500_000
 # Bytes of the names that wait for the end of the pass, about: more go into the indexes at once.
 _MOST_HELD = 25_000_000
@@ -565,7 +565,6 @@ class Sweeper:
                 groups,
                 pointers[thread],
                 older_than_ms=self._older_than_ms,
-                patient=True,
             )
             self._result.checkpoints_deleted += cleaned.checkpoints
             self._result.keys_deleted += cleaned.keys
@@ -601,9 +600,8 @@ def _roots(members: Sequence[bytes]) -> Sequence[bytes]:
 
 
 def _unread(members: Sequence[bytes]) -> list[bytes]:
-    """The entries that say only the name of a checkpoint."""
-    ends = b"\0?", b"\0!"
-    return [root for root in _roots(members) if root.endswith(ends) and len(root) > _NO_ID]
+    """The entries of checkpoints that have not been read."""
+    return [root for root in _roots(members) if root.endswith(b"\0!") and len(root) > _NO_ID]
 
 
 def _has_old_subgraph(members: Sequence[bytes]) -> bool:

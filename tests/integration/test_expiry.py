@@ -28,7 +28,7 @@ from tests.graphs.scenarios import (
     StatefulSubgraph,
     say,
 )
-from tests.integration.threads import fill, ids
+from tests.integration.threads import fill, ids, put
 from tests.integration.watching import NONE, Changes, changes, snapshot
 from tests.servers.start import Server
 
@@ -48,6 +48,12 @@ FINISHED = (
     Functional(turns=3),
     OneDelta(turns=3),
 )
+
+
+@pytest.fixture
+def retention(client: redis.Redis) -> Retention:
+    """Lets a thread expire the first time that it is found idle."""
+    return Retention(client, grace=timedelta(0))
 
 
 def idle(saver: OrderedSaver, thread: str, seconds: float) -> list[str]:
@@ -97,6 +103,36 @@ def test_an_idle_thread_goes_entirely(
     assert (result.checkpoints_deleted, result.checkpoints_kept) == (10, 0)
 
 
+def test_a_thread_expires_when_it_was_found_idle_a_grace_period_ago(
+    saver: OrderedSaver, client: redis.Redis
+) -> None:
+    """A checkpoint that was about to be written then is met by now."""
+    retention = Retention(client, grace=timedelta(milliseconds=300))
+    idle(saver, "a", HOUR + 60)
+
+    first = retention.trim("a", AFTER_AN_HOUR)
+    again = retention.trim("a", AFTER_AN_HOUR)
+    time.sleep(0.4)
+    reasons = {row.reasons for row in retention.plan("a", AFTER_AN_HOUR).checkpoints}
+    last = retention.trim("a", AFTER_AN_HOUR)
+
+    assert [first.checkpoints_kept, again.checkpoints_kept, last.checkpoints_kept] == [5, 5, 0]
+    assert reasons == {()}
+
+
+def test_a_checkpoint_that_came_meanwhile_keeps_its_thread(
+    saver: OrderedSaver, client: redis.Redis
+) -> None:
+    retention = Retention(client, grace=timedelta(milliseconds=300))
+    newest = idle(saver, "a", HOUR + 60)[-1]
+    retention.trim("a", AFTER_AN_HOUR)
+    lagging = ids(1, newest_age=HOUR + 120)[0]
+    put(saver, "a", lagging, parent=newest)
+    time.sleep(0.4)
+
+    assert retention.trim("a", AFTER_AN_HOUR).checkpoints_kept == 6
+
+
 def test_by_the_index_alone_too(
     saver: OrderedSaver, client: redis.Redis, retention: Retention
 ) -> None:
@@ -114,7 +150,7 @@ async def test_async_too(server: Server, saver: OrderedSaver, client: redis.Redi
     idle(saver, "a", HOUR + 60)
 
     async with redis.asyncio.Redis.from_url(server.url) as async_client:
-        result = await AsyncRetention(async_client).trim("a", AFTER_AN_HOUR)
+        result = await AsyncRetention(async_client, grace=timedelta(0)).trim("a", AFTER_AN_HOUR)
 
     assert result.checkpoints_deleted == 5
     assert snapshot(client) == empty

@@ -61,14 +61,19 @@ def arranged(example: Example, database: redis.Redis, keys_per_call: int = 250) 
     policy, prefixes = example.policy, subject.prefixes
     judgement = judge(before, subject.thread_id, policy, time.time(), prefixes)
     engine = Engine(
-        LangGraphRedis(prefixes.checkpoint, prefixes.write), keys_per_call=keys_per_call
+        LangGraphRedis(prefixes.checkpoint, prefixes.write),
+        keys_per_call=keys_per_call,
+        grace_ms=0,
     )
     thread = engine.layout.stored_thread(subject.thread_id)
     for namespace, checkpoint_id in judgement.checkpoints:
         if checkpoint_id in policy.pinned:
             database.hset(engine.pins_key(thread), f"{namespace}\0{checkpoint_id}", "")
     retention = Retention(
-        database, checkpoint_prefix=prefixes.checkpoint, write_prefix=prefixes.write
+        database,
+        checkpoint_prefix=prefixes.checkpoint,
+        write_prefix=prefixes.write,
+        grace=timedelta(0),
     )
     return Arranged(before, judgement, retention, engine, thread, engine_policy(policy))
 
@@ -106,7 +111,7 @@ def assert_in_order_after_each_call(
     def look() -> None:
         found.extend(boundary_complaints(it.before, read_database(database), it.judgement))
 
-    small = kind(it.engine.layout, keys_per_call=SMALLEST_KEYS_PER_CALL)
+    small = kind(it.engine.layout, keys_per_call=SMALLEST_KEYS_PER_CALL, grace_ms=0)
     keys = Transport(database).run(scan.find(small.layout, [it.thread]))[it.thread]
     Watched(database, look).run(scan.trim(small, it.thread, keys, it.policy))
 
