@@ -161,8 +161,19 @@ def test_what_a_dead_writer_has_left_without_a_pointer_harms_nobody(
     assert writer.saver.get_tuple(place("a", checkpoint_id=left)) is not None
 
 
+SHORT = timedelta(milliseconds=1)
+
+
+def when_the_grace_is_over(client: redis.Redis, act: Act) -> None:
+    """It sees what there is; a moment later somebody trims who owes it no more patience."""
+    act(client, "a", grace=SHORT)
+    time.sleep(0.01)
+    options: Any = {"grace": SHORT}
+    Retention(client, **options).trim("a", KEEP_2, indexed_only=True)
+
+
 @pytest.mark.parametrize("act", ACTS)
-def test_with_the_grace_switched_off_children_of_the_newest_stay_all_the_same(
+def test_children_of_the_newest_stay_when_the_grace_is_over(
     client: redis.Redis, writer: Writer, act: Act
 ) -> None:
     """Descendants of what the pointer names are never deleted, whatever their ids sort like."""
@@ -171,7 +182,7 @@ def test_with_the_grace_switched_off_children_of_the_newest_stay_all_the_same(
     writer.begin([putting(lagging, parent=names[-1])])
     writer.step()
 
-    act(client, "a", grace=timedelta(0))
+    when_the_grace_is_over(client, act)
 
     writer.finish()
     assert newest(writer) == lagging
@@ -189,7 +200,7 @@ def test_a_whole_line_of_descendants_of_the_newest_stays(
         writer.step()
         writer.die()
 
-    act(client, "a", grace=timedelta(0))
+    when_the_grace_is_over(client, act)
 
     assert newest(writer) == names[-1]
     assert all(writer.saver.get_tuple(place("a", checkpoint_id=name)) for name in line)
@@ -211,11 +222,8 @@ def test_an_old_end_of_a_fork_goes(client: redis.Redis, writer: Writer, act: Act
     fork = uuid6_at(time.time() - 3 * HOUR)
     put(writer.saver, "a", fork)
     names = ahead(writer, 0)
-    grace = timedelta(milliseconds=1)
 
-    act(client, "a", grace=grace)
-    time.sleep(0.01)
-    act(client, "a", grace=grace)
+    when_the_grace_is_over(client, act)
 
     assert documents(client) == [DEFAULT.document("a", "", name) for name in names[-2:]]
 
