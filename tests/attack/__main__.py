@@ -87,8 +87,14 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     parser.add_argument("--only", help="attacks whose names contain this")
+    parser.add_argument("--without", action="append", default=[], help="leave such ones out")
     options = parser.parse_args()
-    wanted = [attack for attack in ATTACKS if (options.only or "") in attack.name]
+    wanted = [
+        attack
+        for attack in ATTACKS
+        if (options.only or "") in attack.name
+        and not any(word in attack.name for word in options.without)
+    ]
     print(f"seed {options.seed} on {options.server}, for {options.minutes:g} minutes", flush=True)
     tried = attack_all(options.server, wanted, options.minutes * 60, options.seed)
     print("\n".join(table(tried)))
