@@ -29,6 +29,8 @@ class Tried:
     """What one attack has come to."""
 
     rounds: int = 0
+    halfway: int = 0
+    """Rounds after which there was something left to do."""
     longest: float = 0.0
     found: list[str] = field(default_factory=list)
 
@@ -63,6 +65,7 @@ def _rounds(server: str, attack: Attack, seeds: range, tried: Tried, end: float)
                 if not running.running:
                     running.restart()
             finally:
+                tried.halfway += arena.halfway
                 tried.longest = max(tried.longest, arena.longest)
                 arena.close()
 
@@ -71,13 +74,15 @@ def table(tried: dict[str, Tried]) -> list[str]:
     """Rows of Markdown: attack, rounds, what was asked, outcome."""
     asked = {attack.name: attack.asked for attack in ATTACKS}
     rows = [
-        "| attack | rounds | what was asked | outcome | longest stall |",
-        "| --- | --- | --- | --- | --- |",
+        "| attack | rounds | what was asked | outcome | left half-way | longest stall |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     for name, one in tried.items():
         outcome = f"{len(one.found)} broke it" if one.found else "held"
         stall = f"{one.longest * 1000:.0f} ms"
-        rows.append(f"| {name} | {one.rounds} | {asked[name]} | {outcome} | {stall} |")
+        rows.append(
+            f"| {name} | {one.rounds} | {asked[name]} | {outcome} | {one.halfway} | {stall} |"
+        )
     return rows
 
 

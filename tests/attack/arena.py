@@ -19,7 +19,7 @@ from redis_retention.cli import main
 from tests.daemon.service import PROGRAM, ROOT
 from tests.integration.threads import fill_fast
 from tests.integration.watching import snapshot
-from tests.model.rules import Judgement, Policy, boundary_complaints, complaints, judge
+from tests.model.rules import Judgement, Must, Policy, boundary_complaints, complaints, judge
 from tests.model.snapshot import Database, Entry, read_database
 from tests.servers.start import Server
 
@@ -46,6 +46,8 @@ class Arena:
     policy: Policy = field(default_factory=lambda: Policy(keep_last=KEEP))
     longest: float = 0.0
     """Seconds for which the server has answered nobody, at most."""
+    halfway: bool = False
+    """At the last look there was something left to delete."""
     said: list[str] = field(default_factory=list)
     """What our programs have complained of."""
 
@@ -130,6 +132,7 @@ class Arena:
     def check(self) -> None:
         """Nothing that the rules retain is missing, and no reader finds a half of anything."""
         after = self.look()
+        self.halfway = any(one.that(Must.GO) & after.keys() for one in self.judgements)
         self._refuse(
             [line for one in self.judged() for line in boundary_complaints(self.before, after, one)]
         )
