@@ -192,7 +192,7 @@ Values: TypeAlias = "Mapping[bytes, tuple[bytes, int]]"
 
 
 def forbidden(
-    before: Values, after: Values, seen: Seen, act: Act, keep: int, given_up: set[Place]
+    before: Values, after: Values, seen: Seen, act: Act, keep: int, known: set[Place]
 ) -> list[str]:
     """What something of ours has done that it may not, in one go.
 
@@ -202,7 +202,9 @@ def forbidden(
         seen: What a reader saw before it.
         act: What it was.
         keep: How many to keep.
-        given_up: Checkpoints that it or an earlier one has deleted; what this one does is added.
+        known: Checkpoints that were there when an earlier one ran; those before this one are added.
+            When they are gone, whoever deleted them, they do not come back, and neither what is
+            left of them nor what comes after is on its way to anything.
     """
     theirs = {key: value for key, value in before.items() if not key.startswith(b"retention:")}
     now = {key: value for key, value in after.items() if not key.startswith(b"retention:")}
@@ -211,7 +213,8 @@ def forbidden(
     gone = theirs.keys() - now.keys()
     gone_documents = {at for at in seen.documents if document(at).encode() in gone}
     may_go = superseded(seen, keep)
-    given_up |= gone_documents
+    given_up = gone_documents | known - seen.documents.keys()
+    known.update(seen.documents)
     allowed = {document(at).encode() for at in may_go}
     for at in given_up:
         # With the checkpoint, or what came after it was gone.
@@ -277,7 +280,7 @@ class Play:
     now: float
     trimming: bool
     made: int = 0
-    given_up: set[Place] = field(default_factory=set)
+    known: set[Place] = field(default_factory=set)
 
     def run(self) -> Iterator[Seen]:
         """Play it; what a reader sees is yielded after each event."""
@@ -373,7 +376,7 @@ class Play:
         before, seen = snapshot(self.client), see(self.client)
         ACTIONS[act.what](self.client, act.thread, Policy(keep_last=self.example.keep))
         after = snapshot(self.client)
-        assert forbidden(before, after, seen, act, self.example.keep, self.given_up) == [], act
+        assert forbidden(before, after, seen, act, self.example.keep, self.known) == [], act
 
 
 def documents(client: redis.Redis) -> list[bytes]:
