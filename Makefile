@@ -12,7 +12,7 @@ PYTEST_OPTIONS ?= --numprocesses=auto --dist=worksteal
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format servers soak bench bench-full clean
+.PHONY: help demo test lint format servers soak attack bench bench-full clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ servers: $(VENV)/installed-dev ## fetch the servers that the tests run on
 
 soak: $(VENV)/installed-dev ## try the safety rules on random threads, for an hour
 	$(BIN)/python -m tests.soak
+
+attack: $(VENV)/installed-dev ## attack it in every way that was thought of, for an hour
+	$(BIN)/python -m tests.attack
 
 bench: $(VENV)/installed-dev ## measure, in a few minutes, into build/benchmarks
 	$(BIN)/python -m benchmarks

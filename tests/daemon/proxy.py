@@ -19,6 +19,7 @@ class Proxy:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._connections: set[asyncio.Task[None]] = set()
         self._silent = False
+        self._delay = 0.0
         self._server: asyncio.Server | None = None
 
     @property
@@ -48,6 +49,10 @@ class Proxy:
     def silence(self) -> None:
         """Keep the connections and let nothing through, as when a cable is pulled."""
         self._silent = True
+
+    def slow(self, seconds: float) -> None:
+        """Let everything wait for so long, as on a line that is too long or too full."""
+        self._delay = seconds
 
     def _do(self, what: object) -> None:
         asyncio.run_coroutine_threadsafe(what, self._loop).result(10)  # type: ignore[arg-type]
@@ -83,6 +88,7 @@ class Proxy:
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while data := await source.read(65536):
+                await asyncio.sleep(self._delay)
                 if not self._silent:
                     sink.write(data)
                     await sink.drain()
