@@ -10,8 +10,9 @@
 --
 -- Reply    {letters, {leaf, parent, member…}…}
 --          letters: one for each of KEYS (include/indexing.lua); then, for each that is r or u,
---          its entry as a leaf, which it is when none has it as its parent; what its parent's
---          entry as a leaf begins with; and its other entries (include/entry.lua)
+--          its entry as a leaf, which it is when none has it as its parent, "" where it cannot be
+--          one; what its parent's entry as a leaf begins with; and its other entries
+--          (include/entry.lua)
 
 --@include include/bytes.lua
 --@include include/clock.lua
@@ -25,7 +26,8 @@ local letters, reply, now = {}, { "" }, clock.now_ms()
 
 local function row(head)
   local parent = head.parent ~= "" and entry.of(entry.LEAF, head.ns) .. head.parent .. "\0" or ""
-  return { indexing.leaf(head, false, now), parent, unpack(entry.members(head)) }
+  local leaf = head.root and "" or indexing.leaf(head, false, now)
+  return { leaf, parent, unpack(entry.members(head)) }
 end
 
 for at, key in ipairs(KEYS) do

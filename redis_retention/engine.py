@@ -248,6 +248,22 @@ def outline(members: Iterable[bytes], gone: Collection[Place]) -> list[bytes]:
     return [member for known in ends.values() for member in dict.fromkeys((known[0], known[-1]))]
 
 
+def _is_checkpoint(member: bytes) -> bool:
+    """Whether an index entry is a checkpoint's, and not what a stranger has put there."""
+    return member[:1] in (b"s", b"t") and b"\0" in member
+
+
+def is_script_error(error: Exception) -> bool:
+    """Whether a script could make nothing of what it read."""
+    return isinstance(error, ResponseError) and "user_script" in str(error)
+
+
+def _leaf_name(member: bytes) -> bytes:
+    """What a checkpoint's entry as a leaf begins with, from its own."""
+    namespace, checkpoint_id = member[1:].split(b"\0", 2)[:2]
+    return b"l" + namespace + b"\0" + checkpoint_id + b"\0"
+
+
 def reason_left_alone(place: Place) -> str:
     """Why a thread is left alone in which a checkpoint cannot be judged."""
     shown = place.checkpoint_id.decode("utf-8", "replace")
@@ -453,9 +469,10 @@ class Engine:
     def read(self, thread: bytes, documents: Mapping[bytes, int]) -> Steps[Entries]:
         """Read what `index` would put into the index, without writing anything."""
         found, leaves, parents = Entries(), {}, set()
-        # Since when the thread is idle, and when leaves were first seen, only the index knows.
-        marks = yield from command("ZRANGEBYLEX", self.index_key(thread), b"[e", b"(m")
+        # Once the index knows checkpoints, it alone knows which are leaves, and since when.
+        marks = yield from command("ZRANGEBYLEX", self.index_key(thread), b"[e", b"(u")
         since = {mark[:-_LEAF_TIME]: mark for mark in marks if mark[:1] == b"l"}
+        known = {_leaf_name(mark) for mark in marks if _is_checkpoint(mark)}
         found.members += [mark for mark in marks if mark[:1] == b"e"]
         for some in chunks(sorted(documents), DOCUMENTS_PER_CALL):
             seen = [documents[key] for key in some]
@@ -463,10 +480,13 @@ class Engine:
             found.letters.update(zip(some, reply[0].decode(), strict=True))
             for leaf, parent, *members in reply[1:]:
                 found.members.extend(members)
-                leaves[leaf[:-_LEAF_TIME]] = leaf
                 parents.add(parent)
+                if leaf:
+                    leaves[leaf[:-_LEAF_TIME]] = leaf
         found.members += [
-            since.get(name, leaf) for name, leaf in leaves.items() if name not in parents
+            since.get(name, leaf)
+            for name, leaf in leaves.items()
+            if name not in parents and (name in since or name not in known)
         ]
         found.members.sort()
         return found
@@ -606,11 +626,15 @@ class Engine:
     def entries(self, thread: bytes) -> Steps[set[bytes]]:
         """The keys of the checkpoint documents that a thread's index knows."""
         members = yield from command("ZRANGEBYLEX", self.index_key(thread), b"[s", b"(u")
-        return set(self._documents(thread, members))
+        return set(self._documents(thread, filter(_is_checkpoint, members)))
+
+    def drop_index(self, thread: bytes) -> Steps[None]:
+        """Forget a thread's index, of which the scripts can make nothing: a look builds it anew."""
+        yield from command("UNLINK", self.index_key(thread))
 
     def document(self, thread: bytes, member: bytes) -> bytes:
         """The key of the document that an index entry of a checkpoint speaks of."""
-        namespace, checkpoint_id = member[1:].split(b"\0", 2)[:2]
+        namespace, checkpoint_id = [*member[1:].split(b"\0", 2), b""][:2]
         return self.layout.checkpoint_key(thread, namespace, checkpoint_id)
 
     def _documents(self, thread: bytes, members: Iterable[bytes]) -> list[bytes]:

@@ -110,7 +110,7 @@ def _rule(pattern: bytes, stored: bytes) -> Rule:
         )
         rule = Rule(pattern, policy, options.get("trigger"))
         check(rule)
-    except (ValueError, TypeError, AttributeError, OverflowError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         shown = pattern.decode("utf-8", "replace")
         raise RetentionError(
             f"the policy stored for {shown!r} cannot be read ({error}): set it anew with "

@@ -51,18 +51,20 @@ local function ids_down(view, space, below, chunk, visit)
 end
 
 -- The newest `count` checkpoints that really exist at this moment; those that the index knows
--- and that are gone are added to `gone`. Of more than `most` it finds none, and says so.
-local function newest_real(view, thread, space, count, gone, most)
+-- and that are gone are added to `gone`. Of more than given.gone it finds none, and says so. An
+-- earlier call of the same trim has read them: then it is enough that all of them are still there.
+local function newest_real(view, thread, space, count, gone, given)
   local prefix, ns = space.prefix, space.ns
   local real, found, high, last = {}, 0, "(" .. prefix .. TOP, nil
   local ahead = math.min(count, MOST_AHEAD)
   while count > 0 do
     local members = view.down(high, "[" .. prefix, ahead)
     local ids = entry.ids(members, prefix)
-    local exists = layout.real(thread, ns, ids)
+    local all = given.again and layout.all_exist(thread, ns, ids)
+    local exists = all or layout.real(thread, ns, ids)
     for at = 1, #ids do
       local id = ids[at]
-      if id ~= last and exists[id] then
+      if id ~= last and (all or exists[id]) then
         found = found + 1
         real[found] = id
         if found == count then return real end
@@ -72,7 +74,7 @@ local function newest_real(view, thread, space, count, gone, most)
       last = id
     end
     if #members < ahead then break end
-    if #gone > most then return {}, true end
+    if #gone > given.gone then return {}, true end
     high = "(" .. members[#members]
   end
   return real
@@ -333,10 +335,9 @@ local function keep_leaves(view, thread, ns, floor, grace, kept)
   for _, leaf in ipairs(leaves) do
     if not exists[leaf.id] then
       leaf.gone = true
-    elseif now - leaf.since < grace then
-      add_reason(kept, leaf.id, "recent")
-    elseif latest and grace > 0 then
-      local path = path_from_latest(thread, ns, leaf.id, latest, left)
+    else
+      if now - leaf.since < grace then add_reason(kept, leaf.id, "recent") end
+      local path = latest and grace > 0 and path_from_latest(thread, ns, leaf.id, latest, left)
       for _, id in ipairs(path or {}) do add_reason(kept, id, "ahead") end
     end
   end
@@ -395,8 +396,7 @@ local function judge_namespace(view, thread, reading, space, policy, pinned, giv
   local verdict, proved, ns = { gone = {} }, {}, space.ns
   if ns == "" and policy.keep_runs > 0 then read_all(view, reading, space) end
   local real
-  real, verdict.more_gone = newest_real(view, thread, space, policy.keep_last, verdict.gone,
-    given.gone)
+  real, verdict.more_gone = newest_real(view, thread, space, policy.keep_last, verdict.gone, given)
   for _, id in ipairs(real) do proved[id] = true end
   local counted = real[policy.keep_last] or BOTTOM
   local asked = counted
@@ -496,7 +496,7 @@ end
 -- for this call alone, complete = whether the index has all checkpoints of the thread, unread = how
 -- many documents may be read of which the index knows only the name, gone = after how many entries
 -- of checkpoints that are gone to leave the others to the next call, grace = milliseconds for which
--- a leaf stays}.
+-- a leaf stays, again = whether an earlier call of the same trim has judged already}.
 -- Answers:
 --   unjudged           {ns, id} of a checkpoint that this version does not understand
 --   expired            true when all of the thread goes
@@ -587,7 +587,6 @@ function decide.thread(view, thread, policy, pins, given)
     for _, root in ipairs(judged.roots(ns)) do
       if judged.root_stays(root) then return { "invocation" } end
     end
-    if has_recent_leaf(view, ns, given.grace) then return { "recent" } end
     return not is_known(ns) and { "unclear" } or nil
   end
 

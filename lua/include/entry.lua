@@ -14,8 +14,7 @@
 --                                  does, the namespace counts by itself
 --   b {id}                         a run begins with root checkpoint {id}
 --   l {ns} NUL {id} NUL {ms}       a leaf: no checkpoint is known to name this one as its parent;
---                                  {ms} is when it was first seen, by the server's clock, 0 if long
---                                  ago
+--                                  {ms} is when it was first seen, by the server's clock
 --   e NUL {ms}                     the thread was found idle at {ms}, by the server's clock
 --   x {ns} NUL {id}                a checkpoint that cannot be judged: the thread is left alone
 --
@@ -96,7 +95,7 @@ end
 
 -- The entry of a leaf first seen at `ms`.
 function entry.leaf(ns, id, ms)
-  return entry.of(entry.LEAF, ns) .. id .. string.format("\0%013d", ms)
+  return entry.of(entry.LEAF, ns) .. id .. string.format("\0%013d", math.max(ms, 0))
 end
 
 -- The entry of a thread found idle at `ms`.

@@ -33,10 +33,10 @@ function indexing.add(key, members)
 end
 
 -- When a checkpoint counts as first seen that a look at the database finds for the first time:
--- long ago where its id says so, whatever the difference of clocks, else now.
+-- when it was made, by a clock that lags as far behind ours as can be.
 local function first_seen(id, now)
   local made = clock.of_id(id)
-  return made and now - made > clock.LARGEST_DIFFERENCE_MS and 0 or now
+  return made and math.min(now, made + clock.LARGEST_DIFFERENCE_MS) or now
 end
 
 -- The entry of a checkpoint as a leaf. `told` says that an event has just told of it.
@@ -53,6 +53,12 @@ local function leaves_known(key, ns)
   return known
 end
 
+-- Whether the index knows a checkpoint: then it has been told already whether it is a leaf.
+local function is_known(key, one)
+  local kind = one.task and entry.TASK or entry.STANDING
+  return #index.members_of(index.stored(key), kind, one.ns, one.id) > 0
+end
+
 -- The children of some checkpoints, by namespace and parent.
 local function by_parent(checkpoints)
   local children = {}
@@ -63,9 +69,20 @@ local function by_parent(checkpoints)
   return children
 end
 
+-- The checkpoints that may be leaves. One of an invocation lives and dies with its root, which is a
+-- leaf itself as long as the invocation runs.
+local function without_invocations(checkpoints)
+  local found = {}
+  for _, one in ipairs(checkpoints) do
+    if not one.root then found[#found + 1] = one end
+  end
+  return found
+end
+
 -- Adds members to the index at `key`, and notes which of some checkpoints of one thread, each
--- {ns =, id =, parent =}, are leaves.
+-- {ns =, id =, parent =, root = the root checkpoint of its invocation}, are leaves.
 function indexing.add_with_leaves(key, members, checkpoints, told)
+  checkpoints = without_invocations(checkpoints)
   local children, leaves, now = by_parent(checkpoints), {}, clock.now_ms()
   for ns, parents in pairs(children) do
     leaves[ns] = leaves_known(key, ns)
@@ -74,7 +91,8 @@ function indexing.add_with_leaves(key, members, checkpoints, told)
     end
   end
   for _, one in ipairs(checkpoints) do
-    if not children[one.ns][one.id] and (told or not leaves[one.ns][one.id]) then
+    if not children[one.ns][one.id]
+      and (told or not leaves[one.ns][one.id] and not is_known(key, one)) then
       members[#members + 1] = indexing.leaf(one, told, now)
     end
   end

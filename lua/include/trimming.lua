@@ -320,7 +320,7 @@ function trimming.step(key, pins_key, thread, policy, limit, what_is_known)
   local view = index.stored(key)
   local judged = decide.thread(view, thread, policy, pins.read(pins_key), {
     settled = false, complete = what_is_known.complete, unread = MOST_READ, gone = MOST_GONE,
-    grace = what_is_known.grace,
+    grace = what_is_known.grace, again = what_is_known.again,
   })
   if judged.unjudged then return left_alone(key, judged.unjudged) end
   local step, reading = new_step(view, thread, judged, limit), judged.reading

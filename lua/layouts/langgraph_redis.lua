@@ -298,9 +298,20 @@ function layout.real(thread, ns, ids)
   return is_real
 end
 
--- The same for root checkpoints of which only the names are known, with their parents; "unjudged"
--- for one that says something that this version does not understand. Most are told by how the reply
--- begins.
+-- Whether all of some checkpoints have documents, which may be stubs.
+function layout.all_exist(thread, ns, ids)
+  local start, existing = layout.names(thread, ns).document, 0
+  for first = 1, #ids, CHUNK do
+    local keys, last = {}, math.min(first + CHUNK - 1, #ids)
+    for at = first, last do keys[#keys + 1] = start .. ids[at] end
+    existing = existing + redis.call("EXISTS", unpack(keys))
+  end
+  return existing == #ids
+end
+
+-- For root checkpoints of which only the names are known, what `layout.real` says, and their
+-- parents; "unjudged" for one that says something that this version does not understand. Most are
+-- told by how the reply begins.
 function layout.proved(thread, ids)
   local proved, parents, start = {}, {}, '["' .. thread .. '","'
   each_reply(thread, "", ids, PROOF, function(id, reply)

@@ -39,6 +39,7 @@ from redis_retention.engine import (
     Tally,
     Trimmed,
     chunks,
+    is_script_error,
 )
 from redis_retention.layouts import LONGEST_KEY, Family, LangGraphRedis
 from redis_retention.policies import matching, rule_for
@@ -424,6 +425,8 @@ class Sweeper:
             raise
         except (ResponseError, NoReplyError, RetentionError) as error:
             self._refuse(thread, error)
+            if is_script_error(error):
+                yield from self._engine.drop_index(thread)
             return otherwise
         self._refused_in_turn = 0
         return result

@@ -159,18 +159,18 @@ async def test_a_cluster(started: Callable[..., Server]) -> None:
         async with listening(client) as (listener, _):
             for name in ("{a}", "{b}"):
                 for number in range(40):
-                    add(plain, name, f"{number:03}")
+                    add(plain, name, f"{number:03}", parent=f"{number - 1:03}")
             await until(lambda: all(len(ids(plain, name)) <= 30 for name in ("{a}", "{b}")))
         assert not listener.activity.errors
 
 
-def add(client: redis.Redis, name: str, id: str) -> None:
+def add(client: redis.Redis, name: str, id: str, parent: str) -> None:
     """A checkpoint by hand: the saver's client for clusters wants more than one node."""
     document: Any = {
         "thread_id": name,
         "checkpoint_ns": "__empty__",
         "checkpoint_id": id,
-        "parent_checkpoint_id": "",
+        "parent_checkpoint_id": parent,
         "checkpoint": {"v": 4, "channel_values": {}, "channel_versions": {}},
         "metadata": '{"source": "loop"}',
         "source": "loop",

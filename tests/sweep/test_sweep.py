@@ -33,10 +33,11 @@ NOW = time.time()
 HOUR = 3600.0
 
 
-def thread(count: int, begun: float = NOW - 7 * HOUR, writes: int = 2) -> list[Operation]:
+def thread(
+    count: int, begun: float = NOW - 7 * HOUR, writes: int = 2, parent: str = ""
+) -> list[Operation]:
     """A plain conversation: each checkpoint with one task's writes."""
     done: list[Operation] = []
-    parent = ""
     for n in range(count):
         checkpoint_id = uuid6_at(begun + n)
         done.append(PutCheckpoint("", checkpoint_id, parent, step=n - 1))
@@ -230,7 +231,7 @@ def test_idle_threads_expire(stack: redis.Redis) -> None:
     write_to(stack, "young", thread(4, begun=NOW - HOUR))
     policy = Policy(keep_last=10, expire_after=timedelta(hours=24))
 
-    result = Retention(stack).sweep(policy)
+    result = Retention(stack, grace=timedelta(0)).sweep(policy)
 
     assert result.threads_trimmed == 1
     assert documents(stack, "old") == []
@@ -286,11 +287,12 @@ def test_every_thread_is_right_after_sweeps_beside_writers(client: redis.Redis) 
     stop = threading.Event()
 
     def write() -> None:
-        n = 0
+        parent = checkpoint_ids(6)[-1]
         while not stop.is_set():
+            begun = time.time()
             for name in names:
-                write_to(client, name, thread(2, begun=time.time()))
-            n += 1
+                write_to(client, name, thread(2, begun=begun, parent=parent))
+            parent = uuid6_at(begun + 1)
 
     writer = threading.Thread(target=write)
     writer.start()
