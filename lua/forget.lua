@@ -14,18 +14,21 @@
 -- ARGV[1]  what the names of indexes begin with; the thread follows
 -- ARGV[2]  the saver's checkpoint prefix
 -- ARGV[3]  the saver's write prefix
+-- ARGV[4]  what the names of pin hashes begin with; the thread follows
 --
 -- Reply    {checkpoints forgotten, KEYS dealt with}: when it has looked up a great deal, a call
 --          leaves the rest of KEYS to the next
 --
 -- Other keys it touches: per thread a zset, its index (include/entry.lua), is read and deleted
--- from; registries of these checkpoints are looked for.
+-- from; registries of these checkpoints are looked for. A thread of which nothing is left loses
+-- its pins (a hash), too.
 
 --@include include/bytes.lua
 --@include include/clock.lua
 --@include layouts/${layout}.lua
 --@include include/entry.lua
 --@include include/index.lua
+--@include include/pins.lua
 
 layout.use(ARGV[2], ARGV[3])
 
@@ -121,12 +124,16 @@ local function forget(key)
   end)
 end
 
--- Marks of where runs began say nothing in a thread without checkpoints.
-local function drop_if_empty(found)
+-- Marks of where runs began say nothing in a thread without checkpoints, and pins hold nothing.
+local function drop_if_empty(thread, found)
   for _, kind in ipairs(KINDS) do
     if index.first(found.view, kind) then return end
   end
   redis.call("UNLINK", found.key)
+  local pins_key = ARGV[4] .. thread
+  if redis.call("TYPE", pins_key).ok == "hash" and pins.outlive(found.key, pins_key, thread) then
+    redis.call("UNLINK", pins_key)
+  end
 end
 
 local forgotten, dealt_with = 0, 0
@@ -138,8 +145,8 @@ for _, key in ipairs(KEYS) do
   end
 end
 if forgotten > 0 then
-  for _, found in pairs(indexes) do
-    if found then drop_if_empty(found) end
+  for thread, found in pairs(indexes) do
+    if found then drop_if_empty(string.sub(thread, #ARGV[1] + 1), found) end
   end
 end
 return { forgotten, dealt_with }

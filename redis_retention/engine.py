@@ -442,13 +442,23 @@ class Engine:
         Args:
             documents: Keys that may have been checkpoint documents; what exists stays.
         """
-        arguments: list[Argument] = [self._index_start, *self.layout.arguments()]
+        arguments: list[Argument] = [
+            self._index_start,
+            *self.layout.arguments(),
+            self._pins_start,
+        ]
         forgotten, left = 0, list(documents)
         while left:
             found, dealt_with = yield from self._call("forget", left, arguments)
             forgotten += found
             left = left[dealt_with:]
         return forgotten
+
+    def retire(self, thread: bytes) -> Steps[bool]:
+        """Delete the pins and the index of a thread that is gone; False when it is not."""
+        keys = [self.index_key(thread), self.pins_key(thread)]
+        gone = yield from self._call("retire", keys, [thread, *self.layout.arguments()])
+        return bool(gone)
 
     def _track_arguments(
         self, only: bytes, rules: Sequence[Rule], *, told: bool = False

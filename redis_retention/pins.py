@@ -5,10 +5,12 @@ One hash per thread; ``lua/include/pins.lua`` says what is in it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from redis_retention.engine import Engine, Place, RetentionError
-from redis_retention.transport import Steps, command
+from redis_retention.sources.scan import each_page, escape_glob
+from redis_retention.transport import Nodes, Steps, command
 
 _WHOLE_THREAD = b""
 
@@ -65,6 +67,22 @@ class Pins:
         yield from self._engine.check_keys(thread)
         stored = yield from command("HGETALL", self._engine.pins_key(thread))
         return [Pin(_place(field), _text(stored[field])) for field in sorted(stored)]
+
+    def all(self) -> Steps[dict[bytes, list[Pin]]]:
+        """The pins of all threads, by thread, in the order of bytes."""
+        start = self._engine.pins_key(b"")
+        threads: set[bytes] = set()
+
+        def take(keys: Sequence[bytes], _: float) -> Steps[None]:
+            threads.update(key[len(start) :] for key in keys)
+            yield from ()
+
+        for node in (yield Nodes()):
+            yield from each_page(take, "MATCH", escape_glob(start) + b"*", node=node)
+        found: dict[bytes, list[Pin]] = {}
+        for thread in sorted(threads):
+            found[thread] = yield from self.of(thread)
+        return {thread: pinned for thread, pinned in found.items() if pinned}
 
     def _require(self, thread: bytes, place: Place) -> Steps[None]:
         yield from self._engine.check_server()

@@ -424,6 +424,10 @@ class Retention(_Steps):
         """The pins of a thread."""
         return self._transport.run(self._pins.of(self._name(thread)))
 
+    def all_pins(self) -> dict[bytes, list[Pin]]:
+        """The pins of all threads, by thread; finds them by a pass over the database."""
+        return self._transport.run(self._pins.all())
+
 
 class AsyncRetention(_Steps):
     """Trims threads, with an asynchronous client; see `Retention`."""
@@ -515,3 +519,7 @@ class AsyncRetention(_Steps):
     async def pins(self, thread: ThreadId) -> list[Pin]:
         """The pins of a thread."""
         return await self._transport.run(self._pins.of(self._name(thread)))
+
+    async def all_pins(self) -> dict[bytes, list[Pin]]:
+        """The pins of all threads, by thread; see `Retention.all_pins`."""
+        return await self._transport.run(self._pins.all())

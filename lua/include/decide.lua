@@ -513,7 +513,8 @@ function decide.thread(view, thread, policy, pins, given)
   local judged = { reading = new_reading(thread, given.unread) }
   local odd = index.first(view, entry.UNJUDGED)
   if odd then
-    judged.unjudged = entry.fields(odd)
+    local fields = entry.fields(odd)
+    judged.unjudged = { fields[1], fields[2] or "" }
     return judged
   end
 
@@ -567,6 +568,17 @@ function decide.thread(view, thread, policy, pins, given)
     return not is_real(thread, ns, latest)
   end
 
+  -- Whether the newest checkpoint of an invocation may be about to be named by its pointer: it is
+  -- not, and was made in the grace period, by a clock that lags as far behind as can be.
+  local function is_being_put(ns)
+    if given.grace <= 0 then return false end
+    local prefix = entry.of(entry.TASK, ns)
+    local newest = view.down(index.past(prefix), "[" .. prefix, 1)[1]
+    local id = newest and entry.id(newest, prefix)
+    local made = id and id ~= layout.latest(thread, ns) and clock.of_id(id)
+    return made and clock.now_ms() - made < clock.LARGEST_DIFFERENCE_MS + given.grace
+  end
+
   -- The root checkpoints that say they have started a namespace, oldest first.
   function judged.roots(ns)
     local start, roots = entry.of(entry.BY_NAMESPACE, ns), {}
@@ -587,6 +599,7 @@ function decide.thread(view, thread, policy, pins, given)
     for _, root in ipairs(judged.roots(ns)) do
       if judged.root_stays(root) then return { "invocation" } end
     end
+    if is_being_put(ns) then return { "recent" } end
     return not is_known(ns) and { "unclear" } or nil
   end
 

@@ -53,10 +53,14 @@ local function leaves_known(key, ns)
   return known
 end
 
--- Whether the index knows a checkpoint: then it has been told already whether it is a leaf.
-local function is_known(key, one)
+-- Whether the index knows a checkpoint, so that it knows already whether it is a leaf; or its child,
+-- which most often is the next one.
+local function is_settled(key, one)
   local kind = one.task and entry.TASK or entry.STANDING
-  return #index.members_of(index.stored(key), kind, one.ns, one.id) > 0
+  local view, prefix = index.stored(key), entry.of(kind, one.ns)
+  local next_one = view.up("[" .. prefix .. one.id, index.past(prefix), 1)[1]
+  local id = next_one and entry.id(next_one, prefix)
+  return id ~= nil and (id == one.id or layout.parent(one.thread, one.ns, id) == one.id)
 end
 
 -- The children of some checkpoints, by namespace and parent.
@@ -80,7 +84,7 @@ local function without_invocations(checkpoints)
 end
 
 -- Adds members to the index at `key`, and notes which of some checkpoints of one thread, each
--- {ns =, id =, parent =, root = the root checkpoint of its invocation}, are leaves.
+-- {thread =, ns =, id =, parent =, root = the root checkpoint of its invocation}, are leaves.
 function indexing.add_with_leaves(key, members, checkpoints, told)
   checkpoints = without_invocations(checkpoints)
   local children, leaves, now = by_parent(checkpoints), {}, clock.now_ms()
@@ -92,7 +96,7 @@ function indexing.add_with_leaves(key, members, checkpoints, told)
   end
   for _, one in ipairs(checkpoints) do
     if not children[one.ns][one.id]
-      and (told or not leaves[one.ns][one.id] and not is_known(key, one)) then
+      and (told or not leaves[one.ns][one.id] and not is_settled(key, one)) then
       members[#members + 1] = indexing.leaf(one, told, now)
     end
   end
@@ -125,7 +129,7 @@ function indexing.add_names(key, thread, ids)
   for _, id in ipairs(ids) do
     if proved[id] == true then
       if not known[id] then members[#members + 1] = entry.unread(id) end
-      found[#found + 1] = { ns = "", id = id, parent = parents[id] }
+      found[#found + 1] = { thread = thread, ns = "", id = id, parent = parents[id] }
       taken[id] = true
     elseif proved[id] == "unjudged" then
       members[#members + 1] = entry.of(entry.UNJUDGED, "") .. id

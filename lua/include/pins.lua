@@ -21,4 +21,25 @@ function pins.read(key)
   return found
 end
 
+local function is_real(thread, ns, id)
+  return layout.real(thread, ns, { id })[id]
+end
+
+-- Whether a thread is gone and only its pins are left: its index knows no checkpoint, its latest
+-- pointer names none that exists, and nothing that is pinned exists.
+function pins.outlive(index_key, pins_key, thread)
+  local view = index.stored(index_key)
+  for _, kind in ipairs({ entry.STANDING, entry.TASK, entry.UNJUDGED }) do
+    if index.first(view, kind) then return false end
+  end
+  local latest = layout.latest(thread, "")
+  if latest and is_real(thread, "", latest) then return false end
+  for ns, ids in pairs(pins.read(pins_key)) do
+    for id in pairs(ids ~= true and ids or {}) do
+      if is_real(thread, ns, id) then return false end
+    end
+  end
+  return true
+end
+
 return pins

@@ -67,11 +67,17 @@ def unpin(
 
 
 @click.command
-@click.argument("thread_id", type=as_bytes)
+@click.argument("thread_id", type=as_bytes, required=False)
+@click.option("--all", "all_threads", is_flag=True, help="Show the pins of all threads.")
 @global_options()
 @pass_settings
-def pins(settings: Settings, thread_id: bytes) -> None:
-    """Show what is pinned of a thread."""
+def pins(settings: Settings, thread_id: bytes | None, all_threads: bool) -> None:
+    """Show what is pinned of a thread, or of all."""
+    if all_threads == (thread_id is not None):
+        raise click.UsageError("give a THREAD_ID or --all")
+    if thread_id is None:
+        _show_all(settings)
+        return
     with retention(settings) as found:
         pinned = found.pins(thread_id)
     if settings.json:
@@ -81,6 +87,21 @@ def pins(settings: Settings, thread_id: bytes) -> None:
         show(Text(f"Thread {shown(thread_id)}", style="bold"), _table(pinned))
     else:
         show(Text(f"Nothing is pinned of thread {shown(thread_id)}."))
+
+
+def _show_all(settings: Settings) -> None:
+    with retention(settings) as found:
+        pinned = found.all_pins()
+    if settings.json:
+        threads = [
+            {"thread": thread.decode("utf-8", "replace"), "pins": [_pin_json(one) for one in some]}
+            for thread, some in pinned.items()
+        ]
+        show_json({"threads": threads})
+    elif not pinned:
+        show(Text("Nothing is pinned."))
+    for thread, some in pinned.items() if not settings.json else ():
+        show(Text(f"Thread {shown(thread)}", style="bold"), _table(some))
 
 
 def _require_checkpoint(checkpoint_id: bytes | None, namespace: bytes) -> None:

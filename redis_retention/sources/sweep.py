@@ -257,7 +257,9 @@ class Sweeper:
         # How names begin, and from where on they are the same for all keys of a checkpoint.
         families = Family.CHECKPOINT, Family.WRITE, Family.REGISTRY
         self._beginnings = [(starts[family], len(starts[family]) - 1) for family in families]
-        self._starts = (*starts.values(), self._index_start)
+        self._pins_start = engine.pins_key(b"")
+        self._pinned: set[bytes] = set()
+        self._starts = (*starts.values(), self._index_start, self._pins_start)
 
     def steps(self) -> Steps[SweepResult]:
         """Sweep once.
@@ -295,6 +297,7 @@ class Sweeper:
         yield from self._finish()
         # Not before: what is on its way is told by the newest checkpoint that the index knows.
         yield from self._clean()
+        yield from self._retire()
 
     # --- what a page needs ---------------------------------------------------------------------
 
@@ -385,6 +388,10 @@ class Sweeper:
             thread = key[len(self._index_start) :]
             if thread not in self._known.states:
                 page.threads[thread] = page.indexed[thread] = None
+            return
+        if key.startswith(self._pins_start):
+            if len(self._pinned) < _REMEMBERED:
+                self._pinned.add(key[len(self._pins_start) :])
             return
         pointing = self._engine.layout.root_pointer(key)
         if pointing is None:
@@ -612,6 +619,14 @@ class Sweeper:
         documents = yield from self._engine.entries(thread)
         for some in chunks(documents, DOCUMENTS_PER_CALL):
             yield from self._engine.forget(some)
+
+    def _retire(self) -> Steps[None]:
+        """Delete the pins of threads that are gone: by now, all others have an index."""
+        everything = Rule(self._match, Policy())
+        while self._pinned:
+            thread = self._pinned.pop()
+            if matching([everything], thread):
+                yield from self._alone(thread, self._engine.retire(thread), False)
 
     # --- what is left of checkpoints that are gone -----------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import redis
 
 from redis_retention import Policy, Retention
@@ -64,3 +65,24 @@ def test_in_python(stack: redis.Redis) -> None:
     assert (pin.namespace, pin.checkpoint_id, pin.note) == ("", ids[0], "ü")
     assert retention.trim("a", Policy()).checkpoints_kept == 2
     assert retention.unpin("a", ids[0])
+
+
+def test_the_pins_of_all_threads(run: Run, stack: redis.Redis) -> None:
+    assert run("pins", "--all").out == "Nothing is pinned.\n"
+    ids = fill(stack, "b", 2)
+    run("pin", "b", ids[0])
+    run("pin", "a*", "--note", "as a whole")
+    whole = {"namespace": None, "checkpoint_id": None, "note": "as a whole"}
+    one = {"namespace": "", "checkpoint_id": ids[0], "note": ""}
+    assert run("pins", "--all", "--json").json == {
+        "threads": [{"thread": "a*", "pins": [whole]}, {"thread": "b", "pins": [one]}]
+    }
+    shown = run("pins", "--all").out
+    assert "Thread a*" in shown
+    assert "as a whole" in shown
+    assert list(Retention(stack).all_pins()) == [b"a*", b"b"]
+
+
+@pytest.mark.parametrize("arguments", [(), ("a", "--all")])
+def test_pins_of_one_thread_or_of_all(run: Run, arguments: tuple[str, ...]) -> None:
+    assert run("pins", *arguments).code == 2

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 import redis
+from langgraph.checkpoint.redis import RedisSaver
 
 from redis_retention import AsyncRetention, Policy, Retention, RetentionError
 from redis_retention.retention import NoPolicy
@@ -466,3 +467,67 @@ def test_what_an_unknown_root_has_started_is_not_forgotten_by_the_index_alone(
 
     assert left_by_the_index
     assert not stack.keys(f"*:a:{node}*")
+
+
+def test_pins_go_with_the_last_key_of_their_thread(stack: redis.Redis) -> None:
+    saver = RedisSaver(redis_client=stack)
+    saver.setup()
+    retention = Retention(stack)
+    write_to(stack, "a", thread(5))
+    retention.pin("a", checkpoint_ids(5)[0])
+    retention.pin("a")
+
+    saver.delete_thread("a")
+    retention.sweep(KEEP)
+    write_to(stack, "a", thread(5))
+    retention.sweep(KEEP)
+
+    assert retention.all_pins() == {}
+    assert len(documents(stack, "a")) == 3
+
+
+def test_pins_of_a_thread_stay_while_it_is_there(stack: redis.Redis) -> None:
+    fill(stack, ["a"], 5)
+    retention = Retention(stack)
+    retention.pin("a")
+    retention.trim("a", KEEP)
+    stack.delete("retention:index:checkpoint:a")
+
+    retention.sweep(KEEP)
+    retention.sweep(KEEP, match="b*")
+
+    assert list(retention.all_pins()) == [b"a"]
+    assert len(documents(stack, "a")) == 5
+
+
+def test_an_index_of_subgraphs_alone_goes_with_them(stack: redis.Redis) -> None:
+    node = f"node:{task_id(1)}"
+    root = uuid6_at(NOW - 3 * HOUR)
+    write_to(stack, "a", [PutCheckpoint(node, uuid6_at(NOW - 2 * HOUR), parents=(("", root),))])
+    retention = Retention(stack)
+    retention.sweep(KEEP)
+    assert stack.exists("retention:index:checkpoint:a")
+
+    stack.delete(*stack.scan_iter("checkpoint*"))
+    retention.sweep(KEEP)
+
+    assert not stack.exists("retention:index:checkpoint:a")
+
+
+@pytest.mark.parametrize("kind", ["string", "poison"])
+def test_a_bad_index_stops_no_other_thread(stack: redis.Redis, kind: str) -> None:
+    fill(stack, ["a", "bad", "c"], 6)
+    index = "retention:index:checkpoint:bad"
+    if kind == "string":
+        stack.set(index, "not ours")
+    else:
+        stack.zadd(index, {"n": 0, "p": 0, "p\0": 0, "sbad": 0, "s\0bad": 0, "t": 0})
+
+    result = Retention(stack).sweep(KEEP)
+
+    assert [len(documents(stack, name)) for name in ("a", "c")] == [3, 3]
+    if kind == "string":
+        assert [(one.thread, "zset" in one.reason) for one in result.left_alone] == [("bad", True)]
+    else:
+        Retention(stack).sweep(KEEP)
+        assert len(documents(stack, "bad")) == 3
