@@ -53,8 +53,8 @@ local function leaves_known(key, ns)
   return known
 end
 
--- Whether the index knows a checkpoint, so that it knows already whether it is a leaf; or its child,
--- which most often is the next one.
+-- Whether the index knows a checkpoint, so that it knows already whether it is a leaf; or its
+-- child, which most often is the next one.
 local function is_settled(key, one)
   local kind = one.task and entry.TASK or entry.STANDING
   local view, prefix = index.stored(key), entry.of(kind, one.ns)

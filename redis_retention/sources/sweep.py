@@ -165,7 +165,7 @@ class _Known:
             return
         self.set(thread, _State.KNOWN)
         start = layout.checkpoint_suffix(thread, b"", b"")
-        self.checkpoints.update([hash(start + root.split(b"\0", 2)[1]) for root in roots])
+        self.checkpoints.update([hash(start + root[2:].split(b"\0", 1)[0]) for root in roots])
 
 
 @dataclass(slots=True)
@@ -685,7 +685,7 @@ def _unread(members: Sequence[bytes]) -> list[bytes]:
 
 def _has_old_subgraph(members: Sequence[bytes]) -> bool:
     """Whether a subgraph says that it was started before the oldest root checkpoint."""
-    oldest = next((root.split(b"\0", 2)[1] for root in _roots(members)), b"")
+    oldest = next((root[2:].split(b"\0", 1)[0] for root in _roots(members)), b"")
     return any(m[1:].split(b"\0", 1)[0] < oldest for m in _between(members, b"p", b"q"))
 
 

@@ -15,6 +15,7 @@ from redis_retention import Policy
 from redis_retention.engine import Engine, Rule
 from redis_retention.sources.keyspace import Change, Inbox, Listener, State
 from redis_retention.sources.notifications import missing
+from tests.daemon.proxy import Proxy
 from tests.daemon.service import PATIENCE, eventually
 from tests.daemon.writers import Writer, ids, indexed
 from tests.servers.start import Server
@@ -150,6 +151,58 @@ async def test_more_than_one_call_may_delete_is_deleted_in_several(
         await asyncio.to_thread(writer.write, 25)
         await until(lambda: len(ids(stack, "long")) <= 30)
         assert ids(stack, "long")[-10:] == writer.newest("long", 10)
+
+
+def to_be_trimmed_in_several_calls(server: Server, stack: redis.Redis) -> Writer:
+    """A thread of 300, all of which its index knows: the next event crosses its trigger."""
+    writer = Writer(server.client(), ["long"])
+    writer.write(300)
+    known = {b"s\0" + name.encode(): 0 for name in writer.written["long"]}
+    stack.zadd("retention:index:checkpoint:long", known)
+    return writer
+
+
+async def test_a_policy_that_is_removed_while_it_trims_ends_that_trim_and_nothing_else(
+    redis_stack: Server, stack: redis.Redis
+) -> None:
+    writer = to_be_trimmed_in_several_calls(redis_stack, stack)
+    async with listening(of(redis_stack)) as (listener, _):
+        after_a_call = listener.activity.called
+
+        def remove(script: str, seconds: float) -> None:
+            after_a_call(script, seconds)
+            listener.rules = ()
+
+        listener._transport._called = remove
+        await asyncio.to_thread(writer.write, 25)
+        await until(lambda: not listener.waiting and len(ids(stack, "long")) < 325)
+        listener._transport._called = after_a_call
+        listener.rules = RULES
+        await asyncio.to_thread(writer.write, 25)
+        await until(lambda: len(ids(stack, "long")) <= 30)
+
+
+async def test_a_trim_that_a_broken_connection_has_cut_short_is_finished(
+    redis_stack: Server, stack: redis.Redis
+) -> None:
+    writer = to_be_trimmed_in_several_calls(redis_stack, stack)
+    with Proxy(redis_stack.port) as proxy:
+        client = redis.asyncio.Redis.from_url(proxy.url)
+        async with listening(client) as (listener, _):
+            calls = 0
+
+            def break_it(script: str, seconds: float) -> None:
+                nonlocal calls
+                calls += 1
+                if calls == 2:
+                    proxy.cut()
+
+            listener._transport._called = break_it
+            await asyncio.to_thread(writer.write, 25)
+            await until(lambda: calls >= 2)
+            await asyncio.sleep(0.2)
+            proxy.mend()
+            await until(lambda: len(ids(stack, "long")) <= 30)
 
 
 async def test_a_cluster(started: Callable[..., Server]) -> None:

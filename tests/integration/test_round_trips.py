@@ -277,3 +277,41 @@ def test_a_server_that_goes_away_meanwhile_ends_the_steps(
 
     with server.client() as client, pytest.raises(redis.ConnectionError):
         Transport(client).run(steps())
+
+
+@pytest.mark.parametrize(("megabytes", "calls"), [(0.01, 1), (0.6, 4), (3.0, 10)])
+def test_of_large_checkpoints_a_call_frees_a_few(
+    redis_stack: Server, stack: redis.Redis, megabytes: float, calls: int
+) -> None:
+    """UNLINK frees a document of RedisJSON before it serves anybody else."""
+    names = fill_fast(stack, "a", 11, writes=0)
+    for name in names:
+        key = f"checkpoint:a:__empty__:{name}"
+        stack.json().set(key, "$.checkpoint.channel_values.large", "x" * int(megabytes * 2**20))
+    retention = Retention(stack)
+    retention.trim("a", Policy(keep_last=11))
+    with monitored(redis_stack) as commands:
+        result = retention.trim("a", Policy(keep_last=1), indexed_only=True)
+        assert len(commands()) == calls
+    assert result.checkpoints_deleted == 10
+
+
+def test_a_name_of_very_many_colons_costs_a_bounded_number_of_look_ups(
+    stack: redis.Redis,
+) -> None:
+    """Each reading may be a thread with an index."""
+    for colons in range(100):
+        stack.zadd(f"retention:index:checkpoint:{':' * colons}", {b"s\0x": 0})
+    names = [b"checkpoint:" + b":" * 2000 + b"node:%d" % n for n in range(40)]
+    dealt_with: list[int] = []
+
+    class Counting(Transport):
+        def _send_all(self, requests: list[Request]) -> Doing[list[Any]]:
+            replies = yield from super()._send_all(requests)
+            dealt_with.extend(reply[1] for reply in replies)
+            return replies
+
+    Transport(stack).run(Engine().forget([b"checkpoint:none"]))  # loads the script
+    assert Counting(stack).run(Engine().forget(names)) == 0
+    assert sum(dealt_with) == 40
+    assert max(dealt_with) <= 2

@@ -16,11 +16,13 @@ import pytest
 import redis
 from langgraph.checkpoint.redis import RedisSaver
 
-from redis_retention import Policy, Retention
+from redis_retention import Policy, Retention, RetentionError
 from tests.graphs.savers import without_search
-from tests.integration.threads import fill, keys_of
+from tests.integration.threads import fill, ids, keys_of
 from tests.integration.watching import Changes, changes, snapshot
 from tests.servers.start import Server
+
+HOUR = 3600.0
 
 NASTY = {
     "empty": "",
@@ -197,3 +199,37 @@ def test_stdin_takes_ids_line_by_line(
     said = program(redis_stack, "trim", "-", "--keep-last", "2", "--json", stdin=lines)
 
     assert said["threads"] == said["threads_trimmed"] == len(nasty)
+
+
+@pytest.mark.parametrize("namespace", ["", "node:5f0b8c3e-0000-5000-8000-000000000001", "b:x|c"])
+@pytest.mark.parametrize("thread", NASTY.values(), ids=NASTY.keys())
+def test_after_a_sweep_there_are_no_orphans(
+    stack: redis.Redis, thread: str, namespace: str
+) -> None:
+    """A stub with its writes, a registry alone, and a pointer to nothing, all of them old."""
+    saver = without_search(stack)
+    first, second = ids(2, newest_age=3 * HOUR)
+    fill(saver, thread, [first, second], ns=namespace)
+    for key in stack.scan_iter("checkpoint*"):
+        if second.encode() in key:
+            stack.delete(key)
+        elif key.endswith(first.encode()):
+            stack.json().set(key, "$", {"has_writes": True})
+
+    Retention(stack).sweep(Policy(keep_last=2))
+
+    assert list(stack.scan_iter("*")) == []
+
+
+def test_what_is_longer_than_any_sane_id_is_refused_and_reported(stack: redis.Redis) -> None:
+    saver = without_search(stack)
+    for name in ("sane", "x" * 5000, "y" * 9000):
+        fill(saver, name, 5)
+    retention = Retention(stack)
+
+    result = retention.sweep(Policy(keep_last=2))
+
+    assert result.left_alone[0].reason.endswith("is too long to be looked at")
+    assert len(list(stack.scan_iter("checkpoint:sane:*"))) == 2
+    with pytest.raises(RetentionError, match="may have 4096"):
+        retention.trim("x" * 5000, Policy(keep_last=2))
