@@ -30,10 +30,11 @@ One thread is cut down to its newest {KEEP} checkpoints, beside other threads of
 documents grow from 5 to 20 KB. Each sample is a thread written anew, measured once the server is
 at rest; afterwards it is made sure that exactly the same keys are gone whoever deleted them.
 The default command searches by RediSearch for what the index does not know, whether the thread is
-indexed or was never seen. "Indexed" alone is `--indexed-only`, and "never seen" alone is `--scan`, which
-is also what the default command does where there is no RediSearch. The floor is UNLINK of these keys in batches of {rivals.KEYS_PER_UNLINK}, packed before the clock
-starts and sent over a bare socket. The floor of `--scan` includes one bare SCAN of the whole
-database. The loop and `prune` go by RediSearch, and keep none of
+indexed or was never seen. "Indexed" alone is `--indexed-only`, and "never seen" alone is `--scan`,
+which is also what the default command does where there is no RediSearch.
+The floor is UNLINK of these keys in batches of {rivals.KEYS_PER_UNLINK}, packed before the clock
+starts and sent over a bare socket. That of `--scan` includes one bare SCAN of the whole database.
+The loop and `prune` go by RediSearch, and keep none of
 our safety rules. Nothing can be much faster than the floor: how many floors `prune` takes is as
 much as can be won over it."""
 

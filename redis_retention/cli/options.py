@@ -181,7 +181,7 @@ def look_in_options(function: Function) -> Function:
     @click.option(
         "--indexed-only",
         is_flag=True,
-        help="Trust the index, and look for nothing that it does not know: that stays. The fastest.",
+        help="Trust the index and look for nothing that it does not know: that stays.",
     )
     @click.option(
         "--scan",
