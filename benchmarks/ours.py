@@ -5,12 +5,13 @@ from __future__ import annotations
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
+from typing import get_args
 
 import redis
 
 from benchmarks.measure import memory_of
 from benchmarks.scale import KEEP
-from redis_retention import Policy, Retention, Rule
+from redis_retention import LookIn, Policy, Retention, Rule
 from redis_retention.engine import DEFAULT_KEYS_PER_CALL, Engine
 from redis_retention.sources.sweep import Sweeper
 from redis_retention.transport import Transport
@@ -39,8 +40,8 @@ def index(client: redis.Redis, documents: list[bytes], thread: str) -> None:
 
 def load_scripts(client: redis.Redis) -> None:
     """Let the server know the scripts, as it does from the first call on."""
-    Retention(client).trim("nobody", POLICY)
-    Retention(client).trim("nobody", POLICY, indexed_only=True)
+    for look_in in get_args(LookIn):
+        Retention(client).trim("nobody", POLICY, look_in=look_in)
 
 
 def trim_indexed(
@@ -50,9 +51,14 @@ def trim_indexed(
     Retention(client, keys_per_call=keys_per_call).trim(thread, POLICY, indexed_only=True)
 
 
-def trim_unseen(client: redis.Redis, thread: str) -> None:
-    """Trim a thread that may never have been seen: it is looked for in the whole database."""
+def trim(client: redis.Redis, thread: str) -> None:
+    """Trim a thread as whoever says nothing else: what is not known is searched for."""
     Retention(client).trim(thread, POLICY)
+
+
+def trim_by_scan(client: redis.Redis, thread: str) -> None:
+    """Trim a thread that is looked for in the whole database, as it must be without RediSearch."""
+    Retention(client).trim(thread, POLICY, look_in="scan")
 
 
 def sweep(client: redis.Redis) -> int:

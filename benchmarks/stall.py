@@ -94,7 +94,7 @@ def _ways(lab: Lab, size: int) -> dict[str, Callable[[Filled], Callable[[], obje
     ways: dict[str, Callable[[Filled], Callable[[], object]]] = {
         FLOOR: floor,
         INDEXED: indexed,
-        UNSEEN: lambda thread: lambda: ours.trim_unseen(lab.client, thread.name),
+        UNSEEN: lambda thread: lambda: ours.trim_by_scan(lab.client, thread.name),
     }
     if size <= MOST_FOR_PRUNE:
         ways[PRUNE] = lambda thread: lambda: rivals.prune(lab.saver, thread.name, KEEP)

@@ -10,7 +10,15 @@ from redis_retention.engine import Place, RetentionError, Rule
 from redis_retention.pins import Pin
 from redis_retention.plan import Plan, PlannedCheckpoint
 from redis_retention.policy import InvalidPolicy, Policy
-from redis_retention.retention import AsyncRetention, LeftAlone, NoPolicy, Retention, TrimResult
+from redis_retention.retention import (
+    AsyncRetention,
+    LeftAlone,
+    LookIn,
+    Looking,
+    NoPolicy,
+    Retention,
+    TrimResult,
+)
 
 __version__ = "0.1.0"
 
@@ -18,6 +26,8 @@ __all__ = [
     "AsyncRetention",
     "InvalidPolicy",
     "LeftAlone",
+    "LookIn",
+    "Looking",
     "NoPolicy",
     "Pin",
     "Place",

@@ -38,6 +38,21 @@ class Family(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class SearchIndex:
+    """An index of RediSearch that a saver makes for itself.
+
+    Attributes:
+        name: What it is called.
+        start: What the names of the documents in it begin with.
+        thread_path: Where in these the thread id is.
+    """
+
+    name: str
+    start: bytes
+    thread_path: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class LangGraphRedis:
     """The format of `RedisSaver` and `AsyncRedisSaver` of langgraph-checkpoint-redis.
 
@@ -50,6 +65,9 @@ class LangGraphRedis:
     write_prefix: str = "checkpoint_write"
 
     name: ClassVar[str] = "langgraph_redis"
+
+    thread_field: ClassVar[str] = "thread_id"
+    """What the saver's search indexes call the tag of the thread."""
 
     def arguments(self) -> list[str]:
         """The two values that the scripts hand to ``layout.use``."""
@@ -69,6 +87,17 @@ class LangGraphRedis:
             b"write_keys_zset:": Family.REGISTRY,
         }
 
+    def search_indexes(self) -> dict[Family, SearchIndex]:
+        """The saver's search indexes, by the family of the documents in them."""
+        path = f"$.{self.thread_field}".encode()
+        return {
+            family: SearchIndex(prefix, f"{prefix}:".encode(), path)
+            for family, prefix in (
+                (Family.CHECKPOINT, self.checkpoint_prefix),
+                (Family.WRITE, self.write_prefix),
+            )
+        }
+
     def stored_thread(self, thread: str | bytes) -> bytes:
         """A thread id as it stands in keys and documents."""
         name = thread.encode("utf-8", "surrogateescape") if isinstance(thread, str) else thread
@@ -78,6 +107,10 @@ class LangGraphRedis:
         """The key of a checkpoint's document; the root namespace is ``b""``."""
         parts = self.checkpoint_prefix.encode(), thread, namespace or _ROOT_NAMESPACE, checkpoint_id
         return b":".join(parts)
+
+    def pointer_key(self, place: bytes) -> bytes:
+        """The newest-checkpoint pointer of a namespace, ``:{thread}:{ns}``."""
+        return f"{self.checkpoint_prefix}_latest".encode() + place
 
     def suffix(self, family: Family, rest: bytes) -> bytes:
         """What a key has in common with the others of its checkpoint.

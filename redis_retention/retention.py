@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from time import perf_counter
-from typing import TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from redis_retention.engine import (
     DEFAULT_GRACE_MS,
@@ -24,10 +24,27 @@ from redis_retention.plan import Plan, planned
 from redis_retention.policies import DEFAULT_PATTERN, Policies, check, matching, rule_for
 from redis_retention.policy import Policy
 from redis_retention.sources import scan
+from redis_retention.sources.search import NotSearchable, Search
 from redis_retention.sources.sweep import Progress, Sweeper, may_have_to_go, refuse_cluster
-from redis_retention.transport import AsyncClient, AsyncTransport, Client, Steps, Transport
+from redis_retention.transport import (
+    AsyncClient,
+    AsyncTransport,
+    Client,
+    Nodes,
+    Steps,
+    Transport,
+    command,
+)
 
 ThreadId: TypeAlias = "str | bytes"
+
+LookIn: TypeAlias = Literal["auto", "index", "scan"]
+"""Where to look for the keys of a thread.
+
+``auto`` searches for what our index does not know where the saver does, by RediSearch, and looks at
+the whole database only where that cannot be; ``scan`` always looks at all of it, which finds
+also what no index names; ``index`` trusts our index.
+"""
 
 DEFAULT_GRACE = timedelta(milliseconds=DEFAULT_GRACE_MS)
 
@@ -46,6 +63,26 @@ class LeftAlone:
 
     thread: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """How far a look at the whole database has come.
+
+    Attributes:
+        keys: Keys looked at, about.
+        total: Keys that there are.
+        why: Why that is necessary, None when somebody has asked for it.
+        mend: What would avoid it.
+    """
+
+    keys: int
+    total: int
+    why: str | None = None
+    mend: str | None = None
+
+
+OnLooking: TypeAlias = "Callable[[Looking], None] | None"
 
 
 @dataclass(slots=True)
@@ -135,18 +172,23 @@ class _Steps:
         self,
         threads: ThreadId | Iterable[ThreadId],
         policy: Policy | None,
-        indexed_only: bool,
+        look_in: LookIn,
         dry_run: bool,
+        looking: OnLooking,
     ) -> Steps[TrimResult]:
         begun = perf_counter()
         names = self._names(threads)
         result = TrimResult(dry_run=dry_run)
         policies = yield from self._policies_for(names, policy)
-        if indexed_only:
+        if look_in == "index":
             for name, chosen in policies.items():
                 result.add(name, (yield from self._trim_indexed(name, chosen, dry_run)))
         else:
-            yield from self._trim_found(policies, result)
+            unsearched, why = policies, None
+            if look_in == "auto":
+                unsearched, why = yield from self._trim_searched(policies, result)
+            if unsearched:
+                yield from self._trim_scanned(unsearched, result, why, looking)
         result.left_alone += [_unmatched(name) for name in names if name not in policies]
         result.elapsed_ms = (perf_counter() - begun) * 1000
         return result
@@ -157,15 +199,58 @@ class _Steps:
             return scan.would_be(judged)
         return scan.done((yield from self._engine.trim(name, policy)))
 
-    def _trim_found(self, policies: Mapping[bytes, Policy], result: TrimResult) -> Steps[None]:
-        yield from self._engine.check_server()
-        if not policies:
-            return
-        found = yield from scan.find(self._engine.layout, policies)
+    def _trim_searched(
+        self, policies: Mapping[bytes, Policy], result: TrimResult
+    ) -> Steps[tuple[dict[bytes, Policy], NotSearchable | None]]:
+        """Trim the threads that can be searched for, and answer the others, and why they cannot."""
+        search, unsearched, why = Search(self._engine), dict(policies), None
+        for name, policy in policies.items():
+            try:
+                if result.dry_run:
+                    found = yield from search.find(name)
+                    trimmed = yield from scan.dry_run(self._engine, name, found, policy)
+                else:
+                    trimmed = yield from search.trim(name, policy)
+            except NotSearchable as error:
+                why = error
+                if not error.alone:
+                    break
+            else:
+                result.add(name, trimmed)
+                del unsearched[name]
+        return unsearched, why
+
+    def _trim_scanned(
+        self,
+        policies: Mapping[bytes, Policy],
+        result: TrimResult,
+        why: NotSearchable | None,
+        looking: OnLooking,
+    ) -> Steps[None]:
+        found = yield from self._scan(policies, why, looking)
         trim = scan.dry_run if result.dry_run else scan.trim
         for name, policy in policies.items():
             # What was found of a thread is not needed once it is trimmed.
             result.add(name, (yield from trim(self._engine, name, found.pop(name), policy)))
+
+    def _scan(
+        self, names: Collection[bytes], why: NotSearchable | None, looking: OnLooking
+    ) -> Steps[dict[bytes, scan.Found]]:
+        yield from self._engine.check_server()
+        if looking is None:
+            return (yield from scan.find(self._engine.layout, names))
+        total = 0
+        for node in (yield Nodes()):
+            total += yield from command("DBSIZE", node=node)
+        told = Looking(0, total)
+        if why is not None:
+            told = replace(told, why=why.why, mend=why.mend)
+        looking(told)
+
+        def looked_at(keys: int) -> None:
+            looking(replace(told, keys=min(keys, total)))
+
+        return (yield from scan.find(self._engine.layout, names, looked_at))
 
     def _sweep(
         self,
@@ -232,16 +317,27 @@ class _Steps:
             return scan.ThreadResult(kept=len(found.documents))
         return (yield from scan.dry_run(self._engine, name, found, rule.policy))
 
-    def _plan(self, thread: ThreadId, policy: Policy | None, indexed_only: bool) -> Steps[Plan]:
-        yield from self._engine.check_server()
+    def _plan(
+        self, thread: ThreadId, policy: Policy | None, look_in: LookIn, looking: OnLooking
+    ) -> Steps[Plan]:
         name = self._name(thread)
         chosen = (yield from self._policies_for([name], policy))[name]
-        if indexed_only:
+        if look_in == "index":
+            yield from self._engine.check_server()
             judged = yield from self._engine.judge(name, chosen, describe=True)
         else:
-            found = yield from scan.find(self._engine.layout, [name])
-            judged = yield from scan.plan(self._engine, name, found[name], chosen)
+            found = yield from self._found(name, look_in, looking)
+            judged = yield from scan.plan(self._engine, name, found, chosen)
         return planned(name, judged)
+
+    def _found(self, name: bytes, look_in: LookIn, looking: OnLooking) -> Steps[scan.Found]:
+        why = None
+        if look_in == "auto":
+            try:
+                return (yield from Search(self._engine).find(name))
+            except NotSearchable as error:
+                why = error
+        return (yield from self._scan([name], why, looking))[name]
 
     def _set_policy(self, policy: Policy, pattern: ThreadId, trigger: int | None) -> Steps[Rule]:
         rule = Rule(_encoded(pattern), policy, trigger)
@@ -264,6 +360,14 @@ class _Steps:
         self, thread: ThreadId, checkpoint_id: str | bytes | None, namespace: str | bytes
     ) -> Steps[bool]:
         return self._pins.unpin(self._name(thread), _place(namespace, checkpoint_id))
+
+
+def _where(look_in: LookIn, indexed_only: bool) -> LookIn:
+    if look_in not in get_args(LookIn):
+        raise ValueError(f"look_in must be auto, index or scan, not {look_in!r}")
+    if indexed_only and look_in == "scan":
+        raise ValueError('indexed_only means look_in="index", so look_in cannot be "scan"')
+    return "index" if indexed_only else look_in
 
 
 def _unmatched(name: bytes) -> LeftAlone:
@@ -312,24 +416,31 @@ class Retention(_Steps):
         threads: ThreadId | Iterable[ThreadId],
         policy: Policy | None = None,
         *,
+        look_in: LookIn = "auto",
         indexed_only: bool = False,
         dry_run: bool = False,
+        looking: Callable[[Looking], None] | None = None,
     ) -> TrimResult:
         """Trim threads now.
 
         Args:
             threads: One thread id or several, byte for byte as the application uses them.
             policy: What to keep; None for what the stored policies say of each thread.
-            indexed_only: Trust the index: one round trip for a thread that is kept trimmed. What
-                the index does not know stays, and leftovers of writers too.
+            look_in: Where to look for their keys, see `LookIn`.
+            indexed_only: The same as ``look_in="index"``: trust the index. One round trip for a
+                thread that is kept trimmed. What the index does not know stays, and leftovers of
+                writers too.
             dry_run: Change nothing and say what would be deleted.
+            looking: Is told when the whole database has to be looked at, and how far that is.
 
         Raises:
             RetentionError: The server lacks RedisJSON, a name of ours is taken, or (`NoPolicy`)
                 no policy is given and no stored one matches any of the threads.
             redis.exceptions.RedisError: The server cannot be reached, or refuses.
         """
-        return self._transport.run(self._trim(threads, policy, indexed_only, dry_run))
+        return self._transport.run(
+            self._trim(threads, policy, _where(look_in, indexed_only), dry_run, looking)
+        )
 
     def sweep(
         self,
@@ -362,10 +473,18 @@ class Retention(_Steps):
         )
 
     def plan(
-        self, thread: ThreadId, policy: Policy | None = None, *, indexed_only: bool = False
+        self,
+        thread: ThreadId,
+        policy: Policy | None = None,
+        *,
+        look_in: LookIn = "auto",
+        indexed_only: bool = False,
+        looking: Callable[[Looking], None] | None = None,
     ) -> Plan:
         """Say what `trim` would do to each checkpoint of a thread, and why. Changes nothing."""
-        return self._transport.run(self._plan(thread, policy, indexed_only))
+        return self._transport.run(
+            self._plan(thread, policy, _where(look_in, indexed_only), looking)
+        )
 
     def set_policy(
         self, policy: Policy, pattern: ThreadId = DEFAULT_PATTERN, *, trigger: int | None = None
@@ -450,11 +569,15 @@ class AsyncRetention(_Steps):
         threads: ThreadId | Iterable[ThreadId],
         policy: Policy | None = None,
         *,
+        look_in: LookIn = "auto",
         indexed_only: bool = False,
         dry_run: bool = False,
+        looking: Callable[[Looking], None] | None = None,
     ) -> TrimResult:
         """Trim threads now; see `Retention.trim`."""
-        return await self._transport.run(self._trim(threads, policy, indexed_only, dry_run))
+        return await self._transport.run(
+            self._trim(threads, policy, _where(look_in, indexed_only), dry_run, looking)
+        )
 
     async def sweep(
         self,
@@ -472,10 +595,18 @@ class AsyncRetention(_Steps):
         )
 
     async def plan(
-        self, thread: ThreadId, policy: Policy | None = None, *, indexed_only: bool = False
+        self,
+        thread: ThreadId,
+        policy: Policy | None = None,
+        *,
+        look_in: LookIn = "auto",
+        indexed_only: bool = False,
+        looking: Callable[[Looking], None] | None = None,
     ) -> Plan:
         """Say what `trim` would do to each checkpoint of a thread; see `Retention.plan`."""
-        return await self._transport.run(self._plan(thread, policy, indexed_only))
+        return await self._transport.run(
+            self._plan(thread, policy, _where(look_in, indexed_only), looking)
+        )
 
     async def set_policy(
         self, policy: Policy, pattern: ThreadId = DEFAULT_PATTERN, *, trigger: int | None = None

@@ -185,12 +185,29 @@ trigger_option = click.option(
     help="Let the automatic trims fire when there are more than M checkpoints.",
 )
 
-indexed_only_option = click.option(
-    "--indexed-only",
-    is_flag=True,
-    help="Trust the index and do not look at the whole database. Faster; what the index does not "
-    "know stays.",
-)
+
+def look_in_options(function: Function) -> Function:
+    """Where to look for the keys of threads; the function gets a `LookIn`."""
+
+    @click.option(
+        "--indexed-only",
+        is_flag=True,
+        help="Trust the index and look for nothing that it does not know: that stays.",
+    )
+    @click.option(
+        "--scan",
+        is_flag=True,
+        help="Look at the whole database: that finds also what writers left that no index names.",
+    )
+    @functools.wraps(function)
+    def with_look_in(*arguments: Any, indexed_only: bool, scan: bool, **options: Any) -> Any:
+        if indexed_only and scan:
+            raise click.UsageError("--indexed-only and --scan do not go together")
+        look_in = "index" if indexed_only else "scan" if scan else "auto"
+        return function(*arguments, look_in=look_in, **options)
+
+    return with_look_in  # type: ignore[return-value]
+
 
 dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Change nothing, and say what would be deleted."

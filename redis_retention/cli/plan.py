@@ -11,18 +11,19 @@ from rich.table import Table
 from rich.text import Text
 
 from redis_retention.cli.connection import Settings, pass_settings, retention
+from redis_retention.cli.looking import looking_shown
 from redis_retention.cli.options import (
     NO_POLICY,
     as_bytes,
     global_options,
-    indexed_only_option,
+    look_in_options,
     policy_options,
 )
 from redis_retention.cli.output import age, counted, named, new_table, show, show_json, shown, size
 from redis_retention.pins import Pin
 from redis_retention.plan import Plan, PlannedCheckpoint
 from redis_retention.policy import Policy
-from redis_retention.retention import NoPolicy
+from redis_retention.retention import LookIn, NoPolicy
 
 REASONS = {
     "last": "among the newest, as --keep-last says",
@@ -45,14 +46,15 @@ REASONS = {
 @click.command
 @click.argument("thread_id", metavar="THREAD_ID", type=as_bytes)
 @policy_options
-@indexed_only_option
+@look_in_options
 @global_options()
 @pass_settings
-def plan(settings: Settings, thread_id: bytes, policy: Policy | None, indexed_only: bool) -> None:
+def plan(settings: Settings, thread_id: bytes, policy: Policy | None, look_in: LookIn) -> None:
     """Show what a trim would do to each checkpoint of a thread, and why."""
     with retention(settings) as found:
         try:
-            made = found.plan(thread_id, policy, indexed_only=indexed_only)
+            with looking_shown() as looking:
+                made = found.plan(thread_id, policy, look_in=look_in, looking=looking)
         except NoPolicy as error:
             raise click.UsageError(f"{error}: {NO_POLICY}") from error
         pins = found.pins(thread_id)
@@ -60,7 +62,7 @@ def plan(settings: Settings, thread_id: bytes, policy: Policy | None, indexed_on
         show_json(as_json(made))
     else:
         unknown = "has no checkpoints that its index knows"
-        show_plan(made, pins, unknown if indexed_only else "has no checkpoints")
+        show_plan(made, pins, unknown if look_in == "index" else "has no checkpoints")
 
 
 def as_json(made: Plan) -> dict[str, Any]:

@@ -8,17 +8,18 @@ from collections.abc import Iterator, Sequence
 import click
 
 from redis_retention.cli.connection import Settings, pass_settings, retention
+from redis_retention.cli.looking import looking_shown
 from redis_retention.cli.options import (
     NO_POLICY,
     as_bytes,
     dry_run_option,
     global_options,
-    indexed_only_option,
+    look_in_options,
     policy_options,
 )
 from redis_retention.cli.output import result_json, show_json, show_result
 from redis_retention.policy import Policy
-from redis_retention.retention import NoPolicy
+from redis_retention.retention import LookIn, NoPolicy
 
 _STANDARD_INPUT = b"-"
 
@@ -26,7 +27,7 @@ _STANDARD_INPUT = b"-"
 @click.command
 @click.argument("thread_ids", metavar="THREAD_ID...", nargs=-1, required=True, type=as_bytes)
 @policy_options
-@indexed_only_option
+@look_in_options
 @dry_run_option
 @global_options()
 @pass_settings
@@ -34,7 +35,7 @@ def trim(
     settings: Settings,
     thread_ids: Sequence[bytes],
     policy: Policy | None,
-    indexed_only: bool,
+    look_in: LookIn,
     dry_run: bool,
 ) -> None:
     """Trim threads now.
@@ -45,7 +46,10 @@ def trim(
     threads = list(_threads(thread_ids))
     with retention(settings) as found:
         try:
-            result = found.trim(threads, policy, indexed_only=indexed_only, dry_run=dry_run)
+            with looking_shown() as looking:
+                result = found.trim(
+                    threads, policy, look_in=look_in, dry_run=dry_run, looking=looking
+                )
         except NoPolicy as error:
             raise click.UsageError(f"{error}: {NO_POLICY}") from error
     if settings.json:

@@ -43,12 +43,14 @@ class Found:
         writes: Write documents, keys by the suffix of their checkpoint.
         registries: Suffixes that have a registry.
         pointers: Newest-checkpoint pointers.
+        complete: These are all checkpoints of the thread.
     """
 
     documents: dict[bytes, bytes] = field(default_factory=dict)
     writes: dict[bytes, set[bytes]] = field(default_factory=dict)
     registries: set[bytes] = field(default_factory=set)
     pointers: set[bytes] = field(default_factory=set)
+    complete: bool = True
 
     def add(self, layout: LangGraphRedis, family: Family, key: bytes, rest: bytes) -> None:
         """Take in one key; `rest` is the key without what its family's names begin with."""
@@ -106,8 +108,18 @@ class ThreadResult:
     left_alone: str | None = None
 
 
-def find(layout: LangGraphRedis, threads: Collection[bytes]) -> Steps[dict[bytes, Found]]:
-    """Look for all the threads' keys, in one pass over the database."""
+def find(
+    layout: LangGraphRedis,
+    threads: Collection[bytes],
+    looked_at: Callable[[int], None] = lambda _: None,
+) -> Steps[dict[bytes, Found]]:
+    """Look for all the threads' keys, in one pass over the database.
+
+    Args:
+        layout: The saver's storage format.
+        threads: Whose keys.
+        looked_at: Is told of each page how far that is into the database, in keys.
+    """
     found = {thread: Found() for thread in threads}
 
     def take(key: bytes) -> None:
@@ -117,7 +129,7 @@ def find(layout: LangGraphRedis, threads: Collection[bytes]) -> Steps[dict[bytes
 
     # One thread's keys can be told apart by the server.
     match = b"*:" + escape_glob(next(iter(threads))) + b":*" if len(found) == 1 else b"*"
-    yield from _each_key(match, take)
+    yield from _each_key(match, take, looked_at)
     return found
 
 
@@ -158,10 +170,17 @@ def each_page(
         yield from work_off(keys, took)
 
 
-def _each_key(match: bytes, take: Callable[[bytes], None]) -> Steps[None]:
+def _each_key(
+    match: bytes, take: Callable[[bytes], None], looked_at: Callable[[int], None] = lambda _: None
+) -> Steps[None]:
+    pages = 0
+
     def work_off(keys: Sequence[bytes], _: float) -> Steps[None]:
+        nonlocal pages
         for key in keys:
             take(key)
+        pages += 1
+        looked_at(pages * _KEYS_PER_PAGE)
         yield from ()
 
     for node in (yield Nodes()):
@@ -200,15 +219,15 @@ def _trim(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Steps[
     # Where runs begin, only documents say.
     by_names = not policy.keep_runs
     entries = yield from engine.index(thread, found.writes_seen(), by_names=by_names)
-    trimmed = yield from engine.trim(thread, policy, complete=True)
+    trimmed = yield from engine.trim(thread, policy, complete=found.complete)
     result = done(trimmed)
     if trimmed.unjudged is not None:
-        result.kept = _checkpoints(entries)
+        result.kept = checkpoints(entries)
         return result
     cleaned, stubs = yield from engine.clean(
         thread, found.remains(entries.letters), sorted(found.pointers)
     )
-    result.kept = _checkpoints(entries) - trimmed.deleted.checkpoints + stubs
+    result.kept = checkpoints(entries) - trimmed.deleted.checkpoints + stubs
     result.deleted.add(cleaned.checkpoints, cleaned.keys)
     return result
 
@@ -216,23 +235,27 @@ def _trim(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Steps[
 def plan(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Steps[Judged]:
     """Say what `trim` would do to the checkpoints of a thread, without writing anything."""
     entries = yield from engine.read(thread, found.writes_seen())
-    return (yield from engine.judge(thread, policy, entries.members, describe=True))
+    return (
+        yield from engine.judge(
+            thread, policy, entries.members, describe=True, complete=found.complete
+        )
+    )
 
 
 def dry_run(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Steps[ThreadResult]:
     """Count what `trim` would do, leftovers with it, without writing anything."""
     entries = yield from engine.read(thread, found.writes_seen())
-    judged = yield from engine.judge(thread, policy, entries.members)
+    judged = yield from engine.judge(thread, policy, entries.members, complete=found.complete)
     result = would_be(judged)
     if judged.unjudged is not None:
-        result.kept = _checkpoints(entries)
+        result.kept = checkpoints(entries)
         return result
     given_up = {
         engine.layout.checkpoint_suffix(thread, v.place.namespace, v.place.checkpoint_id)
         for v in judged.verdicts
         if not v.reasons
     }
-    result.kept = _checkpoints(entries) - result.deleted.checkpoints
+    result.kept = checkpoints(entries) - result.deleted.checkpoints
     cleaned, stubs = yield from engine.clean(
         thread,
         found.remains(entries.letters, given_up),
@@ -258,7 +281,8 @@ def would_be(judged: Judged) -> ThreadResult:
     return result
 
 
-def _checkpoints(entries: Entries) -> int:
+def checkpoints(entries: Entries) -> int:
+    """How many checkpoints of the thread were found."""
     return sum(letter in "ru" for letter in entries.letters.values())
 
 

@@ -262,7 +262,9 @@ def test_a_closed_pipe_is_quiet(stack: redis.Redis, redis_stack: Server) -> None
     for more in ([], ["--json"]):
         reading, writing = os.pipe()
         os.close(reading)
-        command = program("--url", redis_stack.url, "plan", "a", "--keep-last", "1", *more)
+        command = program(
+            "--url", redis_stack.url, "plan", "a", "--keep-last", "1", "--scan", *more
+        )
         ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
         os.close(writing)
         assert (ended.returncode, ended.stderr) == (1, b"")

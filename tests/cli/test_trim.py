@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import redis
+from langgraph.checkpoint.redis import RedisSaver
 
 from tests.cli.conftest import Run, documents, fill
 
@@ -142,3 +143,33 @@ def test_every_policy_option(run: Run, stack: redis.Redis) -> None:
     assert kept("--keep-runs", "2") == 2
     assert kept("--expire-threads-after", "30d") == 7
     assert kept("--keep-last", "2", "--expire-threads-after", "30d") == 2
+
+
+def test_a_look_at_the_whole_database_is_explained(run: Run, stack: redis.Redis) -> None:
+    fill(stack, "a", 4)
+    done = run("trim", "a", "--keep-last", "1", "--json")
+    assert done.json["checkpoints_deleted"] == 3
+    assert done.err.startswith("looking at all ")
+    assert done.err.endswith("RedisSaver.setup() makes it\n")
+    assert done.err.count("\n") == 1
+
+
+def test_asked_for_it_is_not(run: Run, stack: redis.Redis) -> None:
+    fill(stack, "a", 4)
+    for command in ("plan", "trim"):
+        assert run(command, "a", "--keep-last", "1", "--scan").err == ""
+
+
+def test_nor_is_there_anything_to_explain_where_it_can_be_searched(
+    run: Run, stack: redis.Redis
+) -> None:
+    RedisSaver(redis_client=stack).setup()
+    fill(stack, "a", 4)
+    done = run("trim", "a", "--keep-last", "1", "--json")
+    assert done.json["checkpoints_deleted"] == 3
+    assert done.err == ""
+
+
+def test_only_one_way_to_look(run: Run) -> None:
+    error = run("trim", "a", "--keep-last", "1", "--scan", "--indexed-only").error
+    assert error.startswith("--indexed-only and --scan do not go together")

@@ -13,6 +13,7 @@ from redis_retention import AsyncRetention, Policy, Retention
 from tests.graphs.observe import atuples, keys, tuples
 from tests.graphs.savers import AsyncOrderedSaver, OrderedSaver
 from tests.graphs.scenarios import Chat, Invoke, Observation, Script
+from tests.integration.looking import WAYS, Looks
 
 THREAD = "wang1:20250729235038043"
 CONFIG: RunnableConfig = {"configurable": {"thread_id": THREAD}}
@@ -42,6 +43,11 @@ def whole_conversation(turns: int) -> list[list[str]]:
 
 def said(last: Observation) -> list[list[str]]:
     return [list(line) for line in last.values["messages"]]
+
+
+@pytest.fixture(params=WAYS)
+def retention(client: redis.Redis, request: pytest.FixtureRequest) -> Retention:
+    return Looks(client, request.param)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from redis_retention import Policy, Retention
 from redis_retention.engine import LARGEST_KEYS_PER_CALL, Engine
 from redis_retention.sources import scan
 from redis_retention.transport import Doing, Request, Transport
+from tests.integration.looking import WAYS, Looks
 from tests.integration.threads import (
     DEFAULT,
     fill,
@@ -32,6 +33,11 @@ KEEP_2 = Policy(keep_last=2)
 HOUR = 3600.0
 
 A_MINUTE = 60.0
+
+
+@pytest.fixture(params=WAYS)
+def retention(client: redis.Redis, request: pytest.FixtureRequest) -> Retention:
+    return Looks(client, request.param)
 
 
 @pytest.fixture
@@ -221,7 +227,7 @@ def test_a_registry_of_nothing_goes(
     orphan = DEFAULT.registry("a", "", forgotten)
     client.zadd(orphan, {DEFAULT.write_document("a", "", forgotten, "task", 0): 0})
 
-    retention.trim("a", KEEP_2)
+    retention.trim("a", KEEP_2, look_in="scan")
 
     assert not client.exists(orphan)
     assert len(keys_of(names(client), "a", old[-2:])) == 8
@@ -249,7 +255,7 @@ def test_a_pointer_to_nothing_goes(
     gone = fill(saver, "a", [uuid6_at(time.time() - 3 * HOUR)], ns="sub")
     client.delete(*keys_of(names(client), "a", gone, "sub"))
 
-    result = retention.trim("a", KEEP_2)
+    result = retention.trim("a", KEEP_2, look_in="scan")
 
     assert not client.exists(DEFAULT.pointer("a", "sub"))
     assert client.exists(DEFAULT.pointer("a", ""))

@@ -13,6 +13,7 @@ from langgraph.checkpoint.redis.shallow import ShallowRedisSaver
 from langgraph.store.redis import RedisStore
 
 from redis_retention import Policy, Retention
+from tests.integration.looking import WAYS, Looks
 from tests.integration.threads import DEFAULT, fill, ids, keys_of, place, put_writes
 from tests.integration.watching import NONE, Changes, Snapshot, changes, snapshot
 from tests.model.snapshot import Prefixes
@@ -20,6 +21,11 @@ from tests.model.threads import uuid6_at
 
 KEEP_2 = Policy(keep_last=2)
 THREAD = "a"
+
+
+@pytest.fixture(params=WAYS)
+def retention(client: redis.Redis, request: pytest.FixtureRequest) -> Retention:
+    return Looks(client, request.param)
 
 
 @pytest.fixture

@@ -16,8 +16,9 @@ import pytest
 import redis
 from langgraph.checkpoint.redis import RedisSaver
 
-from redis_retention import Policy, Retention, RetentionError
+from redis_retention import LookIn, Looking, Policy, Retention, RetentionError
 from tests.graphs.savers import without_search
+from tests.integration.looking import WAYS
 from tests.integration.threads import fill, ids, keys_of
 from tests.integration.watching import Changes, changes, snapshot
 from tests.servers.start import Server
@@ -119,17 +120,40 @@ def arrange(saver: RedisSaver, thread: str) -> Callable[[redis.Redis], frozenset
     return doomed
 
 
+@pytest.mark.parametrize("look_in", WAYS)
 @pytest.mark.parametrize("thread", NASTY.values(), ids=NASTY)
 def test_exactly_the_old_checkpoints_of_this_thread_go(
-    plain_saver: RedisSaver, stack: redis.Redis, thread: str
+    plain_saver: RedisSaver, stack: redis.Redis, thread: str, look_in: LookIn
 ) -> None:
     doomed = arrange(plain_saver, thread)(stack)
     before = snapshot(stack)
 
-    result = Retention(stack).trim(thread, Policy(keep_last=2))
+    result = Retention(stack).trim(thread, Policy(keep_last=2), look_in=look_in)
 
     assert changes(before, snapshot(stack)) == Changes(gone=doomed)
     assert result.keys_deleted == len(doomed) == 3 * result.checkpoints_deleted > 0
+
+
+SEARCHABLE = {name: text for name, text in NASTY.items() if not set(text) & set(",\n\r\0")}
+del SEARCHABLE["spaces"]
+
+
+@pytest.mark.parametrize("seen", [False, True])
+@pytest.mark.parametrize("thread", SEARCHABLE.values(), ids=SEARCHABLE)
+def test_and_so_by_a_search_where_a_query_can_name_it(
+    plain_saver: RedisSaver, stack: redis.Redis, thread: str, seen: bool
+) -> None:
+    doomed = arrange(plain_saver, thread)(stack)
+    looks: list[Looking] = []
+    if seen:
+        Retention(stack).trim(thread, Policy(keep_last=4))
+    before = snapshot(stack)
+
+    result = Retention(stack).trim(thread, Policy(keep_last=2), looking=looks.append)
+
+    assert looks == []
+    assert changes(before, snapshot(stack)) == Changes(gone=doomed)
+    assert result.keys_deleted == len(doomed)
 
 
 @pytest.mark.parametrize("thread", NASTY.values(), ids=NASTY)

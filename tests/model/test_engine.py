@@ -89,6 +89,44 @@ def test_a_trim_deletes_what_the_model_gives_up_and_nothing_else(
     assert complaints(it.before, read_database(database), it.judgement) == []
 
 
+@given(examples(now=NOW))
+def test_a_trim_by_search_loses_nothing_and_leaves_no_checkpoint_that_is_given_up(
+    database: redis.Redis, example: Example
+) -> None:
+    it = arranged(example, database)
+    index_documents(database, example)
+    checkpoints = {c.key for c in it.judgement.thread.checkpoints.values()}
+
+    dry = it.retention.trim(example.subject.thread_id, it.policy, dry_run=True)
+    plan = it.retention.plan(example.subject.thread_id, it.policy)
+    result = it.retention.trim(example.subject.thread_id, it.policy)
+
+    after = read_database(database)
+    assert complaints(it.before, after, it.judgement, complete=False) == []
+    assert not it.judgement.that(Must.GO) & checkpoints & after.keys()
+    gone = it.before.keys() - after.keys()
+    assert result.keys_deleted == dry.keys_deleted == len(gone)
+    assert result.checkpoints_deleted == dry.checkpoints_deleted
+    assert result.checkpoints_kept == dry.checkpoints_kept
+    there = {
+        place: checkpoint.key in after
+        for place, checkpoint in it.judgement.thread.checkpoints.items()
+    }
+    assert {(c.namespace, c.checkpoint_id): c.kept for c in plan.checkpoints} == there
+
+
+def index_documents(database: redis.Redis, example: Example) -> None:
+    """Let the saver make its search indexes, and wait until they have all documents."""
+    plain: Any = redis.Redis(connection_pool=database.connection_pool)
+    prefixes = example.subject.prefixes
+    for prefix in (prefixes.checkpoint, prefixes.write):
+        words = f"FT.CREATE {prefix} ON JSON PREFIX 1 {prefix}: SCHEMA $.thread_id AS thread_id TAG"
+        plain.execute_command(*words.split(), "SEPARATOR", ",")
+    for prefix in (prefixes.checkpoint, prefixes.write):
+        while plain.execute_command("FT.INFO", prefix)[b"indexing"]:
+            time.sleep(0.001)
+
+
 class Watched(Transport):
     """Looks at the database after each thing that is sent."""
 

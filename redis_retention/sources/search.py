@@ -1,0 +1,338 @@
+"""Finds the keys of one thread by the saver's own search indexes, for what its thread costs.
+
+RediSearch decides nothing. It ignores case and has its own idea of where a tag ends, so that it
+may find too much: every hit is verified by its document, in Lua, as those of a SCAN are. A document
+that it does not find only stays too long.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from redis.exceptions import NoPermissionError, ResponseError
+
+from redis_retention.engine import DOCUMENTS_PER_CALL, Engine, Remains, chunks
+from redis_retention.layouts import Family, SearchIndex
+from redis_retention.policy import Policy
+from redis_retention.sources import scan
+from redis_retention.sources.scan import Found, ThreadResult
+from redis_retention.transport import Command, Nodes, Steps, command
+
+_KEYS_PER_PAGE = 1000
+# Cursors that nobody has read to their end are few, and soon gone.
+_CURSOR_MS = 10_000
+# Longer tags are cut off.
+_LONGEST_TAG = 4_000
+# A tag loses what is blank at its ends, and a comma parts it; no query can name control characters.
+_UNSEARCHABLE = re.compile(r"[\x00-\x1f\x7f,]|\A\s|\s\Z")
+_SYNTAX = re.compile(r"([^0-9A-Za-z\x80-\U0010ffff])")
+
+_SWEPT = "`--indexed-only` after a sweep, or beside `redis-retention run`, avoids that"
+
+
+class NotSearchable(Exception):
+    """A thread cannot be searched for.
+
+    Attributes:
+        why: Why not.
+        mend: What would avoid looking at the whole database instead.
+        alone: Others may be searched for.
+    """
+
+    def __init__(self, why: str, mend: str = _SWEPT, *, alone: bool = False) -> None:
+        super().__init__(why)
+        self.why = why
+        self.mend = mend
+        self.alone = alone
+
+
+class Search:
+    """Looks for threads by the search indexes of the saver, and trims them.
+
+    The indexes are examined once: use it for one run of some threads.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._layout = engine.layout
+        self._indexes = engine.layout.search_indexes()
+        self._examined = False
+        self._complete = True
+
+    def find(self, thread: bytes) -> Steps[Found]:
+        """Look for all of a thread's keys that a search index or our own index names.
+
+        Raises:
+            NotSearchable: That cannot be done here, or not for this thread.
+        """
+        hits, members = yield from self._look(thread, [Family.CHECKPOINT, Family.WRITE])
+        found = Found(complete=self._complete)
+        for family, keys in hits.items():
+            self._sort(thread, family, keys, found)
+        for member in members:
+            key = self._engine.document(thread, member)
+            suffix = self._suffix(Family.CHECKPOINT, key)
+            found.documents[suffix] = key
+            # Of one that is gone there may be a registry, which no search index has.
+            found.registries.add(suffix)
+        suffixes = {*found.documents, *found.writes}
+        found.pointers = {self._pointer(suffix) for suffix in suffixes}
+        return found
+
+    def trim(self, thread: bytes, policy: Policy) -> Steps[ThreadResult]:
+        """Index what our index does not know of a thread, trim it, and clean up after its writers.
+
+        Raises:
+            NotSearchable: That cannot be done here, or not for this thread; nothing has been done.
+        """
+        before = Found()
+        hits, members = yield from self._look(thread, [Family.CHECKPOINT])
+        self._sort(thread, Family.CHECKPOINT, hits[Family.CHECKPOINT], before)
+        known = {self._engine.document(thread, member) for member in members}
+        gone = known - set(before.documents.values())
+        before.documents.update((self._suffix(Family.CHECKPOINT, key), key) for key in known)
+        names = yield from self._bring_up_to_date(thread, before, members, gone, policy)
+
+        trimmed = yield from self._engine.trim(
+            thread, policy, complete=self._complete, names=names or None
+        )
+        result = scan.done(trimmed)
+        if trimmed.unjudged is not None:
+            entries = yield from self._engine.read(thread, before.writes_seen())
+            result.kept = scan.checkpoints(entries)
+            return result
+        yield from self._clean(thread, before, gone, result)
+        return result
+
+    def _bring_up_to_date(
+        self,
+        thread: bytes,
+        found: Found,
+        members: Sequence[bytes],
+        gone: Iterable[bytes],
+        policy: Policy,
+    ) -> Steps[list[bytes]]:
+        """Bring our index up to date, but for the root checkpoints that a trim may take by name."""
+        engine = self._engine
+        unjudged = {engine.document(thread, m) for m in members if m.startswith(b"x")}
+        if unjudged:
+            # What could not be judged is read again.
+            yield from command("ZREMRANGEBYLEX", engine.index_key(thread), b"[x", b"(y")
+        for some in chunks(gone, DOCUMENTS_PER_CALL):
+            yield from engine.forget(some)
+        known = {engine.document(thread, m) for m in members} - unjudged
+        root_name = self._layout.root_name().match
+        names, unread = [], []
+        for key in sorted(set(found.documents.values()) - known):
+            name = root_name(key)
+            # Where runs begin, only documents say.
+            if name and name[2] == thread and not policy.keep_runs and key not in unjudged:
+                names.append(key.rpartition(b":")[2])
+            else:
+                unread.append(key)
+        for some in chunks(unread, DOCUMENTS_PER_CALL):
+            yield from engine.take(some, thread)
+        return names
+
+    def _clean(
+        self, thread: bytes, before: Found, gone: Iterable[bytes], result: ThreadResult
+    ) -> Steps[None]:
+        """Delete what writers left of checkpoints that are gone.
+
+        It is looked for after the trim: then little is left to be found.
+        """
+        try:
+            hits = yield from self._search(thread, [Family.CHECKPOINT, Family.WRITE])
+        except NotSearchable:
+            # An index that was there a moment ago; the next trim will do it.
+            return
+        after = Found()
+        for family, keys in hits.items():
+            self._sort(thread, family, keys, after)
+        vanished = {self._suffix(Family.CHECKPOINT, key) for key in gone}
+        orphaned = sorted((vanished | after.writes.keys()) - after.documents.keys())
+        # What was there a moment ago was trimmed: whatever is left of it goes.
+        trimmed = before.documents.keys() - vanished
+        remains = [
+            Remains(suffix, sorted(after.writes.get(suffix, ())), suffix in trimmed)
+            for suffix in orphaned
+        ]
+        used = {self._pointer(suffix) for suffix in after.documents}
+        pointers = sorted({self._pointer(suffix) for suffix in orphaned} - used)
+        cleaned, stubs = yield from self._engine.clean(thread, remains, pointers)
+        result.kept += stubs
+        result.deleted.add(cleaned.checkpoints, cleaned.keys)
+
+    # --- names ------------------------------------------------------------------------------------
+
+    def _sort(self, thread: bytes, family: Family, keys: Iterable[bytes], found: Found) -> None:
+        """Take in the hits whose names begin like the thread's: those of a look-alike do not."""
+        start = self._indexes[family].start
+        own = start + thread + b":"
+        for key in keys:
+            if key.startswith(own):
+                found.add(self._layout, family, key, key[len(start) :])
+
+    def _suffix(self, family: Family, key: bytes) -> bytes:
+        return self._layout.suffix(family, key[len(self._indexes[family].start) :])
+
+    def _pointer(self, suffix: bytes) -> bytes:
+        return self._layout.pointer_key(suffix.rpartition(b":")[0])
+
+    # --- queries ----------------------------------------------------------------------------------
+
+    def _look(
+        self, thread: bytes, families: Sequence[Family]
+    ) -> Steps[tuple[dict[Family, list[bytes]], list[bytes]]]:
+        """What the search indexes find of a thread, and the entries of checkpoints in our own."""
+        key = self._engine.index_key(thread)
+        entries = Command(("ZRANGEBYLEX", key, b"[s", b"(y"))
+        found: list[bytes] = []
+        hits = yield from self._search(thread, families, entries, found)
+        return hits, [member for member in found if member[:1] in (b"s", b"t", b"x")]
+
+    def _search(
+        self,
+        thread: bytes,
+        families: Sequence[Family],
+        other: Command | None = None,
+        reply: list[bytes] | None = None,
+    ) -> Steps[dict[Family, list[bytes]]]:
+        """The keys that the search indexes of some families find, the first page of each in one go.
+
+        Args:
+            thread: The thread as it stands in the keys.
+            families: Which indexes to ask.
+            other: A command to send along.
+            reply: Is given what that one brings.
+        """
+        query = self._query(thread)
+        if (yield Nodes()) != [None]:
+            raise NotSearchable("the server is a cluster, of which RediSearch knows a part")
+        examine = [] if self._examined else self._questions()
+        pages = [self._first_page(self._indexes[family], query) for family in families]
+        try:
+            replies = yield [*examine, *pages, *([other] if other else [])]
+            self._examine(replies[: len(examine)])
+            hits = {}
+            for family, page in zip(families, replies[len(examine) :], strict=False):
+                hits[family] = yield from self._all_pages(self._indexes[family], page)
+        except ResponseError as error:
+            # It may be a key of ours that is something else.
+            yield from self._engine.check_keys(thread)
+            raise _refused(error) from error
+        if reply is not None:
+            reply += replies[-1]
+        return hits
+
+    def _query(self, thread: bytes) -> str:
+        try:
+            text = thread.decode()
+        except UnicodeDecodeError:
+            text = "\0"
+        if _UNSEARCHABLE.search(text) or len(thread) > _LONGEST_TAG:
+            raise NotSearchable("RediSearch cannot search for such an id", alone=True)
+        return f"@{self._layout.thread_field}:{{{_SYNTAX.sub(_BACKSLASHED, text)}}}"
+
+    @staticmethod
+    def _first_page(index: SearchIndex, query: str) -> Command:
+        return Command(
+            (
+                *("FT.AGGREGATE", index.name, query, "LOAD", 1, "@__key"),
+                *("WITHCURSOR", "COUNT", _KEYS_PER_PAGE, "MAXIDLE", _CURSOR_MS),
+                # A search that is cut off would not say so.
+                *("TIMEOUT", 0, "DIALECT", 2),
+            )
+        )
+
+    @staticmethod
+    def _all_pages(index: SearchIndex, page: Any) -> Steps[list[bytes]]:
+        keys: list[bytes] = []
+        while True:
+            rows, cursor = page
+            keys += _keys(rows)
+            if not int(cursor):
+                return keys
+            page = yield from command("FT.CURSOR", "READ", index.name, cursor)
+
+    # --- whether an index can be relied on --------------------------------------------------------
+
+    def _questions(self) -> list[Command]:
+        infos = [Command(("FT.INFO", index.name)) for index in self._indexes.values()]
+        return [Command(("CLIENT", "INFO")), *infos]
+
+    def _examine(self, replies: Sequence[Any]) -> None:
+        if not replies:
+            return
+        if b" db=0 " not in _bytes(replies[0]):
+            # It answers elsewhere too, with what is in database 0.
+            raise NotSearchable("RediSearch indexes database 0 alone")
+        for index, reply in zip(self._indexes.values(), replies[1:], strict=True):
+            self._examine_index(index, _as_map(reply))
+        self._examined = True
+
+    def _examine_index(self, index: SearchIndex, info: dict[bytes, Any]) -> None:
+        if not _is_made_like(index, info):
+            raise NotSearchable(
+                f"the search index {index.name} is not one that RedisSaver has made",
+                "let RedisSaver.setup() make it",
+            )
+        if float(info[b"indexing"]) or float(info[b"percent_indexed"]) < 1:
+            raise NotSearchable(
+                f"the search index {index.name} is still being built", "wait until it is"
+            )
+        # Then there may be older checkpoints than those that it finds.
+        self._complete = self._complete and not float(info[b"hash_indexing_failures"])
+
+
+_BACKSLASHED = r"\\\1"
+
+
+def _is_made_like(index: SearchIndex, info: dict[bytes, Any]) -> bool:
+    definition = _as_map(info[b"index_definition"])
+    fields = [_as_map(field) for field in info[b"attributes"]]
+    return (
+        definition[b"key_type"] == b"JSON"
+        and b"filter" not in definition
+        and any(index.start.startswith(prefix) for prefix in definition[b"prefixes"])
+        and any(
+            field.get(b"identifier") == index.thread_path and field.get(b"type") == b"TAG"
+            for field in fields
+        )
+    )
+
+
+def _refused(error: ResponseError) -> NotSearchable:
+    said = str(error).lower()
+    if isinstance(error, NoPermissionError):
+        return NotSearchable("this user may not search", "allow it what docs/deploy/users.acl says")
+    if "unknown command" in said:
+        return NotSearchable("the server has no RediSearch")
+    if "index" in said and ("unknown" in said or "no such" in said):
+        return NotSearchable("the saver's search index is not there", "RedisSaver.setup() makes it")
+    return NotSearchable(f"RediSearch refuses: {error}")
+
+
+def _keys(rows: Any) -> Iterator[bytes]:
+    """The keys in a page, which RESP3 brings as maps and RESP2 as lists."""
+    if isinstance(rows, dict):
+        rows = [row[b"extra_attributes"] for row in rows[b"results"]]
+    else:
+        rows = rows[1:]
+    for row in rows:
+        # A document that has gone meanwhile has none.
+        if row:
+            yield _as_map(row)[b"__key"]
+
+
+def _as_map(reply: Any) -> dict[bytes, Any]:
+    if isinstance(reply, dict):
+        return reply
+    # Flags may follow the pairs.
+    return dict(zip(reply[::2], reply[1::2], strict=False))
+
+
+def _bytes(text: bytes | str) -> bytes:
+    return text.encode() if isinstance(text, str) else text
