@@ -91,14 +91,14 @@ local function is_ahead_in_any(place, id)
   return found or not all
 end
 
--- Whether a name may be this thread's, "" for any.
-local function may_be_ours(place)
-  local ours = thread == ""
+-- Whether a name can only be this thread's; with "" any will do: none of them has a checkpoint.
+local function is_ours(place)
+  local ours, readings = false, 0
   layout.each_reading(place, function(its)
-    ours = ours or its == thread
-    return ours
+    ours, readings = its == thread, readings + 1
+    return readings > 1
   end)
-  return ours
+  return thread == "" or ours and readings == 1
 end
 
 local function is_old(id)
@@ -167,7 +167,7 @@ local function sweep_group(given_up, suffix, all_writes)
   local mine, ns = owned(suffix, all_writes)
   if not mine then return end
   local place, id = string.match(suffix, "^(.*):([^:]*)$")
-  if not may_be_ours(place) then return end
+  if not ns and not is_ours(place) then return end
   local writes = deletable(suffix, place, mine)
   local stub = layout.is_stub(names.document .. suffix)
   if not stub and redis.call("EXISTS", names.document .. suffix) == 1 then
@@ -187,7 +187,7 @@ end
 -- that has checkpoints.
 local function sweep_pointer(key)
   local place, id = layout.dangling(key)
-  if not place or not is_old(id) or not may_be_ours(place) then return end
+  if not place or not is_old(id) or not is_ours(place) then return end
   local used = false
   local all = layout.each_reading(place, function(its, ns)
     used = newest_of(its, ns) ~= nil

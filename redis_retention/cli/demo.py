@@ -124,8 +124,8 @@ def play() -> Story:
         values = graph.get_state(config).values
         before, sizes = _stock(client), _sizes(client)
         retention = Retention(client)
-        plan = _with_sizes(retention.plan(THREAD, POLICY), sizes)
-        trim = retention.trim(THREAD, POLICY)
+        plan = _with_sizes(retention.plan(THREAD, POLICY, look_in="scan"), sizes)
+        trim = retention.trim(THREAD, POLICY, look_in="scan")
         after = _stock(client)
         unchanged = graph.get_state(config).values == values
         answer = _say(graph, QUESTION, config)
