@@ -54,7 +54,7 @@ def test_the_user_may_do_everything(
         ("sweep", "--keep-last", "2"),
     ):
         done = command(url, *words)
-        assert done.returncode == 0, (words, done.stderr)
+        assert (done.returncode, done.stderr) == (0, ""), words
     assert len(ids(client, "a")) == len(ids(client, "b")) == 2
     checks = json.loads(command(url, "doctor", "--json").stdout)
     assert checks["ok"], checks

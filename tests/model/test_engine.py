@@ -53,9 +53,15 @@ class Arranged:
     policy: Policy
 
 
-def arranged(example: Example, database: redis.Redis, keys_per_call: int = 250) -> Arranged:
+def arranged(
+    example: Example,
+    database: redis.Redis,
+    keys_per_call: int = 250,
+    prepare: Callable[[redis.Redis, Example], None] = lambda *_: None,
+) -> Arranged:
     subject = example.subject
     database.flushall()
+    prepare(database, example)
     example.write(database)
     before = read_database(database)
     policy, prefixes = example.policy, subject.prefixes
@@ -93,8 +99,7 @@ def test_a_trim_deletes_what_the_model_gives_up_and_nothing_else(
 def test_a_trim_by_search_loses_nothing_and_leaves_no_checkpoint_that_is_given_up(
     database: redis.Redis, example: Example
 ) -> None:
-    it = arranged(example, database)
-    index_documents(database, example)
+    it = arranged(example, database, prepare=make_search_indexes)
     checkpoints = {c.key for c in it.judgement.thread.checkpoints.values()}
 
     dry = it.retention.trim(example.subject.thread_id, it.policy, dry_run=True)
@@ -115,8 +120,8 @@ def test_a_trim_by_search_loses_nothing_and_leaves_no_checkpoint_that_is_given_u
     assert {(c.namespace, c.checkpoint_id): c.kept for c in plan.checkpoints} == there
 
 
-def index_documents(database: redis.Redis, example: Example) -> None:
-    """Let the saver make its search indexes, and wait until they have all documents."""
+def make_search_indexes(database: redis.Redis, example: Example) -> None:
+    """Make those that the saver makes, and wait until they have looked at the database."""
     plain: Any = redis.Redis(connection_pool=database.connection_pool)
     prefixes = example.subject.prefixes
     for prefix in (prefixes.checkpoint, prefixes.write):
