@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from types import ModuleType
@@ -364,4 +365,5 @@ async def reconnect(client: AsyncClient) -> None:
     if isinstance(client, redis.asyncio.RedisCluster):
         await client.aclose()
     else:
-        await client.connection_pool.disconnect()
+        with suppress(redis.RedisError, OSError):
+            await client.connection_pool.disconnect()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 
 import redis
 from langgraph.checkpoint.redis import RedisSaver
@@ -37,7 +38,7 @@ def test_every_thread_of_a_backlog_is_right_though_writers_write(client: redis.R
     first = retention.sweep(Policy(keep_last=KEEP))
     for writer in writers:
         writer.join()
-    retention.sweep(Policy(keep_last=KEEP))
+    Retention(client, grace=timedelta(0)).sweep(Policy(keep_last=KEEP))
 
     assert first.checkpoints_deleted >= THREADS * (EACH - KEEP)
     left: dict[bytes, int] = {}
