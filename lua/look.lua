@@ -52,21 +52,22 @@ local function is_known(key, rest)
   return owner ~= nil and is_indexed(owner, ns, its_id)
 end
 
--- Whether a thread is wanted that a place, ":{thread}:{ns}", may speak of.
-local function is_any_wanted(place)
-  local wanted = false
-  layout.each_reading(place, function(thread)
+-- Whether all threads are wanted that a place, ":{thread}:{ns}", may speak of: what is not looked
+-- for is not touched.
+local function are_all_wanted(place)
+  local wanted = true
+  local all = layout.each_reading(place, function(thread)
     wanted = is_wanted(thread)
-    return wanted
+    return not wanted
   end)
-  return wanted
+  return all and wanted
 end
 
 -- What is left without a checkpoint: with its thread where a write document says it, else "".
 local function look_at_remains(suffix, write)
   local owner = write and layout.write_owner(write) or layout.registry_owner(suffix)
   local place = string.match(suffix, "^(.*):[^:]*$")
-  if owner and is_wanted(owner) or not owner and is_any_wanted(place) then
+  if owner and is_wanted(owner) or not owner and are_all_wanted(place) then
     remains[#remains + 1] = { owner or "", suffix, write }
   end
 end
@@ -81,7 +82,7 @@ local function look_at_document(key, rest)
 end
 
 local function look_at_pointer(key, rest)
-  if layout.dangling(key) and is_any_wanted(":" .. rest) then
+  if layout.dangling(key) and are_all_wanted(":" .. rest) then
     pointers[#pointers + 1] = { "", key }
   end
 end
