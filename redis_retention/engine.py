@@ -5,12 +5,21 @@ It knows the scripts and what they answer. It does not know where keys come from
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypeVar
 
-from redis.exceptions import ResponseError
+from redis.exceptions import (
+    ClusterDownError,
+    MasterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    TryAgainError,
+)
+from redis.exceptions import TimeoutError as NoReplyError
 
 from redis_retention.layouts import LangGraphRedis
 from redis_retention.policy import Policy
@@ -258,6 +267,25 @@ def is_script_error(error: Exception) -> bool:
     return isinstance(error, ResponseError) and "user_script" in str(error)
 
 
+# What the server refuses whatever the thread: the last ones have no class of their own in redis-py.
+_REFUSES_ALL = (
+    ReadOnlyError,
+    OutOfMemoryError,
+    NoPermissionError,
+    MasterDownError,
+    ClusterDownError,
+    TryAgainError,
+)
+_REFUSES_ALL_CODES = ("MISCONF", "NOREPLICAS", "BUSY ", "UNKILLABLE")
+
+
+def is_of_one_thread(error: Exception) -> bool:
+    """Whether an error may be the fault of the thread that was asked for, and of no other."""
+    if isinstance(error, _REFUSES_ALL) or str(error).startswith(_REFUSES_ALL_CODES):
+        return False
+    return isinstance(error, ResponseError | NoReplyError | RetentionError)
+
+
 def _leaf_name(member: bytes) -> bytes:
     """What a checkpoint's entry as a leaf begins with, from its own."""
     namespace, checkpoint_id = member[1:].split(b"\0", 2)[:2]
@@ -268,6 +296,58 @@ def reason_left_alone(place: Place) -> str:
     """Why a thread is left alone in which a checkpoint cannot be judged."""
     shown = place.checkpoint_id.decode("utf-8", "replace")
     return f"checkpoint {shown} says something that this version cannot judge"
+
+
+# Calls in a row to which there was no reply in time: then it is not the threads' fault.
+_MOST_SILENCES = 5
+
+
+class Refusals:
+    """What went wrong with single threads, while the others are worked off.
+
+    Attributes:
+        reasons: For each thread why it is left alone.
+    """
+
+    def __init__(self, most: int = 1_000) -> None:
+        self.reasons: dict[bytes, str] = {}
+        self._most = most
+        self._silences = 0
+
+    def add(self, thread: bytes, reason: str) -> None:
+        """Note why a thread is left alone, while there is room."""
+        if len(self.reasons) < self._most:
+            self.reasons[thread] = reason
+
+    def tried(self, thread: bytes, steps: Steps[T], otherwise: T) -> Steps[T]:
+        """Do something with a thread; if that fails, note why and answer `otherwise`.
+
+        Raises:
+            redis.exceptions.RedisError: It is not the thread's fault.
+        """
+        try:
+            result = yield from steps
+        except (ResponseError, NoReplyError, RetentionError) as error:
+            self._silences = self._silences + 1 if isinstance(error, NoReplyError) else 0
+            if not is_of_one_thread(error) or self._silences >= _MOST_SILENCES:
+                raise
+            self.add(thread, str(error))
+            return otherwise
+        self._silences = 0
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What taking documents into their indexes has done.
+
+    Attributes:
+        checkpoints: How many of them were checkpoints.
+        refused: Threads whose index the server would not change, and what it says.
+    """
+
+    checkpoints: int
+    refused: dict[bytes, str]
 
 
 class Engine:
@@ -599,17 +679,24 @@ class Engine:
             yield from self.take(self._documents(thread, some), thread)
             yield from command("ZREM", self.index_key(thread), *some)
 
-    def take(self, documents: Sequence[bytes], thread: bytes = b"") -> Steps[int]:
-        """Take documents into the indexes of their threads, and say how many were checkpoints.
+    def take(self, documents: Sequence[bytes], thread: bytes = b"") -> Steps[Taken]:
+        """Take documents into the indexes of their threads.
 
         One call: the caller bounds the number of documents.
 
         Args:
             documents: Keys that may be checkpoint documents; what is none is passed over.
             thread: The only thread to take, empty for any.
+
+        Raises:
+            RetentionError: The server would not change the index of that thread.
         """
         reply = yield from self._call("track", documents, self._track_arguments(thread, ()))
-        return sum(letter in b"ru" for letter in reply[0])
+        rows = [self._tracked(*row) for row in reply[1:]]
+        refused = {row.thread: row.refused for row in rows if row.refused is not None}
+        if thread in refused:
+            raise RetentionError(refused[thread])
+        return Taken(sum(letter in b"ru" for letter in reply[0]), refused)
 
     def members(
         self, threads: Sequence[bytes], most: int
@@ -637,6 +724,19 @@ class Engine:
         """The keys of the checkpoint documents that a thread's index knows."""
         members = yield from command("ZRANGEBYLEX", self.index_key(thread), b"[s", b"(u")
         return set(self._documents(thread, filter(_is_checkpoint, members)))
+
+    def healed(self, thread: bytes, steps: Callable[[], Steps[T]]) -> Steps[T]:
+        """Do something with a thread, twice if the scripts can make nothing of its index.
+
+        What is in the index then is not from us. It is only a cache, and is built anew.
+        """
+        try:
+            return (yield from steps())
+        except ResponseError as error:
+            if not is_script_error(error):
+                raise
+        yield from self.drop_index(thread)
+        return (yield from steps())
 
     def drop_index(self, thread: bytes) -> Steps[None]:
         """Forget a thread's index, of which the scripts can make nothing: a look builds it anew."""

@@ -16,6 +16,9 @@ LONGEST_THREAD = 4_096
 # The same of a whole key, with namespace, checkpoint, task and prefix.
 LONGEST_KEY = 2 * LONGEST_THREAD
 
+# Bytes that are shown of such a key.
+_SHOWN = 60
+
 _ROOT_NAMESPACE = b"__empty__"
 # A UUID of version 6 or a ULID, as LangGraph makes them (``lua/include/clock.lua``).
 _UUID = rb"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-6[0-9a-fA-F]{3}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
@@ -26,6 +29,13 @@ _UUID_LENGTH = 36
 _ROOT_MARK = b":" + _ROOT_NAMESPACE + b":"
 _ROOT_LENGTH = len(_ROOT_MARK) + _UUID_LENGTH
 _EMPTY_ID = b"00000000-0000-0000-0000-000000000000"
+
+
+def too_long(key: bytes) -> tuple[bytes, str] | None:
+    """What to show of a key that is longer than `LONGEST_KEY`, and why it is left alone."""
+    if len(key) <= LONGEST_KEY:
+        return None
+    return key[:_SHOWN], f"a key of {len(key)} bytes is too long to be looked at"
 
 
 class Family(Enum):

@@ -53,6 +53,7 @@ _GAUGES: dict[str, str] = {
     "listening": "Whether events arrive.",
     "threads": "Threads that the last sweep of this process has found.",
     "checkpoints": "Checkpoints that it has left.",
+    "threads_refused": "Threads with which something has failed in that sweep.",
     "sweep_running": "Whether this process is sweeping.",
     "sweep_progress": "How far the sweep is, or the last one was, from 0 to 1.",
     "sweep_seconds": "How long the last sweep of this process took.",

@@ -14,10 +14,12 @@ from redis_retention.engine import (
     DEFAULT_PREFIX,
     Engine,
     Place,
+    Refusals,
     RetentionError,
     Rule,
     chunks,
 )
+from redis_retention.glob import parse
 from redis_retention.layouts import LONGEST_THREAD, LangGraphRedis
 from redis_retention.pins import Pin, Pins
 from redis_retention.plan import Plan, planned
@@ -97,8 +99,9 @@ class TrimResult:
         keys_deleted: All keys of the saver that are gone, the documents with them.
         dry_run: Nothing was deleted, the numbers say what would be.
         elapsed_ms: How long it took, in milliseconds.
-        left_alone: Threads that were not touched because something in them cannot be judged, or
-            because no stored policy matches them.
+        left_alone: Threads that were not touched because something in them cannot be judged,
+            because no stored policy matches them, or because something with them has failed.
+        threads_refused: How many of these have failed.
     """
 
     threads: int = 0
@@ -109,6 +112,7 @@ class TrimResult:
     dry_run: bool = False
     elapsed_ms: float = 0.0
     left_alone: list[LeftAlone] = field(default_factory=list)
+    threads_refused: int = 0
 
     def add(self, thread: bytes, result: scan.ThreadResult) -> None:
         """Count one thread's result in."""
@@ -120,6 +124,40 @@ class TrimResult:
         if result.left_alone is not None:
             shown = thread.decode("utf-8", "replace")
             self.left_alone.append(LeftAlone(shown, result.left_alone))
+
+    def refuse(self, reasons: Mapping[bytes, str]) -> None:
+        """Count in the threads with which something has failed."""
+        self.threads_refused += len(reasons)
+        self.left_alone += [
+            LeftAlone(thread.decode("utf-8", "replace"), reason)
+            for thread, reason in reasons.items()
+        ]
+
+
+class _Each:
+    """Counts the results of threads in, one after the other.
+
+    Args:
+        result: What they are counted into.
+        alone: What fails with the one thread that was asked for is raised.
+    """
+
+    def __init__(self, result: TrimResult, *, alone: bool = False) -> None:
+        self.result = result
+        self._alone = alone
+        self._refusals = Refusals()
+
+    def add(self, thread: bytes, steps: Steps[scan.ThreadResult]) -> Steps[None]:
+        """Do something with a thread: what fails with it costs the others nothing."""
+        if self._alone:
+            self.result.add(thread, (yield from steps))
+            return
+        failed = scan.ThreadResult()
+        self.result.add(thread, (yield from self._refusals.tried(thread, steps, failed)))
+
+    def finish(self) -> None:
+        """Count in what has failed."""
+        self.result.refuse(self._refusals.reasons)
 
 
 class _Steps:
@@ -179,16 +217,18 @@ class _Steps:
         begun = perf_counter()
         names = self._names(threads)
         result = TrimResult(dry_run=dry_run)
+        each = _Each(result, alone=len(names) == 1)
         policies = yield from self._policies_for(names, policy)
         if look_in == "index":
             for name, chosen in policies.items():
-                result.add(name, (yield from self._trim_indexed(name, chosen, dry_run)))
+                yield from each.add(name, self._trim_indexed(name, chosen, dry_run))
         else:
             unsearched, why = policies, None
             if look_in == "auto":
-                unsearched, why = yield from self._trim_searched(policies, result)
+                unsearched, why = yield from self._trim_searched(policies, each)
             if unsearched:
-                yield from self._trim_scanned(unsearched, result, why, looking)
+                yield from self._trim_scanned(unsearched, each, why, looking)
+        each.finish()
         result.left_alone += [_unmatched(name) for name in names if name not in policies]
         result.elapsed_ms = (perf_counter() - begun) * 1000
         return result
@@ -200,38 +240,40 @@ class _Steps:
         return scan.done((yield from self._engine.trim(name, policy)))
 
     def _trim_searched(
-        self, policies: Mapping[bytes, Policy], result: TrimResult
+        self, policies: Mapping[bytes, Policy], each: _Each
     ) -> Steps[tuple[dict[bytes, Policy], NotSearchable | None]]:
         """Trim the threads that can be searched for, and answer the others, and why they cannot."""
         search, unsearched, why = Search(self._engine), dict(policies), None
         for name, policy in policies.items():
+            trim = self._dry_run_searched if each.result.dry_run else Search.trim
             try:
-                if result.dry_run:
-                    found = yield from search.find(name)
-                    trimmed = yield from scan.dry_run(self._engine, name, found, policy)
-                else:
-                    trimmed = yield from search.trim(name, policy)
+                yield from each.add(name, trim(search, name, policy))
             except NotSearchable as error:
                 why = error
                 if not error.alone:
                     break
             else:
-                result.add(name, trimmed)
                 del unsearched[name]
         return unsearched, why
+
+    def _dry_run_searched(
+        self, search: Search, name: bytes, policy: Policy
+    ) -> Steps[scan.ThreadResult]:
+        found = yield from search.find(name)
+        return (yield from scan.dry_run(self._engine, name, found, policy))
 
     def _trim_scanned(
         self,
         policies: Mapping[bytes, Policy],
-        result: TrimResult,
+        each: _Each,
         why: NotSearchable | None,
         looking: OnLooking,
     ) -> Steps[None]:
         found = yield from self._scan(policies, why, looking)
-        trim = scan.dry_run if result.dry_run else scan.trim
+        trim = scan.dry_run if each.result.dry_run else scan.trim
         for name, policy in policies.items():
             # What was found of a thread is not needed once it is trimmed.
-            result.add(name, (yield from trim(self._engine, name, found.pop(name), policy)))
+            yield from each.add(name, trim(self._engine, name, found.pop(name), policy))
 
     def _scan(
         self, names: Collection[bytes], why: NotSearchable | None, looking: OnLooking
@@ -262,17 +304,17 @@ class _Steps:
         progress: Callable[[Progress], None] | None,
     ) -> Steps[TrimResult]:
         begun = perf_counter()
-        glob = _encoded(match)
-        check(Rule(glob, policy or Policy(), trigger))
+        pattern = _encoded(match)
+        check(Rule(pattern, policy or Policy(), trigger))
         rules = yield from self._rules_of_sweep(policy, trigger)
         result = TrimResult(dry_run=dry_run)
         if dry_run:
-            yield from self._sweep_dry(rules, glob, result)
+            yield from self._sweep_dry(rules, pattern, result)
         else:
             sweeper = Sweeper(
                 self._engine,
                 rules,
-                match=glob,
+                match=pattern,
                 max_keys_per_second=max_keys_per_second,
                 progress=progress,
             )
@@ -282,10 +324,7 @@ class _Steps:
             result.checkpoints_deleted = swept.checkpoints_deleted
             result.checkpoints_kept = swept.checkpoints_kept
             result.keys_deleted = swept.keys_deleted
-            result.left_alone = [
-                LeftAlone(thread.decode("utf-8", "replace"), reason)
-                for thread, reason in swept.refused.items()
-            ]
+            result.refuse(swept.refused)
         result.elapsed_ms = (perf_counter() - begun) * 1000
         return result
 
@@ -297,18 +336,18 @@ class _Steps:
             raise NoPolicy("no policy given, and none is stored")
         return [replace(rule, trigger=trigger or rule.trigger) for rule in rules]
 
-    def _sweep_dry(self, rules: Sequence[Rule], glob: bytes, result: TrimResult) -> Steps[None]:
+    def _sweep_dry(self, rules: Sequence[Rule], pattern: bytes, result: TrimResult) -> Steps[None]:
         """Nothing may be indexed: the names are remembered, and found some hundreds at a time."""
         yield from refuse_cluster()
         yield from self._engine.check_server()
         names = yield from scan.thread_names(self._engine.layout)
-        wanted = [name for name in names if matching([Rule(glob, Policy())], name)]
+        wanted, each = filter(parse(pattern).matches, names), _Each(result)
         for some in chunks(wanted, _THREADS_PER_PASS):
             found = yield from scan.find(self._engine.layout, some)
             for name in some:
                 rule = rule_for(rules, name)
-                would_be = yield from self._would_sweep(name, found.pop(name), rule)
-                result.add(name, would_be)
+                yield from each.add(name, self._would_sweep(name, found.pop(name), rule))
+        each.finish()
 
     def _would_sweep(
         self, name: bytes, found: scan.Found, rule: Rule | None

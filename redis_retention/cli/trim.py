@@ -18,6 +18,7 @@ from redis_retention.cli.options import (
     policy_options,
 )
 from redis_retention.cli.output import result_json, show_json, show_result
+from redis_retention.engine import RetentionError
 from redis_retention.policy import Policy
 from redis_retention.retention import LookIn, NoPolicy
 
@@ -56,6 +57,11 @@ def trim(
         show_json(result_json(result))
     else:
         show_result(result)
+    if result.threads_refused:
+        raise RetentionError(
+            f"{result.threads_refused} of {len(threads)} threads could not be trimmed: "
+            f"{result.left_alone[0].reason}"
+        )
 
 
 def _threads(thread_ids: Sequence[bytes]) -> Iterator[bytes]:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import chain
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -34,11 +35,11 @@ from redis.exceptions import (
 from redis_retention import policies
 from redis_retention.activity import Activity
 from redis_retention.engine import Engine, RetentionError, Rule, Tally, Tracked
-from redis_retention.layouts import LONGEST_KEY
+from redis_retention.layouts import too_long
 from redis_retention.logs import fields, logger
 from redis_retention.sources.notifications import ADVICE, Heard, Probe, Switch, switch_on
 from redis_retention.stopping import Stopped, stoppable
-from redis_retention.transport import AsyncClient, AsyncTransport, reconnect
+from redis_retention.transport import AsyncClient, AsyncTransport, command, reconnect
 
 if TYPE_CHECKING:
     from redis_retention.sources.subscription import Subscription
@@ -52,8 +53,9 @@ CHECK_SECONDS = 15.0
 _POLL_SECONDS = 1.0
 _RETRY_SECONDS = 0.5
 _REMEMBERED_WARNINGS = 1000
-# Bytes that are shown of a key that is too long.
-_SHOWN = 60
+# A thread for which the server did not reply in time so often is left to the sweeps, for a while.
+_MOST_TIMEOUTS = 3
+_SLOW_SECONDS = 300.0
 
 # What ends by itself: the server is starting, failing over, or out of memory.
 _PASSING = (
@@ -219,8 +221,12 @@ class Listener:
         self._full = False
         self._stuck = False
         self._warned: dict[bytes, None] = {}
-        # Threads of which more is to be deleted than one call may.
-        self._unfinished: dict[bytes, None] = {}
+        # Threads of which more is to be deleted than one call may, and how often that timed out.
+        self._unfinished: dict[bytes, int] = {}
+        # How often calls for documents timed out, by their names without the id, and until when
+        # they are left alone.
+        self._timeouts: dict[bytes, int] = {}
+        self._slow_until: dict[bytes, float] = {}
 
     @property
     def waiting(self) -> int:
@@ -267,6 +273,8 @@ class Listener:
                 await self._read()
             except (*_PASSING, _Lost, RedisError, RedisClusterException) as error:
                 self._disconnected(error)
+                if isinstance(error, ReadOnlyError):
+                    await reconnect(self._client)
             await asyncio.sleep(_BACKOFF.compute(min(self._failures, _MOST_FAILURES)))
             self._failures += 1
 
@@ -306,8 +314,9 @@ class Listener:
         self.activity.events += 1
         # Between the first colon and the key stands nothing but the channel's own name.
         key = message["channel"].split(b":", 1)[1]
-        if len(key) > LONGEST_KEY:
-            self._warn_once(key[:_SHOWN], f"a key of {len(key)} bytes is too long to be looked at")
+        excess = too_long(key)
+        if excess is not None:
+            self._warn_once(*excess)
             return
         if self._inbox.put(key, change):
             return
@@ -392,18 +401,37 @@ class Listener:
         return fields(dropped=self.activity.events_dropped)
 
     async def _deal_with(self, notes: list[Noted]) -> None:
+        if self._slow_until:
+            notes = self._quick(notes)
         try:
             await self._send(notes)
         except _PASSING as error:
-            self._inbox.put_back(notes)
-            await self._wait_for_server(error)
-            if isinstance(error, ReadOnlyError):
-                # A primary that was demoted may keep its connections: look for the new one.
-                await reconnect(self._client)
-        except _REFUSALS as error:
-            await self._send_singly(notes, error)
+            if await self._is_too_slow(error):
+                await self._send_apart(notes)
+            else:
+                await self._retry(notes, error)
+        except _REFUSALS:
+            await self._send_apart(notes)
         else:
             self._stuck = False
+
+    async def _retry(self, notes: Iterable[Noted], error: Exception) -> None:
+        """Wait for the server, and then deal with these documents first."""
+        self._inbox.put_back(notes)
+        await self._wait_for_server(error)
+        if isinstance(error, ReadOnlyError):
+            # A primary that was demoted may keep its connections: look for the new one.
+            await reconnect(self._client)
+
+    async def _is_too_slow(self, error: Exception) -> bool:
+        """Whether the server takes too long for what it was asked, and replies to others."""
+        if not isinstance(error, TimeoutError):
+            return False
+        try:
+            await self._transport.run(command("PING"))
+        except (*_PASSING, *_REFUSALS):
+            return False
+        return True
 
     async def _wait_for_server(self, error: Exception) -> None:
         """Wait before the next attempt, but not for longer than until the end."""
@@ -414,20 +442,46 @@ class Listener:
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), _RETRY_SECONDS)
 
-    async def _send_singly(self, notes: list[Noted], error: Exception) -> None:
-        """One document is what the server refuses: find it, so that the others get through."""
-        refused = 0
+    async def _send_apart(self, notes: Iterable[Noted]) -> None:
+        """What the server refuses, or is too slow for, is one thread's: let the others through."""
+        apart: dict[bytes, list[Noted]] = {}
         for note in notes:
+            apart.setdefault(_place(note.key), []).append(note)
+        while apart and not self._stopping.is_set():
+            name, some = apart.popitem()
             try:
-                await self._send([note])
-            except (*_REFUSALS, OSError) as again:
-                refused += 1
-                error = again
-                self.activity.failed(again)
-        if refused:
-            log.error("refused: %s", error, extra=fields(documents=refused))
-        if refused == len(notes):
-            await self._wait_for_server(error)
+                await self._send(some)
+            except _PASSING as error:
+                if not await self._is_too_slow(error):
+                    await self._retry(chain(some, *apart.values()), error)
+                    return
+                self._try_later(name, some, error)
+            except _REFUSALS as error:
+                if len(some) > 1:
+                    # One document is what the server refuses.
+                    apart |= {note.key: [note] for note in some}
+                else:
+                    self._set_aside(name, error)
+            else:
+                self._timeouts.pop(name, None)
+        self._inbox.put_back(chain(*apart.values()))
+
+    def _try_later(self, name: bytes, notes: Iterable[Noted], error: Exception) -> None:
+        """Try documents again some times for which the server took too long."""
+        if len(self._timeouts) >= _REMEMBERED_WARNINGS:
+            self._timeouts.clear()
+        self._timeouts[name] = times = self._timeouts.get(name, 0) + 1
+        if times < _MOST_TIMEOUTS:
+            self._inbox.put_back(notes)
+        else:
+            self._slow_until[name] = monotonic() + _SLOW_SECONDS
+            self._set_aside(name, error)
+
+    def _quick(self, notes: list[Noted]) -> list[Noted]:
+        """The documents without those that are left to the sweeps for now."""
+        now = monotonic()
+        self._slow_until = {name: end for name, end in self._slow_until.items() if end > now}
+        return [note for note in notes if _place(note.key) not in self._slow_until]
 
     async def _send(self, notes: Sequence[Noted]) -> None:
         """Deal with documents in as few calls as the server allows."""
@@ -457,13 +511,12 @@ class Listener:
             self._warn_once(tracked.thread, _UNJUDGED)
             return
         if tracked.refused is not None:
-            self.activity.failed(RetentionError(tracked.refused))
-            self._warn_once(tracked.thread, tracked.refused)
+            self._set_aside(tracked.thread, RetentionError(tracked.refused))
             return
         self._count(tracked.thread, tracked.deleted)
         if tracked.more:
             # Remembered until it is done: a connection may break in the middle of it.
-            self._unfinished[tracked.thread] = None
+            self._unfinished.setdefault(tracked.thread, 0)
             await self._finish_trims()
 
     async def _finish_trims(self) -> None:
@@ -471,12 +524,21 @@ class Listener:
         for thread in list(self._unfinished):
             try:
                 self._count(thread, await self._go_on(thread))
-            except _PASSING:
-                raise
+            except _PASSING as error:
+                if not await self._is_too_slow(error):
+                    raise
+                self._unfinished[thread] += 1
+                if self._unfinished[thread] < _MOST_TIMEOUTS:
+                    continue
+                self._set_aside(thread, error)
             except _REFUSALS as error:
-                self.activity.failed(error)
-                self._warn_once(thread, str(error))
+                self._set_aside(thread, error)
             self._unfinished.pop(thread, None)
+
+    def _set_aside(self, thread: bytes, error: Exception) -> None:
+        """Leave a thread to the sweeps."""
+        self.activity.failed(error)
+        self._warn_once(thread, str(error))
 
     def _count(self, thread: bytes, deleted: Tally) -> None:
         if not deleted.keys:
@@ -504,6 +566,11 @@ class Listener:
             return
         self._warned[thread] = None
         log.warning("left alone: %s", reason, extra=fields(thread=thread))
+
+
+def _place(key: bytes) -> bytes:
+    """What the documents of one thread and namespace have in common."""
+    return key.rpartition(b":")[0]
 
 
 _UNJUDGED = "a checkpoint says something that this version cannot judge"

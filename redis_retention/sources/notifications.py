@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from redis.exceptions import ResponseError
+from redis.exceptions import ReadOnlyError, ResponseError
 
 from redis_retention.engine import DEFAULT_PREFIX
 from redis_retention.transport import AsyncTransport, Command, Nodes, Steps, ask, command
@@ -145,6 +145,9 @@ class Probe:
 def _permitted(steps: Steps[Any]) -> Steps[bool]:
     try:
         yield from steps
+    except ReadOnlyError:
+        # A primary that was demoted: another connection may lead to the new one.
+        raise
     except ResponseError:
         return False
     return True

@@ -7,8 +7,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from redis.exceptions import ResponseError
-
 from redis_retention.engine import (
     Engine,
     Entries,
@@ -17,7 +15,6 @@ from redis_retention.engine import (
     Remains,
     Tally,
     Trimmed,
-    is_script_error,
     outline,
     reason_left_alone,
 )
@@ -205,14 +202,7 @@ def _threads_of(rest: bytes, threads: Collection[bytes]) -> Iterator[bytes]:
 def trim(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Steps[ThreadResult]:
     """Bring a thread's index up to date, trim it, and delete the orphans that writers left."""
     yield from engine.check_keys(thread)
-    try:
-        return (yield from _trim(engine, thread, found, policy))
-    except ResponseError as error:
-        if not is_script_error(error):
-            raise
-    # What is in the index is not from us: it is only a cache.
-    yield from engine.drop_index(thread)
-    return (yield from _trim(engine, thread, found, policy))
+    return (yield from engine.healed(thread, lambda: _trim(engine, thread, found, policy)))
 
 
 def _trim(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Steps[ThreadResult]:

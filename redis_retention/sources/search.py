@@ -87,6 +87,9 @@ class Search:
         Raises:
             NotSearchable: That cannot be done here, or not for this thread; nothing has been done.
         """
+        return (yield from self._engine.healed(thread, lambda: self._trim(thread, policy)))
+
+    def _trim(self, thread: bytes, policy: Policy) -> Steps[ThreadResult]:
         before = Found()
         hits, members = yield from self._look(thread, [Family.CHECKPOINT])
         self._sort(thread, Family.CHECKPOINT, hits[Family.CHECKPOINT], before)

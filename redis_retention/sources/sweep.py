@@ -21,28 +21,26 @@ from enum import Enum, auto
 from time import perf_counter
 from typing import TypeVar
 
-from redis.exceptions import (
-    NoPermissionError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    ResponseError,
-)
+from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as NoReplyError
 
+from redis_retention import glob
 from redis_retention.engine import (
     DOCUMENTS_PER_CALL,
     LEFTOVER_AGE_MS,
     Engine,
+    Refusals,
     Remains,
     RetentionError,
     Rule,
     Tally,
     Trimmed,
     chunks,
+    is_of_one_thread,
     is_script_error,
 )
-from redis_retention.layouts import LONGEST_KEY, Family, LangGraphRedis
-from redis_retention.policies import matching, rule_for
+from redis_retention.layouts import LONGEST_KEY, Family, LangGraphRedis, too_long
+from redis_retention.policies import rule_for
 from redis_retention.policy import Policy
 from redis_retention.sources.scan import each_page
 from redis_retention.transport import Nodes, Pause, Steps, command
@@ -62,11 +60,6 @@ _MOST_HELD = 25_000_000
 _HELD_THREAD = 300
 # Leftovers are cleaned up at the end, or when there are this many of them.
 _REMEMBERED = 10_000
-# Refusals of so many threads one after the other are not the threads' fault.
-_MOST_REFUSED_IN_TURN = 10
-_MOST_REFUSED = 1_000
-# Bytes that are shown of a key that is too long.
-_SHOWN = 60
 # A page or a call takes a millisecond or two. One that takes this long has waited for others.
 _BUSY_SECONDS = 0.05
 _REST_PER_SECOND_BUSY = 2.0
@@ -236,7 +229,6 @@ class Sweeper:
         self._max_keys_per_second = max_keys_per_second
         self._older_than_ms = older_than_ms
         self._progress = progress
-        self._result = SweepResult()
         # Whether something was met that only a second pass can bring to an end.
         self._again = False
         self._second_pass = False
@@ -250,7 +242,10 @@ class Sweeper:
         self._pointers: list[list[bytes]] = []
         # Trimmed before a document was found that no index knew: that comes early or not at all.
         self._trimmed: set[bytes] = set()
-        self._refused_in_turn = 0
+        self._refusals = Refusals()
+        self._result = SweepResult(refused=self._refusals.reasons)
+        # The pattern, as what matches names.
+        self._wanted = glob.parse(match)
         self._root_name = engine.layout.root_name()
         self._index_start = engine.index_key(b"")
         starts = {family: start for start, family in engine.layout.families().items()}
@@ -319,7 +314,7 @@ class Sweeper:
                 # What it points at in a thread that has checkpoints is not for a sweep to judge.
                 others.append(key)
         for some in chunks(others, _KEYS_PER_LOOK):
-            yield from self._ask(some)
+            yield from self._each_alone(some, self._ask)
         if self._held_bytes >= _MOST_HELD:
             yield from self._flush()
 
@@ -328,7 +323,7 @@ class Sweeper:
         roots, threads = page.roots, page.threads
         for key in self._unsettled(keys):
             if len(key) > LONGEST_KEY:
-                self._refuse_long(key)
+                self._note_too_long(key)
                 continue
             name = root_name(key)
             if name is not None:
@@ -402,22 +397,26 @@ class Sweeper:
     def _ask(self, keys: Sequence[bytes]) -> Steps[None]:
         look = yield from self._engine.look(keys, self._match)
         for documents in chunks(look.documents, DOCUMENTS_PER_CALL):
-            if (yield from self._engine.take(documents)):
-                # Their indexes may not have been whole when their threads were met.
-                self._again = True
+            yield from self._each_alone(documents, self._take)
         self._remains.extend(look.remains)
         self._pointers.extend(look.pointers)
         if len(self._remains) + len(self._pointers) > _REMEMBERED:
             yield from self._clean()
 
+    def _take(self, documents: Sequence[bytes]) -> Steps[None]:
+        taken = yield from self._engine.take(documents)
+        # Their indexes may not have been whole when their threads were met.
+        self._again |= taken.checkpoints > 0
+        for thread, reason in taken.refused.items():
+            self._refuse(thread, reason)
+
     # --- the threads that a pass meets ---------------------------------------------------------
 
     def _meet(self, page: _Page) -> Steps[None]:
         """Read the indexes of threads that come by for the first time, and trim what is over."""
-        everything = Rule(self._match, Policy())
         wanted = []
         for thread in page.threads:
-            if not matching([everything], thread):
+            if not self._wanted.matches(thread):
                 self._known.set(thread, _State.UNWANTED)
             elif not self._known.full or thread in page.indexed:
                 wanted.append(thread)
@@ -426,29 +425,43 @@ class Sweeper:
 
     def _alone(self, thread: bytes, steps: Steps[T], otherwise: T) -> Steps[T]:
         """What is wrong with one thread is no other's matter, unless it is wrong with all."""
-        try:
-            result = yield from steps
-        except (ReadOnlyError, OutOfMemoryError, NoPermissionError):
-            raise
-        except (ResponseError, NoReplyError, RetentionError) as error:
-            self._refuse(thread, error)
-            if is_script_error(error):
-                yield from self._engine.drop_index(thread)
-            return otherwise
-        self._refused_in_turn = 0
+        result = yield from self._refusals.tried(thread, self._dropping(thread, steps), otherwise)
+        if thread in self._result.refused:
+            self._known.set(thread, _State.UNWANTED)
         return result
 
-    def _refuse_long(self, key: bytes) -> None:
-        if key.startswith(self._starts) and len(self._result.refused) < _MOST_REFUSED:
-            shown = key[:_SHOWN]
-            self._result.refused[shown] = f"a key of {len(key)} bytes is too long to be looked at"
+    def _dropping(self, thread: bytes, steps: Steps[T]) -> Steps[T]:
+        """Drop an index of which the scripts can make nothing: the next sweep builds it anew."""
+        try:
+            return (yield from steps)
+        except ResponseError as error:
+            if is_script_error(error):
+                yield from self._engine.drop_index(thread)
+            raise
 
-    def _refuse(self, thread: bytes, error: Exception) -> None:
-        self._refused_in_turn += 1
-        if self._refused_in_turn >= _MOST_REFUSED_IN_TURN:
-            raise error
-        if len(self._result.refused) < _MOST_REFUSED:
-            self._result.refused[thread] = str(error)
+    def _each_alone(
+        self, items: Sequence[bytes], do: Callable[[Sequence[bytes]], Steps[None]]
+    ) -> Steps[None]:
+        """Do something with keys of several threads; one that fails costs the others nothing."""
+        try:
+            yield from do(items)
+        except (ResponseError, NoReplyError, RetentionError) as error:
+            if not is_of_one_thread(error):
+                raise
+            if len(items) == 1:
+                yield from self._refusals.tried(items[0], do(items), None)
+                return
+            middle = len(items) // 2
+            yield from self._each_alone(items[:middle], do)
+            yield from self._each_alone(items[middle:], do)
+
+    def _note_too_long(self, key: bytes) -> None:
+        excess = too_long(key)
+        if excess is not None and key.startswith(self._starts):
+            self._refusals.add(*excess)
+
+    def _refuse(self, thread: bytes, reason: str) -> None:
+        self._refusals.add(thread, reason)
         self._known.set(thread, _State.UNWANTED)
 
     def _work_off(self, threads: Sequence[bytes]) -> Steps[None]:
@@ -507,7 +520,7 @@ class Sweeper:
         """Take the names that are held into the indexes: there are too many of them to wait."""
         for thread, held in self._held.items():
             if held.names:
-                yield from self._engine.note(thread, held.ids())
+                yield from self._alone(thread, self._engine.note(thread, held.ids()), None)
         self._held.clear()
         self._held_bytes = 0
         self._flushed = self._again = True
@@ -535,7 +548,7 @@ class Sweeper:
         if not ids:
             self._again |= held.keys > 0
             if held.pointer is not None:
-                yield from self._ask([held.pointer])
+                yield from self._each_alone([held.pointer], self._ask)
             return
         rule = rule_for(self._rules, thread)
         if rule and may_have_to_go(len(ids), rule):
@@ -557,7 +570,7 @@ class Sweeper:
             threads, (yield from self._engine.members(threads, _LARGE)), strict=True
         ):
             if isinstance(members, RetentionError):
-                self._refuse(thread, members)
+                self._refuse(thread, str(members))
             else:
                 found[thread] = members
         return found
@@ -622,10 +635,9 @@ class Sweeper:
 
     def _retire(self) -> Steps[None]:
         """Delete the pins of threads that are gone: by now, all others have an index."""
-        everything = Rule(self._match, Policy())
         while self._pinned:
             thread = self._pinned.pop()
-            if matching([everything], thread):
+            if self._wanted.matches(thread):
                 yield from self._alone(thread, self._engine.retire(thread), False)
 
     # --- what is left of checkpoints that are gone -----------------------------------------------

@@ -34,6 +34,14 @@ class Outcome:
         return json.loads(self.out)
 
     @property
+    def json_and_error(self) -> tuple[Any, str]:
+        """The one object of what was done, and the one line of what was not."""
+        assert self.code == 1
+        *_, error = self.err.splitlines()
+        assert error.startswith("error: ")
+        return json.loads(self.out), error.removeprefix("error: ")
+
+    @property
     def error(self) -> str:
         """The one line of a failure."""
         assert self.code in (1, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import redis
 from langgraph.checkpoint.redis import RedisSaver
 
@@ -16,6 +17,7 @@ KEYS = [
     "dry_run",
     "elapsed_ms",
     "left_alone",
+    "threads_refused",
 ]
 
 
@@ -35,6 +37,7 @@ def test_json_says_exactly_what_happened(run: Run, stack: redis.Redis) -> None:
         "keys_deleted": gone,
         "dry_run": False,
         "left_alone": [],
+        "threads_refused": 0,
     }
     assert documents(stack, "a") == ids[-5:]
 
@@ -47,6 +50,20 @@ def test_dry_run_says_the_same_and_changes_nothing(run: Run, stack: redis.Redis)
     did = run("trim", "a", "--keep-last", "5", "--json").json
     del would["elapsed_ms"], did["elapsed_ms"]
     assert would == {**did, "dry_run": True}
+
+
+@pytest.mark.parametrize("where", [[], ["--scan"], ["--indexed-only"], ["--dry-run"]])
+def test_a_thread_that_fails_costs_the_others_nothing(
+    run: Run, stack: redis.Redis, where: list[str]
+) -> None:
+    fill(stack, "b", 12)
+    run("sweep", "--keep-last", "12")
+    fill(stack, "a", 12)
+    stack.set("retention:index:checkpoint:a", "not an index")
+    said, error = run("trim", "a", "b", "--keep-last", "5", "--json", *where).json_and_error
+    assert (said["threads"], said["threads_refused"], said["checkpoints_deleted"]) == (2, 1, 7)
+    assert [left["thread"] for left in said["left_alone"]] == ["a"]
+    assert error.startswith("1 of 2 threads could not be trimmed: ")
 
 
 def test_people_get_a_sentence(run: Run, stack: redis.Redis) -> None:

@@ -50,6 +50,10 @@ class Proxy:
         """Keep the connections and let nothing through, as when a cable is pulled."""
         self._silent = True
 
+    def move(self, port: int) -> None:
+        """Lead new connections elsewhere, and keep those that there are."""
+        self._target = port
+
     def slow(self, seconds: float) -> None:
         """Let everything wait for so long, as on a line that is too long or too full."""
         self._delay = seconds

@@ -15,6 +15,7 @@ from redis_retention import Policy
 from redis_retention.engine import Engine, Rule
 from redis_retention.sources.keyspace import Change, Inbox, Listener, State
 from redis_retention.sources.notifications import missing
+from tests.daemon.interfering import Stalled
 from tests.daemon.proxy import Proxy
 from tests.daemon.service import PATIENCE, eventually
 from tests.daemon.writers import Writer, ids, indexed
@@ -162,21 +163,49 @@ def to_be_trimmed_in_several_calls(server: Server, stack: redis.Redis) -> Writer
     return writer
 
 
-async def test_a_policy_that_is_removed_while_it_trims_ends_that_trim_and_nothing_else(
+async def test_a_thread_for_which_the_server_always_takes_too_long_holds_up_no_other(
     redis_stack: Server, stack: redis.Redis
 ) -> None:
-    writer = to_be_trimmed_in_several_calls(redis_stack, stack)
-    async with listening(of(redis_stack)) as (listener, _):
-        after_a_call = listener.activity.called
+    async with listening(Stalled(host="127.0.0.1", port=redis_stack.port)) as (listener, _):
+        writer = Writer(redis_stack.client(), ["slow", "quick"])
+        await asyncio.to_thread(writer.write, 35)
+        await until(lambda: not listener.waiting and len(ids(stack, "quick")) <= 30)
+        assert listener.activity.errors["TimeoutError"] >= 1
 
-        def remove(script: str, seconds: float) -> None:
-            after_a_call(script, seconds)
-            listener.rules = ()
 
-        listener._transport._called = remove
-        await asyncio.to_thread(writer.write, 25)
-        await until(lambda: not listener.waiting and len(ids(stack, "long")) < 325)
-        assert not listener._stopping.is_set()
+async def test_a_trim_that_always_times_out_is_left_to_the_sweeps(
+    redis_stack: Server, stack: redis.Redis
+) -> None:
+    async with listening(Stalled(host="127.0.0.1", port=redis_stack.port)) as (listener, _):
+        listener._unfinished[b"slow"] = 0
+        writer = Writer(redis_stack.client(), ["quick"])
+        await asyncio.to_thread(writer.write, 35)
+        await until(lambda: not listener.waiting and len(ids(stack, "quick")) <= 30)
+        await until(lambda: not listener._unfinished)
+        assert listener.activity.errors["TimeoutError"] >= 1
+
+
+async def test_it_follows_a_primary_that_was_demoted_and_kept_its_connections(
+    redis_stack: Server, stack: redis.Redis
+) -> None:
+    with (
+        Server(redis_stack.name, replica_of=redis_stack) as promoted,
+        Proxy(redis_stack.port) as proxy,
+    ):
+        options: dict[str, Any] = {"check_every": 0.2}
+        async with listening(redis.asyncio.Redis.from_url(proxy.url), **options) as (listener, _):
+            try:
+                with promoted.client() as primary:
+                    primary.replicaof("NO", "ONE")
+                    proxy.move(promoted.port)
+                    stack.replicaof("127.0.0.1", str(promoted.port))
+                    await until(lambda: "ReadOnlyError" in listener.activity.errors)
+                    await until(lambda: listener.state is State.LISTENING)
+                    writer = Writer(promoted.client(), ["a"])
+                    await asyncio.to_thread(writer.write, 35)
+                    await until(lambda: len(ids(primary, "a")) <= 30)
+            finally:
+                stack.replicaof("NO", "ONE")
 
 
 async def test_a_trim_that_a_broken_connection_has_cut_short_is_finished(

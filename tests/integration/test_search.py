@@ -410,3 +410,18 @@ def test_unregistered_writes_of_an_indexed_thread_go_with_their_checkpoint(
     warm.trim("a", KEEP_10)
 
     assert changes(before, snapshot(client)) == Changes(gone=doomed)
+
+
+@pytest.mark.parametrize("look_in", ["auto", "scan"])
+def test_an_index_that_is_not_from_us_is_built_anew(
+    client: redis.Redis, saver: RedisSaver, retention: Retention, look_in: Any
+) -> None:
+    names = fill_fast(client, "a", 12)
+    poison = {"n": 0, "p": 0, "p\0": 0, "sbad": 0, "s\0bad": 0, "t": 0}
+    client.zadd("retention:index:checkpoint:a", poison)
+
+    result = retention.trim("a", Policy(keep_last=3), look_in=look_in)
+
+    assert result.checkpoints_kept == 3
+    left = sorted(key.decode().rpartition(":")[2] for key in client.scan_iter("checkpoint:a:*"))
+    assert left == names[-3:]
