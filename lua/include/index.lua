@@ -1,10 +1,13 @@
 -- index: the entries of one thread, read by ranges.
 --
--- Two kinds with the same questions: `index.stored` asks the sorted set (trim, track, and a plan
--- of a thread that is indexed), `index.listed` a sorted list that the caller brought (a plan of
--- a thread that is not indexed: it must not write). The decision does not know which it has.
+-- A view answers questions about them. `index.stored` asks the sorted set (trim, track, and a plan
+-- of a thread that is indexed), `index.listed` a sorted list that the caller brought (a plan of a
+-- thread that is not indexed: it must not write). The decision does not know which it has.
 --
 -- Bounds are written as for ZRANGEBYLEX: "[x" from x on, "(x" without x, "-" and "+" the ends.
+
+--@include include/bytes.lua
+--@include include/entry.lua
 
 local index = {}
 
@@ -86,6 +89,14 @@ function index.first(view, prefix)
   return view.up("[" .. prefix, index.past(prefix), 1)[1]
 end
 
+-- Whether a view has any checkpoint. Where runs began says nothing in a thread without any.
+function index.has_checkpoints(view)
+  for _, kind in ipairs({ entry.INDEPENDENT, entry.INVOCATION, entry.UNSUPPORTED }) do
+    if index.first(view, kind) then return true end
+  end
+  return false
+end
+
 -- How many members of the index at `key` begin with a prefix.
 function index.count(key, prefix)
   return redis.call("ZLEXCOUNT", key, "[" .. prefix, index.past(prefix))
@@ -93,7 +104,7 @@ end
 
 -- How many checkpoints the index at `key` knows.
 function index.checkpoints(key)
-  return index.count(key, entry.STANDING) + index.count(key, entry.TASK)
+  return index.count(key, entry.INDEPENDENT) + index.count(key, entry.INVOCATION)
 end
 
 local function each_page(read, from, to, chunk, visit)

@@ -1,5 +1,7 @@
 -- policy: what to keep, as it comes in ARGV.
 
+--@include include/clock.lua
+
 local policy = {}
 
 -- Five arguments from `at` on, numbers as text, -1 where a rule is not set:

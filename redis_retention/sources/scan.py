@@ -10,6 +10,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from redis_retention.engine import (
+    CHECKPOINTS,
     Engine,
     Entries,
     Judged,
@@ -70,26 +71,26 @@ class Found:
         return {key: len(self.writes.get(s, ())) for s, key in self.documents.items()}
 
     def remains(
-        self, letters: dict[bytes, str], given_up: Collection[bytes] | None = None
+        self, statuses: dict[bytes, str], given_up: Collection[bytes] | None = None
     ) -> list[Remains]:
         """What may be left of checkpoints that are gone, or were never there.
 
         Args:
-            letters: What the documents were found to be.
+            statuses: What the documents were found to be.
             given_up: Suffixes of the checkpoints that a trim would delete; None after a trim.
         """
-        known = {s: letters.get(key) for s, key in self.documents.items()}
-        candidates = {*self.writes, *self.registries, *(s for s, x in known.items() if x == "p")}
+        known = {s: statuses.get(key) for s, key in self.documents.items()}
+        candidates = {*self.writes, *self.registries, *(s for s, x in known.items() if x == "stub")}
         return [
             Remains(
                 suffix,
                 sorted(self.writes.get(suffix, ())),
-                known.get(suffix) == "u" if given_up is None else suffix in given_up,
+                known.get(suffix) == "unregistered" if given_up is None else suffix in given_up,
             )
             for suffix in sorted(candidates)
             # A checkpoint whose registry names all its writes leaves nothing behind; one of
             # another thread is none of ours.
-            if known.get(suffix) not in ("r", "o")
+            if known.get(suffix) not in ("checkpoint", "other")
         ]
 
 
@@ -225,7 +226,7 @@ def _trim(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Steps[
         result.kept = checkpoints(entries)
         return result
     cleaned, stubs = yield from engine.clean(
-        thread, found.remains(entries.letters), sorted(found.pointers)
+        thread, found.remains(entries.statuses), sorted(found.pointers)
     )
     result.kept = checkpoints(entries) - trimmed.deleted.checkpoints + stubs
     result.deleted.add(cleaned.checkpoints, cleaned.keys)
@@ -258,7 +259,7 @@ def dry_run(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Step
     result.kept = checkpoints(entries) - result.deleted.checkpoints
     cleaned, stubs = yield from engine.clean(
         thread,
-        found.remains(entries.letters, given_up),
+        found.remains(entries.statuses, given_up),
         sorted(found.pointers),
         members=outline(entries.members, {v.place for v in judged.verdicts if not v.reasons}),
     )
@@ -283,7 +284,7 @@ def would_be(judged: Judged) -> ThreadResult:
 
 def checkpoints(entries: Entries) -> int:
     """How many checkpoints of the thread were found."""
-    return sum(letter in "ru" for letter in entries.letters.values())
+    return sum(status in CHECKPOINTS for status in entries.statuses.values())
 
 
 def _why(unjudged: Place | None) -> str | None:

@@ -626,7 +626,7 @@ class Sweeper:
         while self._pinned:
             thread = self._pinned.pop()
             if matching([everything], thread):
-                yield from self._alone(thread, self._engine.retire(thread), False)
+                yield from self._alone(thread, self._engine.retire(thread), None)
 
     # --- what is left of checkpoints that are gone -----------------------------------------------
 
