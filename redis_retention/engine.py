@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from redis.exceptions import ResponseError
 
-from redis_retention.layouts import LangGraphRedis
+from redis_retention.layouts import LangGraphRedis, Layout
 from redis_retention.policy import Policy
 from redis_retention.scripts import Script, load
 from redis_retention.transport import Argument, Call, Steps, ask, command
@@ -294,7 +294,7 @@ class Engine:
 
     def __init__(
         self,
-        layout: LangGraphRedis | None = None,
+        layout: Layout | None = None,
         *,
         prefix: str = DEFAULT_PREFIX,
         keys_per_call: int = DEFAULT_KEYS_PER_CALL,
@@ -309,7 +309,7 @@ class Engine:
             raise ValueError("grace_ms must not be negative")
         if not prefix:
             raise ValueError("prefix must not be empty: it keeps our keys apart from all others")
-        self.layout = layout or LangGraphRedis()
+        self.layout: Layout = layout or LangGraphRedis()
         self.keys_per_call = keys_per_call
         self.grace_ms = grace_ms
         self._weigh = weigh
@@ -334,17 +334,17 @@ class Engine:
         """Make sure that the server can read the saver's documents.
 
         Raises:
-            RetentionError: It has no RedisJSON.
+            RetentionError: It lacks what these need.
         """
+        required = self.layout.requirement
+        if required is None:
+            return
         try:
-            yield from command("JSON.GET", f"{self._prefix}none")
+            yield from command(*required.words)
         except ResponseError as error:
             if "unknown command" not in str(error).lower():
                 raise
-            raise RetentionError(
-                "the server does not have RedisJSON, which LangGraph's RedisSaver needs: use "
-                "Redis 8, Redis Stack, or load the module rejson.so"
-            ) from error
+            raise RetentionError(required.missing) from error
 
     def check_keys(self, thread: bytes) -> Steps[None]:
         """Make sure that nobody else uses the names of our keys.
@@ -422,11 +422,12 @@ class Engine:
 
     def _note_seen(self, thread: bytes, documents: Mapping[bytes, int]) -> Steps[dict[bytes, str]]:
         """Note those of a thread's documents that are root checkpoints, and say what they are."""
-        root_name = self.layout.root_name().match
-        named = sorted(key for key in documents if (name := root_name(key)) and name[2] == thread)
+        root_key = self.layout.root_key
+        roots = {key: root for key in documents if (root := root_key(key)) is not None}
+        named = sorted(key for key, root in roots.items() if root.thread == thread)
         statuses: dict[bytes, str] = {}
         for some in chunks(named, NAMES_PER_CALL):
-            ids = [key.rpartition(b":")[2] for key in some]
+            ids = [roots[key].checkpoint_id for key in some]
             reply = yield from self._note(thread, ids, [documents[key] for key in some])
             found = zip(some, _words(reply), strict=True)
             statuses.update((key, status) for key, status in found if status in CHECKPOINTS)

@@ -52,7 +52,8 @@ def load(name: str, layout: str) -> Script:
 
     Args:
         name: The file's name below ``lua/``, without its ending: ``"trim"``.
-        layout: The storage format, a file's name below ``lua/layouts/``.
+        layout: The storage format, a file's name below ``lua/layouts/`` or a path that ends with
+            ``.lua``, in a folder of that name.
 
     Raises:
         FileNotFoundError: There is no such script, or an include of it is missing.
@@ -86,14 +87,17 @@ def _add_module(path: str, layout: str, modules: dict[str, str]) -> None:
 
 
 def _included(text: str, layout: str) -> list[str]:
-    return [path.replace("${layout}", layout) for path in _INCLUDE.findall(text)]
+    # A layout that is not ours is named by its path.
+    module = layout if layout.endswith(".lua") else f"layouts/{layout}.lua"
+    return [path.replace("layouts/${layout}.lua", module) for path in _INCLUDE.findall(text)]
 
 
 def module_name(path: str) -> str:
     """What the module in a file below ``lua/`` is called in the scripts that include it."""
     folder, _, file = path.rpartition("/")
-    return "layout" if folder == "layouts" else file.removesuffix(".lua")
+    return "layout" if folder.rpartition("/")[2] == "layouts" else file.removesuffix(".lua")
 
 
 def _read(path: str) -> str:
-    return lua_folder().joinpath(*path.split("/")).read_text(encoding="utf-8")
+    # An absolute path stays what it is.
+    return lua_folder().joinpath(path).read_text(encoding="utf-8")

@@ -70,8 +70,10 @@ function removal.new(limit)
   local others, other_count = {}, 0
   local deregistered, allowance = {}, new_allowance()
 
-  -- Collects the pointer of a namespace in which nothing is left; false when there is no room.
+  -- Collects the pointer of a namespace in which nothing is left, nil where the format has none;
+  -- false when there is no room.
   function self.collect_pointer(key)
+    if not key then return true end
     if room < 0 then return false end
     room, other_count = room - 1, other_count + 1
     others[other_count] = key

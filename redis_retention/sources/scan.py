@@ -22,7 +22,7 @@ from redis_retention.engine import (
     outline,
     reason_left_alone,
 )
-from redis_retention.layouts import Family, LangGraphRedis
+from redis_retention.layouts import Family, Layout
 from redis_retention.policy import Policy
 from redis_retention.transport import Ahead, Argument, Arrival, Command, Nodes, Steps
 
@@ -53,7 +53,7 @@ class Found:
     pointers: set[bytes] = field(default_factory=set)
     complete: bool = True
 
-    def add(self, layout: LangGraphRedis, family: Family, key: bytes, rest: bytes) -> None:
+    def add(self, layout: Layout, family: Family, key: bytes, rest: bytes) -> None:
         """Take in one key; `rest` is the key without what its family's names begin with."""
         if family is Family.LATEST:
             self.pointers.add(key)
@@ -110,7 +110,7 @@ class ThreadResult:
 
 
 def find(
-    layout: LangGraphRedis,
+    layout: Layout,
     threads: Collection[bytes],
     looked_at: Callable[[int], None] = lambda _: None,
 ) -> Steps[dict[bytes, Found]]:
@@ -134,7 +134,7 @@ def find(
     return found
 
 
-def thread_names(layout: LangGraphRedis) -> Steps[list[bytes]]:
+def thread_names(layout: Layout) -> Steps[list[bytes]]:
     """The threads that have root checkpoints, by the names of these."""
     names: dict[bytes, None] = {}
 
@@ -143,7 +143,8 @@ def thread_names(layout: LangGraphRedis) -> Steps[list[bytes]]:
         if thread is not None:
             names[thread] = None
 
-    yield from _each_key(escape_glob(layout.checkpoint_prefix.encode()) + b":*", take)
+    [start] = (start for start, family in layout.families().items() if family is Family.CHECKPOINT)
+    yield from _each_key(escape_glob(start) + b"*", take)
     return list(names)
 
 
@@ -188,7 +189,7 @@ def _each_key(
         yield from each_page(work_off, "MATCH", match, node=node)
 
 
-def _families_of(layout: LangGraphRedis, key: bytes) -> Iterator[tuple[Family, bytes]]:
+def _families_of(layout: Layout, key: bytes) -> Iterator[tuple[Family, bytes]]:
     for start, family in layout.families().items():
         if key.startswith(start):
             yield family, key[len(start) :]
