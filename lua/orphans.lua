@@ -43,7 +43,7 @@ local index_key, thread = KEYS[1], ARGV[1]
 local age, counting, listed = tonumber(ARGV[4]), ARGV[5] == "1", tonumber(ARGV[6])
 local first_entry, first_group = 7, 7 + math.max(listed, 0)
 local view = listed < 0 and index.stored(index_key)
-  or index.listed({ unpack(ARGV, first_entry, first_group - 1) }, 1)
+  or index.listed(ARGV, first_entry, first_group - 1)
 local index_start = string.sub(index_key, 1, #index_key - #thread)
 layout.use(ARGV[2], ARGV[3])
 
@@ -56,12 +56,6 @@ local function delete(key)
   return redis.call(counting and "EXISTS" or "UNLINK", key)
 end
 
-local function newest_in(its_view, kind, ns)
-  local prefix = entry.of(kind, ns)
-  local newest = its_view.down(index.past(prefix), "[" .. prefix, 1)[1]
-  return newest and entry.id(newest, prefix)
-end
-
 -- The index of a thread; one that another slot of a cluster holds cannot be read.
 local function view_of(its)
   if its == thread then return view end
@@ -71,8 +65,8 @@ end
 
 local function newest_of(its, ns)
   local found = view_of(its)
-  return found
-    and (newest_in(found, entry.INDEPENDENT, ns) or newest_in(found, entry.INVOCATION, ns))
+  return found and (index.newest_id(found, entry.of(entry.INDEPENDENT, ns))
+    or index.newest_id(found, entry.of(entry.INVOCATION, ns)))
 end
 
 -- Whether a checkpoint of this thread may still arrive: it would be the newest.

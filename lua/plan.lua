@@ -32,6 +32,7 @@
 --@include layouts/${layout}.lua
 --@include include/entry.lua
 --@include include/index.lua
+--@include include/lists.lua
 --@include include/decide.lua
 --@include include/decisions.lua
 --@include include/memory.lua
@@ -44,7 +45,7 @@ local wanted, describing = policy.read(ARGV, 7), ARGV[12] == "1"
 local brought, first_entry = ARGV[13], 14
 layout.use(ARGV[2], ARGV[3])
 
-local view = brought == "0" and index.stored(index_key) or index.listed(ARGV, first_entry)
+local view = brought == "0" and index.stored(index_key) or index.listed(ARGV, first_entry, #ARGV)
 local decided = decisions.of_thread(view, thread, wanted, pins.read(pins_key),
   { at_end = true, complete = brought == "1", most_unread = 0, most_missing = math.huge,
     grace = grace })
@@ -55,17 +56,13 @@ end
 
 if decided.unsupported then return reply_unsupported(decided.unsupported) end
 
-local CHUNK = 500
 -- Bytes of memory after which a page with descriptions ends: to measure a document is to walk it.
 local MOST_MEASURED = 4 * 1024 * 1024
 local measured = 0
 
 local function existing(keys)
   local found = 0
-  for first = 1, #keys, CHUNK do
-    local last = math.min(first + CHUNK - 1, #keys)
-    found = found + redis.call("EXISTS", unpack(keys, first, last))
-  end
+  lists.in_parts(keys, function(...) found = found + redis.call("EXISTS", ...) end)
   return found
 end
 

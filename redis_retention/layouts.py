@@ -8,9 +8,8 @@ Names only sort keys into families here. Whose a key is, the documents say, in L
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
-from functools import lru_cache
 from typing import ClassVar, NamedTuple, Protocol
 
 # Bytes of a thread id. What is longer is refused: a name is read byte by byte in many places.
@@ -21,10 +20,12 @@ LONGEST_KEY = 2 * LONGEST_THREAD
 _ROOT_NAMESPACE = b"__empty__"
 # A UUID of version 6 or a ULID, as LangGraph makes them (``lua/include/clock.lua``).
 _UUID = rb"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-6[0-9a-fA-F]{3}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
-_ULID = rb"[0-7][0-9A-HJKMNP-TV-Z]{25}"
-_is_id = re.compile(rb"(?:" + _UUID + rb"|" + _ULID + rb")").fullmatch
+_is_uuid = re.compile(_UUID).fullmatch
+_is_ulid = re.compile(rb"[0-7][0-9A-HJKMNP-TV-Z]{25}").fullmatch
+_UUID_LENGTH = 36
 # What stands between a thread and the id of a root checkpoint.
 _ROOT_MARK = b":" + _ROOT_NAMESPACE + b":"
+_ROOT_LENGTH = len(_ROOT_MARK) + _UUID_LENGTH
 _is_write_number = re.compile(rb"-?\d+").fullmatch
 _EMPTY_ID = b"00000000-0000-0000-0000-000000000000"
 _REGISTRY = b"write_keys_zset"
@@ -144,6 +145,9 @@ class Layout(Protocol):
     def root_thread(self, checkpoint_key: bytes) -> bytes | None:
         """The thread of what looks like a root checkpoint's key, whatever its id looks like."""
 
+    def root_of_suffix(self, suffix: bytes) -> tuple[bytes, bytes] | None:
+        """Thread and id of a suffix that can only be a root checkpoint's, None for others."""
+
     def root_key(self, key: bytes) -> RootKey | None:
         """What a name says that can only be a root checkpoint's, or the root's latest pointer."""
 
@@ -159,6 +163,7 @@ class LangGraphRedis:
 
     checkpoint_prefix: str = "checkpoint"
     write_prefix: str = "checkpoint_write"
+    _starts: tuple[bytes, bytes, bytes] = field(init=False, repr=False, compare=False)
 
     name: ClassVar[str] = "langgraph_redis"
     written_event: ClassVar[bytes] = b"json.set"
@@ -169,6 +174,12 @@ class LangGraphRedis:
         "the server does not have RedisJSON, which LangGraph's RedisSaver needs: use "
         "Redis 8, Redis Stack, or load the module rejson.so",
     )
+
+    def __post_init__(self) -> None:
+        """Make what `root_key` needs: what names of documents, writes and pointers begin with."""
+        names = self.checkpoint_prefix, self.write_prefix, f"{self.checkpoint_prefix}_latest"
+        checkpoint, write, latest = (f"{name}:".encode() for name in names)
+        object.__setattr__(self, "_starts", (checkpoint, write, latest))
 
     def arguments(self) -> list[str]:
         """The saver's two prefixes."""
@@ -228,20 +239,33 @@ class LangGraphRedis:
         thread, found, _ = checkpoint_key.rpartition(_ROOT_MARK)
         return thread[len(start) :] if found and thread.startswith(start) else None
 
+    @staticmethod
+    def root_of_suffix(suffix: bytes) -> tuple[bytes, bytes] | None:
+        """Thread and id of a suffix that can only be a root checkpoint's.
+
+        A sweep asks this of every key of a new thread.
+        """
+        if suffix[-_ROOT_LENGTH:-_UUID_LENGTH] == _ROOT_MARK:
+            checkpoint_id = suffix[-_UUID_LENGTH:]
+            if _is_uuid(checkpoint_id):
+                return suffix[1:-_ROOT_LENGTH], checkpoint_id
+        thread, mark, checkpoint_id = suffix.rpartition(_ROOT_MARK)
+        return (thread[1:], checkpoint_id) if mark and _is_ulid(checkpoint_id) else None
+
     def root_key(self, key: bytes) -> RootKey | None:
         """What a name says that can only be a root checkpoint's, or the root's latest pointer.
 
         No other namespace ends like the root's.
         """
-        checkpoint, write, latest = _starts(self.checkpoint_prefix, self.write_prefix)
+        checkpoint, write, latest = self._starts
         if key.startswith(checkpoint):
             found = _read_root(Family.CHECKPOINT, key[len(checkpoint) - 1 :])
             if found is not None:
                 return found
         if key.startswith(write):
-            parts = key[len(write) - 1 :].rsplit(b":", self.write_parts)
-            if len(parts) == 3 and _is_write_number(parts[2]):
-                return _read_root(Family.WRITE, parts[0])
+            suffix, _, number = key[len(write) - 1 :].rpartition(b":")
+            if _is_write_number(number):
+                return _read_root(Family.WRITE, suffix.rpartition(b":")[0])
         elif key.startswith(_REGISTRY_START):
             return _read_root(Family.REGISTRY, key[len(_REGISTRY) :])
         elif key.startswith(latest) and key.endswith(_ROOT_MARK[:-1]):
@@ -253,13 +277,6 @@ class LangGraphRedis:
 _REGISTRY_START = _REGISTRY + b":"
 
 
-@lru_cache
-def _starts(checkpoint: str, write: str) -> tuple[bytes, bytes, bytes]:
-    return f"{checkpoint}:".encode(), f"{write}:".encode(), f"{checkpoint}_latest:".encode()
-
-
 def _read_root(family: Family, suffix: bytes) -> RootKey | None:
-    place, _, checkpoint_id = suffix.rpartition(b":")
-    if not place.endswith(_ROOT_MARK[:-1]) or not _is_id(checkpoint_id):
-        return None
-    return RootKey(family, place[1 : 1 - len(_ROOT_MARK)], suffix, checkpoint_id)
+    root = LangGraphRedis.root_of_suffix(suffix)
+    return None if root is None else RootKey(family, root[0], suffix, root[1])

@@ -29,7 +29,7 @@ end
 local function oldest_retained(view, space, rules)
   if rules.for_all then return decide.LOWEST end
   if rules.deletes_all then return decide.HIGHEST end
-  local oldest_known = evidence.oldest_id(view, space)
+  local oldest_known = index.oldest_id(view, space.prefix)
   if oldest_known and bytes.less(oldest_known, rules.unclear_below) then return oldest_known end
   local first = view.up("[" .. space.prefix .. rules.floor, index.past(space.prefix), 1)[1]
   local oldest = first and entry.id(first, space.prefix) or decide.HIGHEST
@@ -108,7 +108,7 @@ function decisions.of_thread(view, thread, policy, its_pins, given)
   local oldest_root
   local function is_too_old(root)
     if not oldest_root then
-      oldest_root = evidence.oldest_id(view, evidence.ROOT) or decide.LOWEST
+      oldest_root = index.oldest_id(view, evidence.ROOT.prefix) or decide.LOWEST
       if given.at_end and oldest_root ~= decide.LOWEST then
         oldest_root = oldest_retained(view, evidence.ROOT, self.namespace(""))
       end
@@ -146,7 +146,7 @@ function decisions.of_thread(view, thread, policy, its_pins, given)
       -- Made in the grace period, by a clock that lags as far behind ours as can be.
       is_being_put = function()
         if given.grace <= 0 then return false end
-        local newest = evidence.newest_id(view, { prefix = entry.of(entry.INVOCATION, ns) })
+        local newest = index.newest_id(view, entry.of(entry.INVOCATION, ns))
         local made = newest and newest ~= latest(ns) and clock.of_id(newest)
         return made and clock.now_ms() - made < clock.LARGEST_DIFFERENCE_MS + given.grace
       end,

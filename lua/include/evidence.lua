@@ -23,19 +23,6 @@ end
 
 evidence.ROOT = { ns = "", kind = entry.INDEPENDENT, prefix = entry.of(entry.INDEPENDENT, "") }
 
--- The oldest id that the index knows in a namespace, nil in an empty one.
-function evidence.oldest_id(view, space)
-  local member = index.first(view, space.prefix)
-  return member and entry.id(member, space.prefix)
-end
-
--- The newest id that the index knows in a namespace, nil in an empty one.
-function evidence.newest_id(view, space)
-  local prefix = space.prefix
-  local member = view.down(index.past(prefix), "[" .. prefix, 1)[1]
-  return member and entry.id(member, prefix)
-end
-
 -- When a checkpoint was made, by its id, else by what the saver noted when it was put; and the
 -- format of an id that says so.
 function evidence.made_at(thread, ns, id)
@@ -167,7 +154,7 @@ function evidence.activity(view, thread, latest, its_pins, grace)
   local newest
 
   function self.made_at()
-    newest = evidence.newest_id(view, evidence.ROOT)
+    newest = index.newest_id(view, evidence.ROOT.prefix)
     if latest and (not newest or bytes.less(newest, latest)) then newest = latest end
     return newest and (evidence.made_at(thread, "", newest))
   end

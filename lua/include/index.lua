@@ -36,12 +36,12 @@ function index.stored(key)
   return view
 end
 
--- The members list[first], list[first + 1], ..., which are in the order of bytes.
-function index.listed(list, first)
+-- The members list[first], ..., list[last], which are in the order of bytes.
+function index.listed(list, first, last)
   local view = {}
 
   local function first_not_below(text)
-    local low, high = first, #list + 1
+    local low, high = first, last + 1
     while low < high do
       local middle = math.floor((low + high) / 2)
       if bytes.less(list[middle], text) then low = middle + 1 else high = middle end
@@ -52,7 +52,7 @@ function index.listed(list, first)
   -- The position of the first member above the bound, or on it if `with` says so.
   local function position(bound, with)
     if bound == "-" then return first end
-    if bound == "+" then return #list + 1 end
+    if bound == "+" then return last + 1 end
     local text = string.sub(bound, 2)
     local at = first_not_below(text)
     if list[at] == text and string.sub(bound, 1, 1) ~= with then at = at + 1 end
@@ -95,6 +95,18 @@ function index.has_checkpoints(view)
     if index.first(view, kind) then return true end
   end
   return false
+end
+
+-- The oldest id among the checkpoints whose entries begin with a prefix, nil without any.
+function index.oldest_id(view, prefix)
+  local member = index.first(view, prefix)
+  return member and entry.id(member, prefix)
+end
+
+-- The newest of them.
+function index.newest_id(view, prefix)
+  local member = view.down(index.past(prefix), "[" .. prefix, 1)[1]
+  return member and entry.id(member, prefix)
 end
 
 -- How many members of the index at `key` begin with a prefix.

@@ -35,7 +35,8 @@ function invocations.delete(step, ns)
   return true
 end
 
--- Whether a root that is still to be deleted has started the namespace too: it goes with the last.
+-- Whether a root that is still to be deleted has started the namespace too: it is deleted with
+-- the last.
 local function has_later_root(step, ns, root)
   for _, other in ipairs(step.decisions.roots(ns)) do
     if bytes.less(root, other)

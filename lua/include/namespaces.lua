@@ -106,7 +106,7 @@ end
 local function delete_root_namespace(step)
   local starts, runs = layout.key_starts(step.thread, ""), run_starts(step)
   local started = invocations.by_root(step)
-  local oldest = evidence.oldest_id(step.view, evidence.ROOT)
+  local oldest = index.oldest_id(step.view, evidence.ROOT.prefix)
   if not started.delete_older(oldest) then return false end
   local collect_checkpoints, delete_of = step.removal.collect, started.delete_of
   local function collect_alone(ids, first, last)

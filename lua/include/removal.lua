@@ -3,26 +3,20 @@
 --
 -- A checkpoint is deleted whole or, when it is larger than half a call, its document first and its
 -- writes over several calls: no reader ever finds a checkpoint with half its writes. Until the
--- last of it is gone its index entry stays, which is what remembers it.
+-- last of it is deleted its index entry stays, which is what remembers it.
 
 --@include layouts/${layout}.lua
+--@include include/lists.lua
 --@include include/memory.lua
 
 local removal = {}
 
-local CHUNK = 1000
 -- Bytes of memory that a call frees at most, unless one checkpoint alone has more: some 4 ms.
 local MOST_BYTES = 2 * 1024 * 1024
 -- Above this, each checkpoint is measured before it is deleted; else one in so many.
 local LARGE, SAMPLED = 64 * 1024, 32
 -- Writes of a checkpoint that speak for all of them.
 local WRITES_MEASURED = 4
-
-local function in_chunks(list, run)
-  for first = 1, #list, CHUNK do
-    run(unpack(list, first, math.min(first + CHUNK - 1, #list)))
-  end
-end
 
 -- What some keys in the middle of a list take on average, nil where the server does not tell.
 -- Documents grow as a thread does, and lists are in its order.
@@ -64,7 +58,7 @@ end
 -- A new removal of at most `limit` keys: they are collected first, and deleted by `run`.
 function removal.new(limit)
   local self = { checkpoints = 0, keys = 0, bytes = 0 }
-  -- One is set aside for a pointer: it goes in the call in which its namespace is emptied.
+  -- One is set aside for a pointer: it is deleted in the call that empties its namespace.
   local room, half = limit - 1, math.floor(limit / 2)
   local documents, document_count = {}, 0
   local others, other_count = {}, 0
@@ -156,11 +150,11 @@ function removal.new(limit)
   end
 
   function self.run()
-    in_chunks(documents, function(...)
+    lists.in_parts(documents, function(...)
       self.checkpoints = self.checkpoints + redis.call("UNLINK", ...)
     end)
     self.keys = self.checkpoints
-    in_chunks(others, function(...)
+    lists.in_parts(others, function(...)
       self.keys = self.keys + redis.call("UNLINK", ...)
     end)
     for _, pair in ipairs(deregistered) do

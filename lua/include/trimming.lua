@@ -5,6 +5,7 @@
 --@include include/clock.lua
 --@include include/entry.lua
 --@include include/index.lua
+--@include include/lists.lua
 --@include include/pins.lua
 --@include include/decisions.lua
 --@include include/removal.lua
@@ -12,20 +13,12 @@
 
 local trimming = {}
 
--- Values that `unpack` is given at a time.
-local CHUNK = 200
 -- Documents that a call may read of which the index knows only the names, and entries of missing
 -- checkpoints after which it leaves the others to the next call.
 local MOST_UNREAD, MOST_MISSING = 60, 500
 -- A sorted set that was large stays large when it has become small, unless it is built anew: after
 -- so many checkpoints were deleted, when so few are left that this costs less than a step.
 local MANY_DELETED, FEW_LEFT = 50, 1000
-
-local function in_chunks(list, run)
-  for first = 1, #list, CHUNK do
-    run({ unpack(list, first, math.min(first + CHUNK - 1, #list)) })
-  end
-end
 
 local function new_step(view, thread, decided, limit)
   local step = {
@@ -50,8 +43,8 @@ local function new_step(view, thread, decided, limit)
 end
 
 local function add_all(key, members)
-  in_chunks(members, function(chunk)
-    redis.call("ZADD", key, unpack(entry.scored(chunk)))
+  lists.in_parts(members, function(...)
+    redis.call("ZADD", key, unpack(entry.scored({ ... })))
   end)
 end
 
@@ -69,7 +62,7 @@ local function carry_out(step, key, done, given)
   for _, range in ipairs(step.ranges) do
     redis.call("ZREMRANGEBYLEX", key, range[1], range[2])
   end
-  in_chunks(step.forgets, function(chunk) redis.call("ZREM", key, unpack(chunk)) end)
+  lists.in_parts(step.forgets, function(...) redis.call("ZREM", key, ...) end)
   add_all(key, step.adds)
   local left = index.checkpoints(key)
   if left == 0 and done then

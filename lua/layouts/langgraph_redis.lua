@@ -12,6 +12,7 @@
 
 --@include include/bytes.lua
 --@include include/clock.lua
+--@include include/lists.lua
 --@include layouts/langgraph_redis/saver_keys.lua
 --@include layouts/langgraph_redis/json_documents.lua
 --@include layouts/langgraph_redis/checkpoint_headers.lua
@@ -26,7 +27,6 @@ layout.confirm_roots = checkpoint_headers.confirm_roots
 -- Some writes have fixed numbers (WRITES_IDX_MAP in langgraph-checkpoint).
 local FAILURE, INTERRUPT = ":-1", ":-3"
 local DESCRIPTION = { "$.source", "$.step", "$.checkpoint_ts" }
-local CHUNK = 500
 
 local find, try = string.find, redis.pcall
 local quietly, read = json_documents.quietly, json_documents.read
@@ -66,12 +66,9 @@ function layout.exists(thread, ns, id)
 end
 
 function layout.all_exist(thread, ns, ids)
-  local start, existing = layout.key_starts(thread, ns).checkpoint, 0
-  for first = 1, #ids, CHUNK do
-    local keys, last = {}, math.min(first + CHUNK - 1, #ids)
-    for at = first, last do keys[#keys + 1] = start .. ids[at] end
-    existing = existing + redis.call("EXISTS", unpack(keys))
-  end
+  local start, keys, existing = layout.key_starts(thread, ns).checkpoint, {}, 0
+  for at, id in ipairs(ids) do keys[at] = start .. id end
+  lists.in_parts(keys, function(...) existing = existing + redis.call("EXISTS", ...) end)
   return existing == #ids
 end
 

@@ -306,7 +306,7 @@ class Sweeper:
         for root, key in page.roots:
             state = states.get(root.thread, _State.ASK)
             if state is _State.NEW and not self._second_pass:
-                self._hold_key(root)
+                self._hold_key(root.thread, root.checkpoint_id, root.family is Family.CHECKPOINT)
             elif state is not _State.UNWANTED and hash(root.suffix) not in known:
                 others.append(key)
         for root, key in page.pointers:
@@ -364,14 +364,22 @@ class Sweeper:
         ]
 
     def _unheld(self, keys: Sequence[bytes]) -> Sequence[bytes]:
-        held, root_key = self._held, self._engine.layout.root_key
+        held, layout = self._held, self._engine.layout
+        root_of_suffix, write_parts = layout.root_of_suffix, layout.write_parts
+        (document, document_end), (write, write_end), (registry, registry_end) = self._beginnings
         unheld = []
         for key in keys:
-            root = root_key(key)
-            if root is None or root.thread not in held or root.family is Family.LATEST:
+            is_document, root = key.startswith(document), None
+            if is_document:
+                root = root_of_suffix(key[document_end:])
+            elif key.startswith(registry):
+                root = root_of_suffix(key[registry_end:])
+            elif key.startswith(write):
+                root = root_of_suffix(key[write_end:].rsplit(b":", write_parts)[0])
+            if root is None or root[0] not in held:
                 unheld.append(key)
             else:
-                self._hold_key(root)
+                self._hold_key(root[0], root[1], is_document)
         return unheld
 
     def _sort_other(self, page: _Page, key: bytes) -> None:
@@ -483,12 +491,12 @@ class Sweeper:
             self._held_bytes += _HELD_THREAD + len(thread)
         return held
 
-    def _hold_key(self, root: RootKey) -> None:
-        held = self._hold(root.thread)
+    def _hold_key(self, thread: bytes, checkpoint_id: bytes, is_document: bool) -> None:
+        held = self._hold(thread)
         held.keys += 1
-        if root.family is Family.CHECKPOINT:
-            held.names += root.checkpoint_id + b"\0"
-            self._held_bytes += len(root.checkpoint_id) + 1
+        if is_document:
+            held.names += checkpoint_id + b"\0"
+            self._held_bytes += len(checkpoint_id) + 1
 
     def _flush(self) -> Steps[None]:
         """Take the names that are held into the indexes: there are too many of them to wait."""

@@ -53,12 +53,16 @@ class Tiny:
         root = self.root_key(checkpoint_key)
         return root.thread if root and root.family is Family.CHECKPOINT else None
 
+    def root_of_suffix(self, suffix: bytes) -> tuple[bytes, bytes]:
+        thread, _, checkpoint_id = suffix.rpartition(b":")
+        return thread[1:], checkpoint_id
+
     def root_key(self, key: bytes) -> RootKey | None:
         for start, family in _STARTS.items():
             if key.startswith(start):
                 suffix = self.suffix(family, key[len(start) :])
-                thread, _, checkpoint_id = suffix.rpartition(b":")
-                return RootKey(family, thread[1:], suffix, checkpoint_id)
+                thread, checkpoint_id = self.root_of_suffix(suffix)
+                return RootKey(family, thread, suffix, checkpoint_id)
         return None
 
 
