@@ -340,7 +340,7 @@ class Engine:
         if required is None:
             return
         try:
-            yield from command(*required.words)
+            yield from command(required.command, f"{self._prefix}none")
         except ResponseError as error:
             if "unknown command" not in str(error).lower():
                 raise

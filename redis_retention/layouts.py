@@ -78,11 +78,11 @@ class Requirement:
     """What a server must have to hold the documents of a storage format.
 
     Attributes:
-        words: A command that does no harm, and fails as unknown where it is missing.
+        command: A command that reads one key, and is unknown where it is missing.
         missing: What to say then.
     """
 
-    words: tuple[str, ...]
+    command: str
     missing: str
 
 
@@ -170,7 +170,7 @@ class LangGraphRedis:
     write_parts: ClassVar[int] = 2
     """A task id and a number."""
     requirement: ClassVar[Requirement] = Requirement(
-        ("JSON.GET", "retention:none"),
+        "JSON.GET",
         "the server does not have RedisJSON, which LangGraph's RedisSaver needs: use "
         "Redis 8, Redis Stack, or load the module rejson.so",
     )
