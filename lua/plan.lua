@@ -8,8 +8,8 @@
 -- ARGV[2]  the saver's checkpoint prefix
 -- ARGV[3]  the saver's write prefix
 -- ARGV[4]  the index entry that the last page ended with, "" for the first page
--- ARGV[5]  checkpoints to judge in this call at most, fewer when large ones are described
--- ARGV[6]  milliseconds for which a leaf stays
+-- ARGV[5]  checkpoints to decide about in this call at most, fewer when large ones are described
+-- ARGV[6]  milliseconds for which a leaf is retained
 -- ARGV[7]… the policy, five values (include/policy.lua)
 -- ARGV[12] 1 to describe each checkpoint for people, else 0
 -- ARGV[13] 0 to read the index; 1 when the thread's index entries follow, all that there are, in
@@ -17,58 +17,58 @@
 -- then     the index entries
 --
 -- Reply    {state, next, ns, id, {ns, id, reasons, documents, keys, description…}…}
---          state "plan"; or "unjudged" because of checkpoint {ns, id}; or "unread" when the index
---          knows only the names of some: read these, and bring the entries
+--          state "plan"; or "unsupported" because of checkpoint {ns, id}; or "unread" when the
+--          index knows only the names of some: read these, and bring the entries
 --          next: what to give as ARGV[4] for the page that follows, "" at the end
---          reasons: parted by commas (include/decide.lua), "" for a checkpoint that goes
---          documents, keys: what deleting it would delete, 0 for one that stays; with the first
---          checkpoint of a namespace that goes entirely, its pointer is counted too
+--          reasons: parted by commas (include/decide.lua), "" for a checkpoint to delete
+--          documents, keys: what deleting it would delete, 0 for one retained; with the first
+--          checkpoint of a namespace that is deleted whole, its pointer is counted too
 --          description: source, step, milliseconds since 1970, bytes of memory with all writes;
---          each a text, "" where nobody knows
+--          each a text, "" where it does not say
 --
 -- Other keys it touches, all read-only: checkpoint documents, pointers, registries and write
 -- documents of this thread.
 
---@include include/bytes.lua
---@include include/clock.lua
 --@include layouts/${layout}.lua
 --@include include/entry.lua
 --@include include/index.lua
+--@include include/lists.lua
 --@include include/decide.lua
+--@include include/decisions.lua
 --@include include/memory.lua
 --@include include/pins.lua
 --@include include/policy.lua
 
+local index_key, pins_key, thread = KEYS[1], KEYS[2], ARGV[1]
+local cursor, page, grace = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
+local wanted, describing = policy.read(ARGV, 7), ARGV[12] == "1"
+local brought, first_entry = ARGV[13], 14
 layout.use(ARGV[2], ARGV[3])
-local thread, cursor, page = ARGV[1], ARGV[4], tonumber(ARGV[5])
-local view = ARGV[13] == "0" and index.stored(KEYS[1]) or index.listed(ARGV, 14)
-local judged = decide.thread(view, thread, policy.read(ARGV, 7), pins.read(KEYS[2]),
-  { settled = true, complete = ARGV[13] == "1", unread = 0, gone = math.huge,
-    grace = tonumber(ARGV[6]) })
 
-local function reply_unjudged(where)
-  return { "unjudged", "", where[1], where[2] }
+local view = brought == "0" and index.stored(index_key) or index.listed(ARGV, first_entry, #ARGV)
+local decided = decisions.of_thread(view, thread, wanted, pins.read(pins_key),
+  { at_end = true, complete = brought == "1", most_unread = 0, most_missing = math.huge,
+    grace = grace })
+
+local function reply_unsupported(place)
+  return { "unsupported", "", place[1], place[2] }
 end
 
-if judged.unjudged then return reply_unjudged(judged.unjudged) end
+if decided.unsupported then return reply_unsupported(decided.unsupported) end
 
-local CHUNK = 500
 -- Bytes of memory after which a page with descriptions ends: to measure a document is to walk it.
 local MOST_MEASURED = 4 * 1024 * 1024
 local measured = 0
 
 local function existing(keys)
   local found = 0
-  for first = 1, #keys, CHUNK do
-    local last = math.min(first + CHUNK - 1, #keys)
-    found = found + redis.call("EXISTS", unpack(keys, first, last))
-  end
+  lists.in_parts(keys, function(...) found = found + redis.call("EXISTS", ...) end)
   return found
 end
 
 local function cost(ns, id)
   local document = redis.call("EXISTS", layout.checkpoint_key(thread, ns, id))
-  local writes, shared = layout.writes(layout.names(thread, ns), id)
+  local writes, shared = layout.writes(layout.key_starts(thread, ns), id)
   local keys = document + existing(writes)
   if not shared then keys = keys + existing({ layout.registry_key(thread, ns, id) }) end
   return document, keys
@@ -83,7 +83,7 @@ local function describe(row, ns, id)
   for _, text in ipairs(layout.description(thread, ns, id)) do
     row[#row + 1] = text
   end
-  local keys = layout.writes(layout.names(thread, ns), id)
+  local keys = layout.writes(layout.key_starts(thread, ns), id)
   keys[#keys + 1] = layout.checkpoint_key(thread, ns, id)
   keys[#keys + 1] = layout.registry_key(thread, ns, id)
   local size = memory.of_all(keys, 1, #keys)
@@ -91,16 +91,16 @@ local function describe(row, ns, id)
 end
 
 local function row(kind, ns, id)
-  local invocation = kind == entry.TASK and not judged.rootless(ns)
+  local invocation = kind == entry.INVOCATION and #decided.roots(ns) > 0
   local reasons
   if invocation then
-    reasons = judged.invocation(ns)
+    reasons = decided.invocation(ns)
   else
-    reasons = judged.namespace(ns).reasons(id)
+    reasons = decide.reasons(decided.namespace(ns), id)
   end
   if reasons then return { ns, id, table.concat(reasons, ","), 0, 0 } end
   local documents, keys = cost(ns, id)
-  local emptied = invocation or not judged.namespace(ns).stays("\255")
+  local emptied = invocation or decided.namespace(ns).deletes_all
   if emptied and is_first_of(kind, ns, id) then
     keys = keys + existing({ layout.latest_key(thread, ns) })
   end
@@ -125,7 +125,7 @@ local function add_rows(reply, kind)
     if #reply <= 4 or previous[1] ~= fields[1] or previous[2] ~= fields[2] then
       if page == 0 then return false end
       local found = row(kind, fields[1], fields[2])
-      if ARGV[12] == "1" then describe(found, fields[1], fields[2]) end
+      if describing then describe(found, fields[1], fields[2]) end
       reply[#reply + 1] = found
       page = measured < MOST_MEASURED and page - 1 or 0
     end
@@ -136,8 +136,8 @@ local function add_rows(reply, kind)
 end
 
 local reply = { "plan", "", "", "" }
-reply[2] = add_rows(reply, entry.STANDING) or ""
-if reply[2] == "" then reply[2] = add_rows(reply, entry.TASK) or "" end
-if judged.reading.unjudged then return reply_unjudged(judged.reading.unjudged) end
-if unread or judged.reading.short then return { "unread", "", "", "" } end
+reply[2] = add_rows(reply, entry.INDEPENDENT) or ""
+if reply[2] == "" then reply[2] = add_rows(reply, entry.INVOCATION) or "" end
+if decided.reader.unsupported then return reply_unsupported(decided.reader.unsupported) end
+if unread or decided.reader.exhausted then return { "unread", "", "", "" } end
 return reply

@@ -1,4 +1,4 @@
--- Takes checkpoint documents into the indexes of their threads, and trims in the same call each
+-- Adds checkpoint documents to the indexes of their threads, and trims in the same call each
 -- thread that has just crossed its trigger.
 --
 -- KEYS     JSON    checkpoint documents, of any threads, of any saver; what is not a checkpoint of
@@ -9,9 +9,9 @@
 -- ARGV[3]  the saver's checkpoint prefix
 -- ARGV[4]  the saver's write prefix
 -- ARGV[5]  keys that this call may delete for each thread, at least 10
--- ARGV[6]  the only thread to take, "" for any
+-- ARGV[6]  the only thread whose documents are added, "" for any
 -- ARGV[7]  1 to estimate how much memory a trim frees, else 0
--- ARGV[8]  milliseconds for which a leaf stays
+-- ARGV[8]  milliseconds for which a leaf is retained
 -- ARGV[9]  1 when events have just told of the documents, 0 when somebody has looked for them
 -- ARGV[10] the number of rules
 --   each   a pattern for the thread (include/glob.lua), the trigger (checkpoints of one namespace,
@@ -19,39 +19,34 @@
 --          matches counts
 -- then     how many write documents the caller has seen for each of KEYS, or nothing at all
 --
--- Reply    {letters, {thread, state, checkpoints, keys, left, bytes}…}
---          letters: one for each of KEYS (include/indexing.lua); then, for each thread that was
+-- Reply    {{status…}, {thread, state, checkpoints, keys, left, bytes}…}
+--          status: one for each of KEYS (include/indexing.lua); then, for each thread that was
 --          trimmed, what trim.lua replies; for one with which the server has refused something:
 --          {thread, "refused", what the server says}
 --
 -- Other keys it touches: per thread a zset, its index (include/entry.lua), is added to and, by a
 -- trim, deleted from; a hash, its pins, is read; and what trim.lua touches.
 
---@include include/bytes.lua
---@include include/clock.lua
 --@include layouts/${layout}.lua
 --@include include/entry.lua
 --@include include/index.lua
---@include include/decide.lua
---@include include/pins.lua
---@include include/memory.lua
---@include include/removal.lua
+--@include include/indexing.lua
 --@include include/trimming.lua
 --@include include/policy.lua
 --@include include/glob.lua
---@include include/indexing.lua
 
-layout.use(ARGV[3], ARGV[4])
-
+-- Arguments of one rule.
 local RULE = 7
-local limit, only = tonumber(ARGV[5]), ARGV[6]
-local grace, told = tonumber(ARGV[8]), ARGV[9] == "1"
-local last_of_rules = 10 + RULE * tonumber(ARGV[10])
+local index_start, pins_start = ARGV[1], ARGV[2]
+local limit, only, estimate_memory = tonumber(ARGV[5]), ARGV[6], ARGV[7] == "1"
+local grace, announced = tonumber(ARGV[8]), ARGV[9] == "1"
+local first_rule, last_of_rules = 11, 10 + RULE * tonumber(ARGV[10])
+layout.use(ARGV[3], ARGV[4])
 
 local patterns = {}
 
 local function rule_for(thread)
-  for at = 11, last_of_rules, RULE do
+  for at = first_rule, last_of_rules, RULE do
     patterns[at] = patterns[at] or glob.parse(ARGV[at])
     if glob.matches(patterns[at], thread) then
       return { trigger = tonumber(ARGV[at + 1]), policy = policy.read(ARGV, at + 2) }
@@ -61,11 +56,11 @@ local function rule_for(thread)
 end
 
 local function count(key, ns)
-  return index.count(key, entry.of(entry.STANDING, ns))
+  return index.count(key, entry.of(entry.INDEPENDENT, ns))
 end
 
--- Whether a namespace has just crossed the trigger. What LangGraph needs can keep more than the
--- trigger: then it is crossed again each time as many have come as a trim usually takes.
+-- Whether a namespace has just crossed the trigger. What LangGraph needs can be more than the
+-- trigger: then it is crossed again each time as many have arrived as a trim usually deletes.
 local function has_crossed(before, after, rule)
   local stride = math.max(1, rule.trigger - math.max(0, rule.policy.keep_last))
   local function crossings(checkpoints)
@@ -74,53 +69,52 @@ local function has_crossed(before, after, rule)
   return after > rule.trigger and crossings(after) > crossings(before)
 end
 
-local function new_thread(thread)
-  local rule = rule_for(thread)
-  return { key = ARGV[1] .. thread, members = {}, heads = {}, rule = rule }
+local function new_batch(thread)
+  return { key = index_start .. thread, members = {}, headers = {}, rule = rule_for(thread) }
 end
 
--- Takes what was read of a thread into its index, and trims it if it has crossed its trigger: what
+-- Adds what was read of a thread to its index, and trims it if it has crossed its trigger: what
 -- came of that, nil if it has not.
-local function work_off(thread, found)
+local function work_off(thread, batch)
   local before = {}
-  for _, head in ipairs(found.heads) do
-    if found.rule.trigger >= 0 and not head.root and not before[head.ns] then
-      before[head.ns] = count(found.key, head.ns)
+  for _, header in ipairs(batch.headers) do
+    if batch.rule.trigger >= 0 and not header.root and not before[header.ns] then
+      before[header.ns] = count(batch.key, header.ns)
     end
   end
-  indexing.add_with_leaves(found.key, found.members, found.heads, told)
+  indexing.add_with_leaves(batch.key, batch.members, batch.headers, announced)
   local crossed = false
   for ns, known in pairs(before) do
-    crossed = crossed or has_crossed(known, count(found.key, ns), found.rule)
+    crossed = crossed or has_crossed(known, count(batch.key, ns), batch.rule)
   end
   if not crossed then return nil end
-  local result = trimming.step(found.key, ARGV[2] .. thread, thread, found.rule.policy, limit,
-    { again = false, complete = false, weigh = ARGV[7] == "1", grace = grace })
+  local result = trimming.step(batch.key, pins_start .. thread, thread, batch.rule.policy, limit,
+    { again = false, complete = false, estimate_memory = estimate_memory, grace = grace })
   return { thread, result.state, result.checkpoints, result.keys, result.left, result.bytes }
 end
 
-local letters, threads, order = {}, {}, {}
+local statuses, batches, order = {}, {}, {}
 for at, key in ipairs(KEYS) do
-  local letter, head = indexing.read(key, only, tonumber(ARGV[last_of_rules + at] or 0))
-  letters[at] = letter
-  if head then
-    local found = threads[head.thread]
-    if not found then
-      found = new_thread(head.thread)
-      threads[head.thread] = found
-      order[#order + 1] = head.thread
+  local status, header = indexing.read(key, only, tonumber(ARGV[last_of_rules + at] or 0))
+  statuses[at] = status
+  if header then
+    local batch = batches[header.thread]
+    if not batch then
+      batch = new_batch(header.thread)
+      batches[header.thread] = batch
+      order[#order + 1] = header.thread
     end
-    for _, member in ipairs(entry.members(head)) do
-      table.insert(found.members, member)
+    for _, member in ipairs(entry.members(header)) do
+      table.insert(batch.members, member)
     end
-    if not head.unjudged then table.insert(found.heads, head) end
+    if not header.unsupported then table.insert(batch.headers, header) end
   end
 end
 
-local reply = { table.concat(letters) }
+local reply = { statuses }
 for _, thread in ipairs(order) do
   -- What is wrong with one thread is no other's matter.
-  local fine, row = pcall(work_off, thread, threads[thread])
+  local fine, row = pcall(work_off, thread, batches[thread])
   if not fine then
     row = { thread, "refused", type(row) == "table" and row.err or tostring(row) }
   end

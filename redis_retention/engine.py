@@ -21,12 +21,16 @@ from redis.exceptions import (
 )
 from redis.exceptions import TimeoutError as NoReplyError
 
-from redis_retention.layouts import LangGraphRedis
+from redis_retention.layouts import LangGraphRedis, Layout
 from redis_retention.policy import Policy
 from redis_retention.scripts import Script, load
 from redis_retention.transport import Argument, Call, Steps, ask, command
 
 T = TypeVar("T")
+
+# What scripts call a checkpoint that they have read; of the second, some writes are registered
+# nowhere (``lua/include/indexing.lua``).
+CHECKPOINTS = frozenset({"checkpoint", "unregistered"})
 
 DEFAULT_PREFIX = "retention:"
 DEFAULT_KEYS_PER_CALL = 200
@@ -154,11 +158,11 @@ class Entries:
     """What reading the documents of a thread has found.
 
     Attributes:
-        letters: For each document key what it is (``lua/include/indexing.lua``).
+        statuses: For each document key what it is (``lua/include/indexing.lua``).
         members: The index entries; empty when they went into the index.
     """
 
-    letters: dict[bytes, str] = field(default_factory=dict)
+    statuses: dict[bytes, str] = field(default_factory=dict)
     members: list[bytes] = field(default_factory=list)
 
 
@@ -241,20 +245,20 @@ def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def outline(members: Iterable[bytes], gone: Collection[Place]) -> list[bytes]:
-    """The oldest and the newest entry of each namespace, without the checkpoints that are gone.
+    """The newest entry of each namespace, without the checkpoints that are gone.
 
     Args:
         members: Index entries in the order of bytes (``lua/include/entry.lua``).
         gone: Checkpoints to leave out.
     """
-    ends: dict[bytes, list[bytes]] = {}
+    newest: dict[bytes, bytes] = {}
     for member in members:
         if member[:1] not in (b"s", b"t"):
             continue
         namespace, checkpoint_id = member[1:].split(b"\0")[:2]
         if Place(namespace, checkpoint_id) not in gone:
-            ends.setdefault(member[:1] + namespace, []).append(member)
-    return [member for known in ends.values() for member in dict.fromkeys((known[0], known[-1]))]
+            newest[member[:1] + namespace] = member
+    return list(newest.values())
 
 
 def _is_checkpoint(member: bytes) -> bool:
@@ -370,7 +374,7 @@ class Engine:
 
     def __init__(
         self,
-        layout: LangGraphRedis | None = None,
+        layout: Layout | None = None,
         *,
         prefix: str = DEFAULT_PREFIX,
         keys_per_call: int = DEFAULT_KEYS_PER_CALL,
@@ -385,7 +389,7 @@ class Engine:
             raise ValueError("grace_ms must not be negative")
         if not prefix:
             raise ValueError("prefix must not be empty: it keeps our keys apart from all others")
-        self.layout = layout or LangGraphRedis()
+        self.layout: Layout = layout or LangGraphRedis()
         self.keys_per_call = keys_per_call
         self.grace_ms = grace_ms
         self._weigh = weigh
@@ -410,17 +414,17 @@ class Engine:
         """Make sure that the server can read the saver's documents.
 
         Raises:
-            RetentionError: It has no RedisJSON.
+            RetentionError: It lacks what these need.
         """
+        required = self.layout.requirement
+        if required is None:
+            return
         try:
-            yield from command("JSON.GET", f"{self._prefix}none")
+            yield from command(required.command, f"{self._prefix}none")
         except ResponseError as error:
             if "unknown command" not in str(error).lower():
                 raise
-            raise RetentionError(
-                "the server does not have RedisJSON, which LangGraph's RedisSaver needs: use "
-                "Redis 8, Redis Stack, or load the module rejson.so"
-            ) from error
+            raise RetentionError(required.missing) from error
 
     def check_keys(self, thread: bytes) -> Steps[None]:
         """Make sure that nobody else uses the names of our keys.
@@ -457,7 +461,7 @@ class Engine:
         self, thread: bytes, state: bytes, checkpoints: int, keys: int, left: int, bytes_freed: int
     ) -> Tracked:
         deleted = Tally(checkpoints, keys, self._weighed(bytes_freed))
-        return Tracked(thread, deleted, state == b"more", state == b"unjudged", left)
+        return Tracked(thread, deleted, state == b"more", state == b"unsupported", left)
 
     def _weighed(self, bytes_freed: int) -> int:
         if bytes_freed < 0:
@@ -484,34 +488,37 @@ class Engine:
         yield from command("ZREMRANGEBYLEX", self.index_key(thread), b"[x", b"(y")
         found = Entries()
         if by_names:
-            found.letters = yield from self._note_seen(thread, documents)
+            found.statuses = yield from self._note_seen(thread, documents)
         arguments = self._track_arguments(thread, ())
         # In the order of their ids: each is asked for by the next one.
-        unread = sorted(documents.keys() - found.letters.keys())
+        unread = sorted(documents.keys() - found.statuses.keys())
         for some in chunks(unread, DOCUMENTS_PER_CALL):
             seen = [documents[key] for key in some]
             reply = yield from self._call("track", some, [*arguments, *seen])
-            found.letters.update(zip(some, reply[0].decode(), strict=True))
+            found.statuses.update(zip(some, _words(reply[0]), strict=True))
         for some in chunks(known - documents.keys(), DOCUMENTS_PER_CALL):
             yield from self.forget(some)
         return found
 
     def _note_seen(self, thread: bytes, documents: Mapping[bytes, int]) -> Steps[dict[bytes, str]]:
         """Note those of a thread's documents that are root checkpoints, and say what they are."""
-        root_name = self.layout.root_name().match
-        named = sorted(key for key in documents if (name := root_name(key)) and name[2] == thread)
-        letters: dict[bytes, str] = {}
+        root_key = self.layout.root_key
+        roots = {key: root for key in documents if (root := root_key(key)) is not None}
+        named = sorted(key for key, root in roots.items() if root.thread == thread)
+        statuses: dict[bytes, str] = {}
         for some in chunks(named, NAMES_PER_CALL):
-            ids = [key.rpartition(b":")[2] for key in some]
+            ids = [roots[key].checkpoint_id for key in some]
             reply = yield from self._note(thread, ids, [documents[key] for key in some])
-            found = zip(some, reply.decode(), strict=True)
-            letters.update((key, letter) for key, letter in found if letter != "-")
-        return letters
+            found = zip(some, _words(reply), strict=True)
+            statuses.update((key, status) for key, status in found if status in CHECKPOINTS)
+        return statuses
 
-    def _note(self, thread: bytes, ids: Sequence[bytes], seen: Sequence[int]) -> Steps[bytes]:
+    def _note(self, thread: bytes, ids: Sequence[bytes], seen: Sequence[int]) -> Steps[list[bytes]]:
         arguments: list[Argument] = [thread, *self.layout.arguments(), len(ids), *ids, *seen]
-        letters: bytes = yield from self._call("note", [self.index_key(thread)], arguments)
-        return letters
+        statuses: list[bytes] = yield from self._call(
+            "add_roots", [self.index_key(thread)], arguments
+        )
+        return statuses
 
     def forget(self, documents: Sequence[bytes]) -> Steps[int]:
         """Take checkpoints out of their indexes that others have deleted, and say how many.
@@ -522,11 +529,7 @@ class Engine:
         Args:
             documents: Keys that may have been checkpoint documents; what exists stays.
         """
-        arguments: list[Argument] = [
-            self._index_start,
-            *self.layout.arguments(),
-            self._pins_start,
-        ]
+        arguments = self._forget_arguments()
         forgotten, left = 0, list(documents)
         while left:
             found, dealt_with = yield from self._call("forget", left, arguments)
@@ -534,11 +537,12 @@ class Engine:
             left = left[dealt_with:]
         return forgotten
 
-    def retire(self, thread: bytes) -> Steps[bool]:
-        """Delete the pins and the index of a thread that is gone; False when it is not."""
-        keys = [self.index_key(thread), self.pins_key(thread)]
-        gone = yield from self._call("retire", keys, [thread, *self.layout.arguments()])
-        return bool(gone)
+    def retire(self, thread: bytes) -> Steps[None]:
+        """Delete the pins and the index of a thread, if it is gone."""
+        yield from self._call("forget", (), [*self._forget_arguments(), thread])
+
+    def _forget_arguments(self) -> list[Argument]:
+        return [self._index_start, *self.layout.arguments(), self._pins_start]
 
     def _track_arguments(
         self, only: bytes, rules: Sequence[Rule], *, told: bool = False
@@ -566,8 +570,8 @@ class Engine:
         found.members += [mark for mark in marks if mark[:1] == b"e"]
         for some in chunks(sorted(documents), DOCUMENTS_PER_CALL):
             seen = [documents[key] for key in some]
-            reply = yield from self._call("heads", some, [*self.layout.arguments(), thread, *seen])
-            found.letters.update(zip(some, reply[0].decode(), strict=True))
+            reply = yield from self._call("read", some, [*self.layout.arguments(), thread, *seen])
+            found.statuses.update(zip(some, _words(reply[0]), strict=True))
             for leaf, parent, *members in reply[1:]:
                 found.members.extend(members)
                 parents.add(parent)
@@ -628,7 +632,7 @@ class Engine:
             state, checkpoints, keys, result.left, namespace, checkpoint_id, bytes_freed = reply[:7]
             result.keys_left = reply[7]
             result.deleted.add(checkpoints, keys, self._weighed(bytes_freed))
-            if state == b"unjudged":
+            if state == b"unsupported":
                 result.unjudged = Place(namespace, checkpoint_id)
             if state != b"more":
                 return result
@@ -644,7 +648,7 @@ class Engine:
             match: A glob for the threads to look at.
         """
         arguments: list[Argument] = [self._index_start, *self.layout.arguments(), match]
-        return Look(*(yield from self._call("look", keys, arguments)))
+        return Look(*(yield from self._call("inspect", keys, arguments)))
 
     def note(self, thread: bytes, ids: Sequence[bytes]) -> Steps[None]:
         """Take root checkpoints into the index of a thread by their names alone.
@@ -696,7 +700,7 @@ class Engine:
         refused = {row.thread: row.refused for row in rows if row.refused is not None}
         if thread in refused:
             raise RetentionError(refused[thread])
-        return Taken(sum(letter in b"ru" for letter in reply[0]), refused)
+        return Taken(sum(status in CHECKPOINTS for status in _words(reply[0])), refused)
 
     def members(
         self, threads: Sequence[bytes], most: int
@@ -705,7 +709,7 @@ class Engine:
         keys = [self.index_key(thread) for thread in threads]
         found: list[Any] = []
         while len(found) < len(keys):
-            found += yield from self._call("members", keys[len(found) :], [most, _ENTRIES_PER_CALL])
+            found += yield from self._call("entries", keys[len(found) :], [most, _ENTRIES_PER_CALL])
         return [
             entries if isinstance(entries, list) else _wrong_type(key, "zset")
             for key, entries in zip(keys, found, strict=True)
@@ -716,8 +720,9 @@ class Engine:
 
         The keys are counted as in `Trimmed.keys_left`.
         """
-        arguments: list[Argument] = [thread, *self.layout.arguments()]
-        checkpoints, keys = yield from self._call("count", [self.index_key(thread)], arguments)
+        arguments: list[Argument] = [self._index_start, *self.layout.arguments(), 0, 1]
+        rows = yield from self._call("measure", [self.index_key(thread)], arguments)
+        checkpoints, keys = rows[0][:2]
         return checkpoints, keys
 
     def entries(self, thread: bytes) -> Steps[set[bytes]]:
@@ -794,7 +799,7 @@ class Engine:
                         thread, policy, read.members, describe=describe, complete=False
                     )
                 )
-            if state == b"unjudged":
+            if state == b"unsupported":
                 result.unjudged = Place(namespace, checkpoint_id)
                 return result
             result.verdicts.extend(_verdict(row) for row in rows)
@@ -835,7 +840,7 @@ class Engine:
         ]
         tally, stubs = Tally(), 0
         for groups in self._grouped(remains, pointers):
-            reply = yield from self._call("leftovers", [self.index_key(thread)], [*head, *groups])
+            reply = yield from self._call("orphans", [self.index_key(thread)], [*head, *groups])
             tally.add(reply[0], reply[1])
             stubs += reply[2]
         return tally, stubs
@@ -846,12 +851,12 @@ class Engine:
         """The arguments of as many calls as the bound on deleted keys makes necessary."""
         groups: list[Argument] = []
         room = self.keys_per_call
-        for flag, name, writes in self._pieces(remains, pointers):
+        for what, name, writes in self._pieces(remains, pointers):
             cost = 2 + len(writes)
             if cost > room and groups:
                 yield groups
                 groups, room = [], self.keys_per_call
-            groups += [flag, name, len(writes), *writes]
+            groups += [what, name, len(writes), *writes]
             room -= cost
         if groups:
             yield groups
@@ -860,12 +865,12 @@ class Engine:
         self, remains: Iterable[Remains], pointers: Iterable[bytes]
     ) -> Iterator[tuple[str, bytes, Sequence[bytes]]]:
         for group in remains:
-            flag = "g" if group.gone else ""
+            what = "deleted" if group.gone else "unknown"
             pieces = list(chunks(group.writes, self.keys_per_call - 2)) or [[]]
             for writes in pieces:
-                yield flag, group.suffix, writes
+                yield what, group.suffix, writes
         for pointer in pointers:
-            yield "p", pointer, ()
+            yield "pointer", pointer, ()
 
     def _call(
         self, name: str, keys: Sequence[Argument], arguments: Sequence[Argument]
@@ -886,6 +891,10 @@ class Engine:
 
     def _script(self, name: str) -> Script:
         return load(name, self.layout.name)
+
+
+def _words(replies: Iterable[bytes]) -> Iterator[str]:
+    return (reply.decode() for reply in replies)
 
 
 def _verdict(row: Sequence[Any]) -> Verdict:

@@ -1,4 +1,6 @@
-"""What the keys of a storage format are called. Its Lua half is ``lua/layouts/{name}.lua``.
+"""What the keys of a storage format are called: `Layout` says what all else asks.
+
+Its Lua half is ``lua/layouts/{name}.lua``.
 
 Names only sort keys into families here. Whose a key is, the documents say, in Lua.
 """
@@ -6,10 +8,9 @@ Names only sort keys into families here. Whose a key is, the documents say, in L
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
-from functools import lru_cache
-from typing import ClassVar
+from typing import ClassVar, NamedTuple, Protocol
 
 # Bytes of a thread id. What is longer is refused: a name is read byte by byte in many places.
 LONGEST_THREAD = 4_096
@@ -22,13 +23,15 @@ _SHOWN = 60
 _ROOT_NAMESPACE = b"__empty__"
 # A UUID of version 6 or a ULID, as LangGraph makes them (``lua/include/clock.lua``).
 _UUID = rb"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-6[0-9a-fA-F]{3}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
-_ID = rb"(?:" + _UUID + rb"|[0-7][0-9A-HJKMNP-TV-Z]{25})"
 _is_uuid = re.compile(_UUID).fullmatch
+_is_ulid = re.compile(rb"[0-7][0-9A-HJKMNP-TV-Z]{25}").fullmatch
 _UUID_LENGTH = 36
 # What stands between a thread and the id of a root checkpoint.
 _ROOT_MARK = b":" + _ROOT_NAMESPACE + b":"
 _ROOT_LENGTH = len(_ROOT_MARK) + _UUID_LENGTH
+_is_write_number = re.compile(rb"-?\d+").fullmatch
 _EMPTY_ID = b"00000000-0000-0000-0000-000000000000"
+_REGISTRY = b"write_keys_zset"
 
 
 def too_long(key: bytes) -> tuple[bytes, str] | None:
@@ -47,6 +50,22 @@ class Family(Enum):
     LATEST = auto()
 
 
+class RootKey(NamedTuple):
+    """What a name says that can be read in one way only: it belongs to the root namespace.
+
+    Attributes:
+        family: What the key is for.
+        thread: The thread as it stands in the keys.
+        suffix: What all keys of the checkpoint have in common; of a pointer, its place.
+        checkpoint_id: The id of the checkpoint; empty for a pointer.
+    """
+
+    family: Family
+    thread: bytes
+    suffix: bytes
+    checkpoint_id: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class SearchIndex:
     """An index of RediSearch that a saver makes for itself.
@@ -55,11 +74,92 @@ class SearchIndex:
         name: What it is called.
         start: What the names of the documents in it begin with.
         thread_path: Where in these the thread id is.
+        thread_field: What it calls the tag of the thread.
     """
 
     name: str
     start: bytes
     thread_path: bytes
+    thread_field: str
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """What a server must have to hold the documents of a storage format.
+
+    Attributes:
+        command: A command that reads one key, and is unknown where it is missing.
+        missing: What to say then.
+    """
+
+    command: str
+    missing: str
+
+
+class Layout(Protocol):
+    """What Python must know of a storage format. ``lua/layouts/README.md`` says the rest.
+
+    A *suffix* is what all keys of one checkpoint have in common: the key without what its family's
+    names begin with, but for the last byte of that, a colon; of a write also without its own parts.
+    """
+
+    @property
+    def name(self) -> str:
+        """The Lua half: a file's name below ``lua/layouts/``, or the path of one elsewhere."""
+
+    @property
+    def tag(self) -> str:
+        """A part of the names of our own keys that tells one saver from another; no colon."""
+
+    @property
+    def written_event(self) -> bytes:
+        """The keyspace event of a checkpoint that is written."""
+
+    @property
+    def write_parts(self) -> int:
+        """How many parts, none with a colon, follow the id in the name of a pending write."""
+
+    @property
+    def requirement(self) -> Requirement | None:
+        """What a server must have, None if any server will do."""
+
+    def arguments(self) -> list[str]:
+        """The two values that the scripts hand to ``layout.use``."""
+
+    def families(self) -> dict[bytes, Family]:
+        """What the names of each family's keys begin with."""
+
+    def search_indexes(self) -> dict[Family, SearchIndex]:
+        """The saver's search indexes, by the family of the documents in them; may be none."""
+
+    def stored_thread(self, thread: str | bytes) -> bytes:
+        """A thread id as it stands in keys and documents."""
+
+    def checkpoint_key(self, thread: bytes, namespace: bytes, checkpoint_id: bytes) -> bytes:
+        """The key of a checkpoint's document; the root namespace is ``b""``."""
+
+    def checkpoint_suffix(self, thread: bytes, namespace: bytes, checkpoint_id: bytes) -> bytes:
+        """What all keys of a checkpoint have in common."""
+
+    def suffix(self, family: Family, rest: bytes) -> bytes:
+        """The same from one of the keys.
+
+        Args:
+            family: CHECKPOINT, WRITE or REGISTRY.
+            rest: The key without what its family's names begin with.
+        """
+
+    def pointer_key(self, suffix: bytes) -> bytes:
+        """The latest pointer of the namespace in which a checkpoint is."""
+
+    def root_thread(self, checkpoint_key: bytes) -> bytes | None:
+        """The thread of what looks like a root checkpoint's key, whatever its id looks like."""
+
+    def root_of_suffix(self, suffix: bytes) -> tuple[bytes, bytes] | None:
+        """Thread and id of a suffix that can only be a root checkpoint's, None for others."""
+
+    def root_key(self, key: bytes) -> RootKey | None:
+        """What a name says that can only be a root checkpoint's, or the root's latest pointer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +173,26 @@ class LangGraphRedis:
 
     checkpoint_prefix: str = "checkpoint"
     write_prefix: str = "checkpoint_write"
+    _starts: tuple[bytes, bytes, bytes] = field(init=False, repr=False, compare=False)
 
     name: ClassVar[str] = "langgraph_redis"
+    written_event: ClassVar[bytes] = b"json.set"
+    write_parts: ClassVar[int] = 2
+    """A task id and a number."""
+    requirement: ClassVar[Requirement] = Requirement(
+        "JSON.GET",
+        "the server does not have RedisJSON, which LangGraph's RedisSaver needs: use "
+        "Redis 8, Redis Stack, or load the module rejson.so",
+    )
 
-    thread_field: ClassVar[str] = "thread_id"
-    """What the saver's search indexes call the tag of the thread."""
+    def __post_init__(self) -> None:
+        """Make what `root_key` needs: what names of documents, writes and pointers begin with."""
+        names = self.checkpoint_prefix, self.write_prefix, f"{self.checkpoint_prefix}_latest"
+        checkpoint, write, latest = (f"{name}:".encode() for name in names)
+        object.__setattr__(self, "_starts", (checkpoint, write, latest))
 
     def arguments(self) -> list[str]:
-        """The two values that the scripts hand to ``layout.use``."""
+        """The saver's two prefixes."""
         return [self.checkpoint_prefix, self.write_prefix]
 
     @property
@@ -94,14 +206,13 @@ class LangGraphRedis:
             f"{self.checkpoint_prefix}:".encode(): Family.CHECKPOINT,
             f"{self.checkpoint_prefix}_latest:".encode(): Family.LATEST,
             f"{self.write_prefix}:".encode(): Family.WRITE,
-            b"write_keys_zset:": Family.REGISTRY,
+            _REGISTRY + b":": Family.REGISTRY,
         }
 
     def search_indexes(self) -> dict[Family, SearchIndex]:
         """The saver's search indexes, by the family of the documents in them."""
-        path = f"$.{self.thread_field}".encode()
         return {
-            family: SearchIndex(prefix, f"{prefix}:".encode(), path)
+            family: SearchIndex(prefix, f"{prefix}:".encode(), b"$.thread_id", "thread_id")
             for family, prefix in (
                 (Family.CHECKPOINT, self.checkpoint_prefix),
                 (Family.WRITE, self.write_prefix),
@@ -115,69 +226,67 @@ class LangGraphRedis:
 
     def checkpoint_key(self, thread: bytes, namespace: bytes, checkpoint_id: bytes) -> bytes:
         """The key of a checkpoint's document; the root namespace is ``b""``."""
-        parts = self.checkpoint_prefix.encode(), thread, namespace or _ROOT_NAMESPACE, checkpoint_id
-        return b":".join(parts)
-
-    def pointer_key(self, place: bytes) -> bytes:
-        """The newest-checkpoint pointer of a namespace, ``:{thread}:{ns}``."""
-        return f"{self.checkpoint_prefix}_latest".encode() + place
-
-    def suffix(self, family: Family, rest: bytes) -> bytes:
-        """What a key has in common with the others of its checkpoint.
-
-        Args:
-            family: CHECKPOINT, WRITE or REGISTRY.
-            rest: The key without what its family's names begin with.
-        """
-        if family is Family.WRITE:
-            # A task id and a number follow; neither has a colon.
-            rest = rest.rsplit(b":", 2)[0]
-        return b":" + rest
-
-    def root_thread(self, checkpoint_key: bytes) -> bytes | None:
-        """The thread of what reads like a root checkpoint's key; None for other keys."""
-        start = f"{self.checkpoint_prefix}:".encode()
-        thread, found, _ = checkpoint_key.rpartition(b":" + _ROOT_NAMESPACE + b":")
-        return thread[len(start) :] if found and thread.startswith(start) else None
-
-    def root_name(self) -> re.Pattern[bytes]:
-        """A pattern for names that can only be those of a root checkpoint's keys.
-
-        No other namespace ends like the root's. Of a match, ``lastindex`` is 1 for a document, 3
-        for a write, 5 for a registry; the group of that number is what all keys of the checkpoint
-        have in common, the next one the thread.
-        """
-        return _root_name(self.checkpoint_prefix.encode(), self.write_prefix.encode())
-
-    @staticmethod
-    def split_root(suffix: bytes) -> tuple[bytes, bytes] | None:
-        """Thread and id of what a root checkpoint's keys have in common.
-
-        None for others, and for ids that are no UUIDs, which only `root_name` knows: it is slower.
-        """
-        if suffix[-_ROOT_LENGTH:-_UUID_LENGTH] != _ROOT_MARK:
-            return None
-        checkpoint_id = suffix[-_UUID_LENGTH:]
-        return (suffix[1:-_ROOT_LENGTH], checkpoint_id) if _is_uuid(checkpoint_id) else None
-
-    def root_pointer(self, key: bytes) -> bytes | None:
-        """The thread of what reads like the root's newest-checkpoint pointer; None for others."""
-        start, end = f"{self.checkpoint_prefix}_latest:".encode(), b":" + _ROOT_NAMESPACE
-        if key.startswith(start) and key.endswith(end):
-            return key[len(start) : -len(end)]
-        return None
+        suffix = self.checkpoint_suffix(thread, namespace, checkpoint_id)
+        return self.checkpoint_prefix.encode() + suffix
 
     def checkpoint_suffix(self, thread: bytes, namespace: bytes, checkpoint_id: bytes) -> bytes:
-        """The same from the fields of a checkpoint."""
+        """What all keys of a checkpoint have in common, ``:{thread}:{ns}:{id}``."""
         return b":" + b":".join((thread, namespace or _ROOT_NAMESPACE, checkpoint_id))
 
+    def suffix(self, family: Family, rest: bytes) -> bytes:
+        """The same from one of the keys, without what its family's names begin with."""
+        if family is Family.WRITE:
+            rest = rest.rsplit(b":", self.write_parts)[0]
+        return b":" + rest
 
-@lru_cache
-def _root_name(checkpoint: bytes, write: bytes) -> re.Pattern[bytes]:
-    suffix = rb"(:(.*):" + _ROOT_NAMESPACE + rb":" + _ID + rb")"
-    names = (
-        re.escape(checkpoint) + suffix,
-        re.escape(write) + suffix + rb":[^:]*:-?\d+",
-        rb"write_keys_zset" + suffix,
-    )
-    return re.compile(b"(?:" + b"|".join(names) + rb")\Z", re.DOTALL)
+    def pointer_key(self, suffix: bytes) -> bytes:
+        """The latest pointer of the namespace in which a checkpoint is."""
+        return f"{self.checkpoint_prefix}_latest".encode() + suffix.rpartition(b":")[0]
+
+    def root_thread(self, checkpoint_key: bytes) -> bytes | None:
+        """The thread of what looks like a root checkpoint's key; None for other keys."""
+        start = f"{self.checkpoint_prefix}:".encode()
+        thread, found, _ = checkpoint_key.rpartition(_ROOT_MARK)
+        return thread[len(start) :] if found and thread.startswith(start) else None
+
+    @staticmethod
+    def root_of_suffix(suffix: bytes) -> tuple[bytes, bytes] | None:
+        """Thread and id of a suffix that can only be a root checkpoint's.
+
+        A sweep asks this of every key of a new thread.
+        """
+        if suffix[-_ROOT_LENGTH:-_UUID_LENGTH] == _ROOT_MARK:
+            checkpoint_id = suffix[-_UUID_LENGTH:]
+            if _is_uuid(checkpoint_id):
+                return suffix[1:-_ROOT_LENGTH], checkpoint_id
+        thread, mark, checkpoint_id = suffix.rpartition(_ROOT_MARK)
+        return (thread[1:], checkpoint_id) if mark and _is_ulid(checkpoint_id) else None
+
+    def root_key(self, key: bytes) -> RootKey | None:
+        """What a name says that can only be a root checkpoint's, or the root's latest pointer.
+
+        No other namespace ends like the root's.
+        """
+        checkpoint, write, latest = self._starts
+        if key.startswith(checkpoint):
+            found = _read_root(Family.CHECKPOINT, key[len(checkpoint) - 1 :])
+            if found is not None:
+                return found
+        if key.startswith(write):
+            suffix, _, number = key[len(write) - 1 :].rpartition(b":")
+            if _is_write_number(number):
+                return _read_root(Family.WRITE, suffix.rpartition(b":")[0])
+        elif key.startswith(_REGISTRY_START):
+            return _read_root(Family.REGISTRY, key[len(_REGISTRY) :])
+        elif key.startswith(latest) and key.endswith(_ROOT_MARK[:-1]):
+            thread = key[len(latest) : 1 - len(_ROOT_MARK)]
+            return RootKey(Family.LATEST, thread, key[len(latest) - 1 :], b"")
+        return None
+
+
+_REGISTRY_START = _REGISTRY + b":"
+
+
+def _read_root(family: Family, suffix: bytes) -> RootKey | None:
+    root = LangGraphRedis.root_of_suffix(suffix)
+    return None if root is None else RootKey(family, root[0], suffix, root[1])

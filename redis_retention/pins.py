@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from redis_retention.engine import Engine, Place, RetentionError
+from redis_retention.engine import CHECKPOINTS, Engine, Place, RetentionError
 from redis_retention.sources.scan import each_page, escape_glob
 from redis_retention.transport import Nodes, Steps, command
 
@@ -89,7 +89,7 @@ class Pins:
         layout = self._engine.layout
         key = layout.checkpoint_key(thread, place.namespace, place.checkpoint_id)
         found = yield from self._engine.read(thread, {key: 0})
-        if found.letters[key] not in "ru":
+        if found.statuses[key] not in CHECKPOINTS:
             namespace = _text(place.namespace)
             where = f"namespace {namespace!r} of " if namespace else ""
             raise RetentionError(

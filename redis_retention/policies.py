@@ -23,7 +23,7 @@ from redis.exceptions import ResponseError
 
 from redis_retention.engine import DEFAULT_PREFIX, RetentionError, Rule
 from redis_retention.glob import parse
-from redis_retention.layouts import LangGraphRedis
+from redis_retention.layouts import Layout
 from redis_retention.policy import InvalidPolicy, Policy
 from redis_retention.transport import Argument, Steps, command
 
@@ -127,7 +127,7 @@ class Policies:
         prefix: What all keys of our own begin with.
     """
 
-    def __init__(self, layout: LangGraphRedis, prefix: str = DEFAULT_PREFIX) -> None:
+    def __init__(self, layout: Layout, prefix: str = DEFAULT_PREFIX) -> None:
         self.key = f"{prefix}policies:{layout.tag}".encode()
 
     def rules(self) -> Steps[list[Rule]]:

@@ -2,8 +2,8 @@
 
 Redis' Lua has no ``require``. A line ``--@include PATH`` in a script stands for the module in that
 file below ``lua/``, as a local variable with the file's name: ``--@include include/index.lua`` is
-``local index = ...``. ``${layout}`` in the path is the name of the storage format, whose module is
-called ``layout``.
+``local index = ...``. A module may include others, which then stand before it; each is there once.
+``${layout}`` in the path is the name of the storage format, whose module is called ``layout``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ else:
     from importlib.abc import Traversable
 
 _INCLUDE = re.compile(r"^--@include (\S+)$", re.MULTILINE)
+_INCLUDES = re.compile(r"(?:^--@include \S+\n)+", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,25 +52,52 @@ def load(name: str, layout: str) -> Script:
 
     Args:
         name: The file's name below ``lua/``, without its ending: ``"trim"``.
-        layout: The storage format, a file's name below ``lua/layouts/``.
+        layout: The storage format, a file's name below ``lua/layouts/`` or a path that ends with
+            ``.lua``, in a folder of that name.
 
     Raises:
         FileNotFoundError: There is no such script, or an include of it is missing.
     """
-
-    def included(line: re.Match[str]) -> str:
-        path = line.group(1).replace("${layout}", layout)
-        return f"local {module_name(path)} = (function()\n{_read(path)}end)()"
-
-    text = _INCLUDE.sub(included, _read(f"{name}.lua"))
+    text = _with_modules(_read(f"{name}.lua"), layout)
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def module_source(path: str, layout: str) -> str:
+    """The source of one module below ``lua/`` with what it includes, to be run by itself."""
+    return _with_modules(_read(path), layout)
+
+
+def _with_modules(text: str, layout: str) -> str:
+    """The text of a file with all modules that it needs in place of its include lines."""
+    modules: dict[str, str] = {}
+    for path in _included(text, layout):
+        _add_module(path, layout, modules)
+    return _INCLUDES.sub(lambda _: "".join(modules.values()), text, count=1)
+
+
+def _add_module(path: str, layout: str, modules: dict[str, str]) -> None:
+    """Add the module in a file, after those that it includes itself; each only once."""
+    if path in modules:
+        return
+    text = _read(path)
+    for included in _included(text, layout):
+        _add_module(included, layout, modules)
+    body = _INCLUDES.sub("", text)
+    modules[path] = f"local {module_name(path)} = (function()\n{body}end)()\n"
+
+
+def _included(text: str, layout: str) -> list[str]:
+    # A layout that is not ours is named by its path.
+    module = layout if layout.endswith(".lua") else f"layouts/{layout}.lua"
+    return [path.replace("layouts/${layout}.lua", module) for path in _INCLUDE.findall(text)]
 
 
 def module_name(path: str) -> str:
     """What the module in a file below ``lua/`` is called in the scripts that include it."""
     folder, _, file = path.rpartition("/")
-    return "layout" if folder == "layouts" else file.removesuffix(".lua")
+    return "layout" if folder.rpartition("/")[2] == "layouts" else file.removesuffix(".lua")
 
 
 def _read(path: str) -> str:
-    return lua_folder().joinpath(*path.split("/")).read_text(encoding="utf-8")
+    # An absolute path stays what it is.
+    return lua_folder().joinpath(path).read_text(encoding="utf-8")

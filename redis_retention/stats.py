@@ -58,6 +58,7 @@ class Stats:
 @dataclass(frozen=True, slots=True)
 class _Measured:
     checkpoints: int
+    keys: int
     samples: int
     bytes: int
 
@@ -119,8 +120,8 @@ def _measured(
 ) -> Steps[list[tuple[bytes, _Measured]]]:
     """For each index how many checkpoints it knows, and what some of them take."""
     found: list[tuple[bytes, _Measured]] = []
-    script = load("sizes", engine.layout.name)
-    arguments: list[Argument] = [engine.index_key(b""), *engine.layout.arguments(), samples]
+    script = load("measure", engine.layout.name)
+    arguments: list[Argument] = [engine.index_key(b""), *engine.layout.arguments(), samples, 0]
     for some in chunks(keys, _per_call(samples, node)):
         reply = yield from ask(Call(script, some, arguments))
         found += [(key, _Measured(*row)) for key, row in zip(some, reply, strict=True)]

@@ -95,7 +95,7 @@ class Script:
 
 
 def read_script(path: Path, folder: Path) -> Script:
-    """Read a script, and in place of each include line the module that it names."""
+    """Read a script, and in place of its include lines the modules that it needs."""
     script = Script(path)
 
     def add(line: str, place: Place) -> None:
@@ -108,15 +108,25 @@ def read_script(path: Path, folder: Path) -> Script:
             place = Place(file, number)
             if not line.startswith(INCLUDE):
                 add(line, place)
-                continue
-            name = line.removeprefix(INCLUDE).strip().replace("${layout}", LAYOUT)
-            if not (folder / name).is_file():
-                message = f"there is no file {name} to include"
-                script.missing.append(Complaint(place, 1, message))
-                continue
-            add(f"local {module_name(name)} = (function()", place)
-            read(folder / name)
-            add("end)()", place)
+            elif file == path:
+                include(line, place)
+
+    def include(line: str, place: Place) -> None:
+        name = line.removeprefix(INCLUDE).strip().replace("${layout}", LAYOUT)
+        file = folder / name
+        if not file.is_file():
+            message = f"there is no file {name} to include"
+            script.missing.append(Complaint(place, 1, message))
+            return
+        if file in script.files:
+            return
+        script.files.add(file)
+        for number, inner in enumerate(file.read_text("utf-8").split("\n"), 1):
+            if inner.startswith(INCLUDE):
+                include(inner, Place(file, number))
+        add(f"local {module_name(name)} = (function()", place)
+        read(file)
+        add("end)()", place)
 
     read(path)
     return script

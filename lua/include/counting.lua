@@ -1,5 +1,9 @@
 -- counting: how many keys a thread has, as far as its index knows.
 
+--@include layouts/${layout}.lua
+--@include include/entry.lua
+--@include include/index.lua
+
 local counting = {}
 
 -- Of threads with more root checkpoints than this it would take too long.
@@ -8,7 +12,7 @@ local MOST = 200
 -- The keys of the root checkpoints whose documents have been read: documents, registries, and the
 -- writes that these name. 0 when there are too many.
 function counting.root_keys(key, thread)
-  local prefix = entry.of(entry.STANDING, "")
+  local prefix = entry.of(entry.INDEPENDENT, "")
   local members = index.stored(key).up("[" .. prefix, index.past(prefix), MOST + 1)
   if #members > MOST then return 0 end
   local keys, last = 0, nil

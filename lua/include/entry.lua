@@ -3,34 +3,38 @@
 -- All members have the score 0, so that the sorted set orders them by their bytes and a question
 -- is a range. The first byte is the kind, NUL parts the fields, "" is the root namespace:
 --
---   s {ns} NUL {id} [NUL {chain}]  a checkpoint in a namespace that counts by itself
---   s NUL {id} NUL !               a root checkpoint whose document is known to be this thread's,
---                                  and has not been read
---   t {ns} NUL {id} [NUL {chain}]  a checkpoint in a namespace with a task id in its name: it
+--   s {ns} NUL {id} [NUL {needs}]  a checkpoint in an independent namespace (include/decide.lua)
+--   s NUL {id} NUL !               an unread one: a root checkpoint whose document is known to be
+--                                  this thread's, and has not been read
+--   t {ns} NUL {id} [NUL {needs}]  a checkpoint in a namespace with a task id in its name: it
 --                                  belongs to one invocation
---   p {root} NUL {ns}              the invocations that root checkpoint {root} started
+--   p {root} NUL {ns}              an invocation that root checkpoint {root} has started
 --   n {ns} NUL {root}              the same the other way round
 --   u {ns} NUL                     some checkpoint of a t namespace does not say its root: if none
---                                  does, the namespace counts by itself
+--                                  does, the namespace is independent
 --   b {id}                         a run begins with root checkpoint {id}
 --   l {ns} NUL {id} NUL {ms}       a leaf: no checkpoint is known to name this one as its parent;
 --                                  {ms} is when it was first seen, by the server's clock
 --   e NUL {ms}                     the thread was found idle at {ms}, by the server's clock
---   x {ns} NUL {id}                a checkpoint that cannot be judged: the thread is left alone
+--   x {ns} NUL {id}                a checkpoint that this version does not understand: the thread
+--                                  is left alone
 --
--- {chain} says what a checkpoint needs of its ancestors, or hands on to its descendants:
+-- {needs} says what a checkpoint needs of its ancestors, or hands on to its descendants:
 --   {parent} {NUL item}*           item: v  its pending sends are writes of its parent
 --                                        -c delta channel c has no value here, look at the parent
 --                                        +c delta channel c is counted and has its value here
 --
--- An entry with its chain is one member: an index that lost members can then only know less
+-- A checkpoint and its needs are one member: an index that lost members can then only know less
 -- checkpoints, never the same ones with fewer needs.
+
+--@include include/bytes.lua
 
 local entry = {}
 
-entry.STANDING, entry.TASK, entry.BY_ROOT, entry.BY_NAMESPACE = "s", "t", "p", "n"
-entry.ROOTLESS, entry.RUN, entry.UNJUDGED = "u", "b", "x"
-entry.LEAF, entry.IDLE = "l", "e"
+-- The kinds. They are stored: an index outlives the version that wrote it.
+entry.INDEPENDENT, entry.INVOCATION = "s", "t"
+entry.STARTED, entry.STARTED_BY, entry.WITHOUT_ROOT = "p", "n", "u"
+entry.RUN_START, entry.LEAF, entry.IDLE, entry.UNSUPPORTED = "b", "l", "e", "x"
 
 -- The beginning of all entries of a kind for one namespace (or root).
 function entry.of(kind, group)
@@ -52,7 +56,7 @@ function entry.scored(members)
   return scored
 end
 
--- {group, id, chain fields...} of a member of the kinds s, t, p, n, x.
+-- {namespace or root, id, needs...} of a member of the kinds s, t, p, n, x.
 function entry.fields(member)
   return bytes.split(string.sub(member, 2))
 end
@@ -81,16 +85,16 @@ end
 
 -- The entry of a root checkpoint that has not been read.
 function entry.unread(id)
-  return "s\0" .. id .. "\0!"
+  return entry.of(entry.INDEPENDENT, "") .. id .. "\0!"
 end
 
-local S, NUL, UNREAD = byte("s\0!", 1, 3)
+local INDEPENDENT, NUL, UNREAD = byte(entry.INDEPENDENT .. "\0!", 1, 3)
 
--- Whether a root checkpoint has not been read: no item of a chain begins like that.
+-- Whether a root checkpoint has not been read: no need is written like that.
 function entry.is_unread(member)
   if #member < 5 or byte(member, -1) ~= UNREAD or byte(member, -2) ~= NUL then return false end
   local kind, past_kind = byte(member, 1, 2)
-  return kind == S and past_kind == NUL
+  return kind == INDEPENDENT and past_kind == NUL
 end
 
 -- The entry of a leaf first seen at `ms`.
@@ -98,46 +102,53 @@ function entry.leaf(ns, id, ms)
   return entry.of(entry.LEAF, ns) .. id .. string.format("\0%013d", math.max(ms, 0))
 end
 
+-- Between which bounds the entry of a checkpoint as a leaf is, whenever it was first seen.
+function entry.leaf_range(ns, id)
+  local start = entry.of(entry.LEAF, ns) .. id
+  return "[" .. start .. "\0", "(" .. start .. "\1"
+end
+
 -- The entry of a thread found idle at `ms`.
 function entry.idle(ms)
   return entry.of(entry.IDLE, "") .. string.format("%013d", ms)
 end
 
--- The members that one checkpoint puts into the index. `head` is what the layout read.
-function entry.members(head)
-  local id = head.id
-  if head.unjudged then return { entry.of(entry.UNJUDGED, head.ns) .. id } end
-  local member = entry.of(head.task and entry.TASK or entry.STANDING, head.ns) .. id
-  if #head.needs > 0 then
-    member = member .. "\0" .. head.parent .. "\0" .. table.concat(head.needs, "\0")
+-- The members that one checkpoint puts into the index. `header` is what the layout read.
+function entry.members(header)
+  local id, ns = header.id, header.ns
+  if header.unsupported then return { entry.of(entry.UNSUPPORTED, ns) .. id } end
+  local kind = header.has_task_id and entry.INVOCATION or entry.INDEPENDENT
+  local member = entry.of(kind, ns) .. id
+  if #header.needs > 0 then
+    member = member .. "\0" .. header.parent .. "\0" .. table.concat(header.needs, "\0")
   end
-  if head.root then
+  if header.root then
     return {
       member,
-      entry.of(entry.BY_ROOT, head.root) .. head.ns,
-      entry.of(entry.BY_NAMESPACE, head.ns) .. head.root,
+      entry.of(entry.STARTED, header.root) .. ns,
+      entry.of(entry.STARTED_BY, ns) .. header.root,
     }
   end
-  if head.task then return { member, entry.of(entry.ROOTLESS, head.ns) } end
-  if head.begins_run then return { member, entry.RUN .. id } end
+  if header.has_task_id then return { member, entry.of(entry.WITHOUT_ROOT, ns) } end
+  if header.begins_run then return { member, entry.RUN_START .. id } end
   return { member }
 end
 
--- What an entry needs: {parent =, sends = true, channels = {name...}, here = {name = bool}}, or
--- nil when it stands for itself.
-function entry.chain(fields)
+-- What an entry says that its checkpoint needs: {parent =, pending_sends = true, channels =
+-- {name...}, has_value = {[name] = bool}}; nil when it needs nothing.
+function entry.needs(fields)
   if #fields < 4 then return nil end
-  local chain = { parent = fields[3], channels = {}, here = {} }
+  local needs = { parent = fields[3], channels = {}, has_value = {} }
   for at = 4, #fields do
     local item, name = string.sub(fields[at], 1, 1), string.sub(fields[at], 2)
     if item == "v" then
-      chain.sends = true
+      needs.pending_sends = true
     else
-      chain.channels[#chain.channels + 1] = name
-      chain.here[name] = item == "+"
+      needs.channels[#needs.channels + 1] = name
+      needs.has_value[name] = item == "+"
     end
   end
-  return chain
+  return needs
 end
 
 return entry

@@ -1,10 +1,13 @@
 -- index: the entries of one thread, read by ranges.
 --
--- Two kinds with the same questions: `index.stored` asks the sorted set (trim, track, and a plan
--- of a thread that is indexed), `index.listed` a sorted list that the caller brought (a plan of
--- a thread that is not indexed: it must not write). The decision does not know which it has.
+-- A view answers questions about them. `index.stored` asks the sorted set (trim, track, and a plan
+-- of a thread that is indexed), `index.listed` a sorted list that the caller brought (a plan of a
+-- thread that is not indexed: it must not write). The decision does not know which it has.
 --
 -- Bounds are written as for ZRANGEBYLEX: "[x" from x on, "(x" without x, "-" and "+" the ends.
+
+--@include include/bytes.lua
+--@include include/entry.lua
 
 local index = {}
 
@@ -33,12 +36,12 @@ function index.stored(key)
   return view
 end
 
--- The members list[first], list[first + 1], ..., which are in the order of bytes.
-function index.listed(list, first)
+-- The members list[first], ..., list[last], which are in the order of bytes.
+function index.listed(list, first, last)
   local view = {}
 
   local function first_not_below(text)
-    local low, high = first, #list + 1
+    local low, high = first, last + 1
     while low < high do
       local middle = math.floor((low + high) / 2)
       if bytes.less(list[middle], text) then low = middle + 1 else high = middle end
@@ -49,7 +52,7 @@ function index.listed(list, first)
   -- The position of the first member above the bound, or on it if `with` says so.
   local function position(bound, with)
     if bound == "-" then return first end
-    if bound == "+" then return #list + 1 end
+    if bound == "+" then return last + 1 end
     local text = string.sub(bound, 2)
     local at = first_not_below(text)
     if list[at] == text and string.sub(bound, 1, 1) ~= with then at = at + 1 end
@@ -86,6 +89,26 @@ function index.first(view, prefix)
   return view.up("[" .. prefix, index.past(prefix), 1)[1]
 end
 
+-- Whether a view has any checkpoint. Where runs began says nothing in a thread without any.
+function index.has_checkpoints(view)
+  for _, kind in ipairs({ entry.INDEPENDENT, entry.INVOCATION, entry.UNSUPPORTED }) do
+    if index.first(view, kind) then return true end
+  end
+  return false
+end
+
+-- The oldest id among the checkpoints whose entries begin with a prefix, nil without any.
+function index.oldest_id(view, prefix)
+  local member = index.first(view, prefix)
+  return member and entry.id(member, prefix)
+end
+
+-- The newest of them.
+function index.newest_id(view, prefix)
+  local member = view.down(index.past(prefix), "[" .. prefix, 1)[1]
+  return member and entry.id(member, prefix)
+end
+
 -- How many members of the index at `key` begin with a prefix.
 function index.count(key, prefix)
   return redis.call("ZLEXCOUNT", key, "[" .. prefix, index.past(prefix))
@@ -93,7 +116,7 @@ end
 
 -- How many checkpoints the index at `key` knows.
 function index.checkpoints(key)
-  return index.count(key, entry.STANDING) + index.count(key, entry.TASK)
+  return index.count(key, entry.INDEPENDENT) + index.count(key, entry.INVOCATION)
 end
 
 local function each_page(read, from, to, chunk, visit)

@@ -1,23 +1,33 @@
 -- indexing: reads checkpoint documents and says what their entries in the index are.
 
+--@include include/bytes.lua
+--@include include/clock.lua
+--@include layouts/${layout}.lua
+--@include include/entry.lua
+--@include include/index.lua
+
 local indexing = {}
 
--- The letter of a checkpoint of which so many write documents have been seen.
-function indexing.letter(thread, ns, id, writes)
-  return writes > 0 and layout.registered(thread, ns, id) < writes and "u" or "r"
+-- What to call a checkpoint of which so many write documents have been seen: "unregistered" when
+-- its registry does not name them all.
+function indexing.status(thread, ns, id, writes)
+  local unregistered = writes > 0 and layout.registered(thread, ns, id) < writes
+  return unregistered and "unregistered" or "checkpoint"
 end
 
 -- Reads the document at `key`. `only` is the thread asked for, "" for any; `writes` how many write
--- documents the caller has seen for it, 0 when it has not looked. Answers a letter, and for r and
--- u the head that the layout read:
---   r  a checkpoint               u  a checkpoint whose registry does not name all its writes
---   p  a stub of a checkpoint     o  a checkpoint of another thread than the one asked for
---   f  foreign, none of this saver's
+-- documents the caller has seen for it, 0 when it has not looked. Answers a status:
+--   checkpoint    a checkpoint
+--   unregistered  a checkpoint whose registry does not name all its writes
+--   stub          a write has come before its checkpoint, or after its end
+--   other         a checkpoint of another thread than the one asked for
+--   foreign       none of this saver's
+-- and, for the first two, the header that the layout read.
 function indexing.read(key, only, writes)
-  local head, why = layout.head(key)
-  if not head then return why == "partial" and "p" or "f" end
-  if only ~= "" and head.thread ~= only then return "o" end
-  return indexing.letter(head.thread, head.ns, head.id, writes), head
+  local header, why = layout.header(key)
+  if not header then return why end
+  if only ~= "" and header.thread ~= only then return "other" end
+  return indexing.status(header.thread, header.ns, header.id, writes), header
 end
 
 -- Adds members to the index at `key`. At `maxmemory` a script is refused whose first write adds,
@@ -39,9 +49,10 @@ local function first_seen(id, now)
   return made and math.min(now, made + clock.LARGEST_DIFFERENCE_MS) or now
 end
 
--- The entry of a checkpoint as a leaf. `told` says that an event has just told of it.
-function indexing.leaf(one, told, now)
-  return entry.leaf(one.ns, one.id, told and now or first_seen(one.id, now))
+-- The entry of a checkpoint as a leaf. `announced` says that an event has just told of it.
+function indexing.leaf(checkpoint, announced, now)
+  local ns, id = checkpoint.ns, checkpoint.id
+  return entry.leaf(ns, id, announced and now or first_seen(id, now))
 end
 
 -- The leaves of a namespace that the index knows, by id.
@@ -53,10 +64,10 @@ local function leaves_known(key, ns)
   return known
 end
 
--- Whether the index knows a checkpoint, so that it knows already whether it is a leaf; or its
+-- Whether the index says already whether a checkpoint is a leaf: it knows the checkpoint, or its
 -- child, which most often is the next one.
-local function is_settled(key, one)
-  local kind = one.task and entry.TASK or entry.STANDING
+local function is_indexed(key, one)
+  local kind = one.has_task_id and entry.INVOCATION or entry.INDEPENDENT
   local view, prefix = index.stored(key), entry.of(kind, one.ns)
   local next_one = view.up("[" .. prefix .. one.id, index.past(prefix), 1)[1]
   local id = next_one and entry.id(next_one, prefix)
@@ -83,9 +94,10 @@ local function without_invocations(checkpoints)
   return found
 end
 
--- Adds members to the index at `key`, and notes which of some checkpoints of one thread, each
--- {thread =, ns =, id =, parent =, root = the root checkpoint of its invocation}, are leaves.
-function indexing.add_with_leaves(key, members, checkpoints, told)
+-- Adds members to the index at `key`, and brings up to date which of some checkpoints of a thread,
+-- each {thread =, ns =, id =, parent =, root = the root checkpoint of its invocation}, are leaves.
+-- `announced` says that events have just told of them.
+function indexing.add_with_leaves(key, members, checkpoints, announced)
   checkpoints = without_invocations(checkpoints)
   local children, leaves, now = by_parent(checkpoints), {}, clock.now_ms()
   for ns, parents in pairs(children) do
@@ -96,8 +108,8 @@ function indexing.add_with_leaves(key, members, checkpoints, told)
   end
   for _, one in ipairs(checkpoints) do
     if not children[one.ns][one.id]
-      and (told or not leaves[one.ns][one.id] and not is_settled(key, one)) then
-      members[#members + 1] = indexing.leaf(one, told, now)
+      and (announced or not leaves[one.ns][one.id] and not is_indexed(key, one)) then
+      members[#members + 1] = indexing.leaf(one, announced, now)
     end
   end
   -- What was idle is so no longer.
@@ -108,7 +120,7 @@ end
 
 -- Which root checkpoints the index knows from the lowest of some ids to the highest.
 local function known_between(key, ids)
-  local known, prefix = {}, entry.of(entry.STANDING, "")
+  local known, prefix = {}, entry.of(entry.INDEPENDENT, "")
   local low, high = ids[1], ids[1]
   for _, id in ipairs(ids) do
     if bytes.less(id, low) then low = id end
@@ -121,22 +133,22 @@ local function known_between(key, ids)
   return known
 end
 
--- Takes root checkpoints into the index by their names, those that the documents confirm. Answers
--- which: {[id] = true}.
-function indexing.add_names(key, thread, ids)
-  local proved, parents = layout.proved(thread, ids)
-  local members, found, taken, known = {}, {}, {}, known_between(key, ids)
+-- Adds root checkpoints to the index by their names: unread, those that the documents confirm.
+-- Answers which: {[id] = true}.
+function indexing.add_roots(key, thread, ids)
+  local confirmed, parents = layout.confirm_roots(thread, ids)
+  local members, found, added, known = {}, {}, {}, known_between(key, ids)
   for _, id in ipairs(ids) do
-    if proved[id] == true then
+    if confirmed[id] == true then
       if not known[id] then members[#members + 1] = entry.unread(id) end
       found[#found + 1] = { thread = thread, ns = "", id = id, parent = parents[id] }
-      taken[id] = true
-    elseif proved[id] == "unjudged" then
-      members[#members + 1] = entry.of(entry.UNJUDGED, "") .. id
+      added[id] = true
+    elseif confirmed[id] == "unsupported" then
+      members[#members + 1] = entry.of(entry.UNSUPPORTED, "") .. id
     end
   end
   indexing.add_with_leaves(key, members, found, false)
-  return taken
+  return added
 end
 
 return indexing

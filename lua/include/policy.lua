@@ -1,13 +1,15 @@
 -- policy: what to keep, as it comes in ARGV.
 
+--@include include/clock.lua
+
 local policy = {}
 
 -- Five arguments from `at` on, numbers as text, -1 where a rule is not set:
 --   keep_last      checkpoints of each namespace that counts by itself, at least 1; -1 for all
 --   keep_within    milliseconds
 --   keep_runs      runs, 0 for none
---   expire         milliseconds after which an idle thread goes entirely
---   expire_waiting 1 when a thread that waits for a human may go too
+--   expire         milliseconds after which an idle thread is deleted
+--   expire_waiting 1 when a thread that waits for a human may be deleted too
 function policy.read(argv, at)
   return {
     keep_last = tonumber(argv[at]),

@@ -1,25 +1,22 @@
 -- removal: deletes checkpoints with everything of theirs, at most a set number of keys a call, and
 -- of large ones fewer: the server frees a document before it serves anybody else.
 --
--- A checkpoint is taken whole or, when it is larger than half a call, its document first and its
+-- A checkpoint is deleted whole or, when it is larger than half a call, its document first and its
 -- writes over several calls: no reader ever finds a checkpoint with half its writes. Until the
--- last of it is gone its index entry stays, which is what remembers it.
+-- last of it is deleted its index entry stays, which is what remembers it.
+
+--@include layouts/${layout}.lua
+--@include include/lists.lua
+--@include include/memory.lua
 
 local removal = {}
 
-local CHUNK = 1000
 -- Bytes of memory that a call frees at most, unless one checkpoint alone has more: some 4 ms.
 local MOST_BYTES = 2 * 1024 * 1024
--- Above this, each checkpoint is measured before it is taken; else one in so many.
+-- Above this, each checkpoint is measured before it is deleted; else one in so many.
 local LARGE, SAMPLED = 64 * 1024, 32
 -- Writes of a checkpoint that speak for all of them.
 local WRITES_MEASURED = 4
-
-local function in_chunks(list, run)
-  for first = 1, #list, CHUNK do
-    run(unpack(list, first, math.min(first + CHUNK - 1, #list)))
-  end
-end
 
 -- What some keys in the middle of a list take on average, nil where the server does not tell.
 -- Documents grow as a thread does, and lists are in its order.
@@ -44,7 +41,7 @@ end
 local function new_allowance()
   local self, left, mean, since = {}, MOST_BYTES, nil, 0
 
-  -- Whether a checkpoint may be taken, too. The first always may.
+  -- Whether one more checkpoint may be deleted. The first always may.
   function self.has_room(document, writes, count, is_first)
     if mean == false then return true end
     if mean == nil or mean >= LARGE or since >= SAMPLED then
@@ -58,75 +55,77 @@ local function new_allowance()
   return self
 end
 
--- A new removal of at most `limit` keys.
+-- A new removal of at most `limit` keys: they are collected first, and deleted by `run`.
 function removal.new(limit)
   local self = { checkpoints = 0, keys = 0, bytes = 0 }
-  -- One is set aside for a pointer: it goes in the call in which its namespace is emptied.
+  -- One is set aside for a pointer: it is deleted in the call that empties its namespace.
   local room, half = limit - 1, math.floor(limit / 2)
   local documents, document_count = {}, 0
   local others, other_count = {}, 0
-  local unregistered, allowance = {}, new_allowance()
+  local deregistered, allowance = {}, new_allowance()
 
-  -- Takes the pointer of a namespace in which nothing is left; false when there is no room.
-  function self.take_pointer(key)
+  -- Collects the pointer of a namespace in which nothing is left, nil where the format has none;
+  -- false when there is no room.
+  function self.collect_pointer(key)
+    if not key then return true end
     if room < 0 then return false end
     room, other_count = room - 1, other_count + 1
     others[other_count] = key
     return true
   end
 
-  -- Takes a document with these writes, and notes that a registry is to name them no longer.
-  local function take_from_registry(names, id, writes)
+  -- Collects a document with these writes, which its registry is to name no longer.
+  local function collect_registered(starts, id, writes)
     room, document_count = room - 1 - #writes, document_count + 1
-    documents[document_count] = names.document .. id
+    documents[document_count] = starts.checkpoint .. id
     for _, write in ipairs(writes) do
       other_count = other_count + 1
       others[other_count] = write
-      unregistered[#unregistered + 1] = { names.registry .. id, write }
+      deregistered[#deregistered + 1] = { starts.registry .. id, write }
     end
   end
 
   -- The document and as many writes as there is room for; the registry names what is left.
-  local function take_part(names, id)
+  local function collect_part(starts, id)
     local most = room - 1
     local writes, shared = {}, false
-    if most > 0 then writes, shared = layout.writes(names, id, most) end
+    if most > 0 then writes, shared = layout.writes(starts, id, most) end
     -- The first that a shared registry names may be another saver's, all of them.
-    if shared then writes = { unpack((layout.writes(names, id)), 1, most) } end
-    take_from_registry(names, id, writes)
+    if shared then writes = { unpack((layout.writes(starts, id)), 1, most) } end
+    collect_registered(starts, id, writes)
   end
 
-  -- Takes a checkpoint that has many writes, or a registry that must outlive it.
-  local function take_unusual(names, id, shared, count)
+  -- Collects a checkpoint that has many writes, or a registry that must outlive it.
+  local function collect_unusual(starts, id, shared, count)
     if room < 1 then return false end
     local writes
     if shared then
-      writes = layout.writes(names, id)
+      writes = layout.writes(starts, id)
       count = #writes
     end
     if count >= half then
-      take_part(names, id)
+      collect_part(starts, id)
       return false
     end
     if count + 2 > room then return false end
     room = room - 1
-    take_from_registry(names, id, writes)
+    collect_registered(starts, id, writes)
     return true
   end
 
-  -- Takes the checkpoints ids[first], …, ids[last] in turn, as long as there is room; answers how
-  -- many were taken whole. `names` is what layout.names says of their namespace. This is the loop
-  -- in which a trim spends its time.
-  function self.take(names, ids, first, last)
-    local document_start, registry_start = names.document, names.registry
+  -- Collects the checkpoints ids[first], …, ids[last] in turn, as long as there is room; answers
+  -- how many were collected whole. `starts` is what layout.key_starts says of their namespace. This
+  -- is the loop in which a trim spends its time.
+  function self.collect(starts, ids, first, last)
+    local document_start, registry_start = starts.checkpoint, starts.registry
     for at = first, last do
       local id = ids[at]
-      local writes, shared, count = layout.writes(names, id, half)
+      local writes, shared, count = layout.writes(starts, id, half)
       if not allowance.has_room(document_start .. id, writes, #writes, document_count == 0) then
         return at - first
       end
       if shared or count >= half then
-        if not take_unusual(names, id, shared, count) then return at - first end
+        if not collect_unusual(starts, id, shared, count) then return at - first end
       elseif count + 2 > room then
         return at - first
       else
@@ -144,21 +143,21 @@ function removal.new(limit)
   end
 
   -- Estimates the memory that is about to be freed, -1 where the server does not tell.
-  function self.weigh()
+  function self.estimate_memory()
     local document = mean_memory(documents, document_count, 1)
     local other = document and mean_memory(others, other_count, 4)
     self.bytes = other and math.floor(document * document_count + other * other_count) or -1
   end
 
   function self.run()
-    in_chunks(documents, function(...)
+    lists.in_parts(documents, function(...)
       self.checkpoints = self.checkpoints + redis.call("UNLINK", ...)
     end)
     self.keys = self.checkpoints
-    in_chunks(others, function(...)
+    lists.in_parts(others, function(...)
       self.keys = self.keys + redis.call("UNLINK", ...)
     end)
-    for _, pair in ipairs(unregistered) do
+    for _, pair in ipairs(deregistered) do
       redis.call("ZREM", pair[1], pair[2])
     end
   end

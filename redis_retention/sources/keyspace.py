@@ -35,7 +35,7 @@ from redis.exceptions import (
 from redis_retention import policies
 from redis_retention.activity import Activity
 from redis_retention.engine import Engine, RetentionError, Rule, Tally, Tracked
-from redis_retention.layouts import too_long
+from redis_retention.layouts import Family, too_long
 from redis_retention.logs import fields, logger
 from redis_retention.sources.notifications import ADVICE, Heard, Probe, Switch, switch_on
 from redis_retention.stopping import Stopped, stoppable
@@ -81,9 +81,9 @@ class Change(Enum):
     GONE = "gone"
 
 
-# A merge (`json.merge`) adds to a document that has been told of, or makes a stub of one to come.
+# Beside what the layout says. A merge (`json.merge`) adds to a document that has been told of, or
+# makes a stub of one to come.
 _CHANGES = {
-    b"json.set": Change.WRITTEN,
     b"rename_to": Change.WRITTEN,
     b"restore": Change.WRITTEN,
     b"copy_to": Change.WRITTEN,
@@ -214,7 +214,9 @@ class Listener:
         self._probe = Probe(engine.prefix)
         channel = f"__keyspace@{database}__:"
         self._probe_channel = channel + self._probe.key
-        self._documents_pattern = f"{channel}{_escaped(engine.layout.checkpoint_prefix)}:*"
+        [start] = (s for s, f in engine.layout.families().items() if f is Family.CHECKPOINT)
+        self._documents_pattern = f"{channel}{_escaped(start.decode())}*"
+        self._changes = {**_CHANGES, engine.layout.written_event: Change.WRITTEN}
         self._settled = asyncio.Event()
         self._stopping = asyncio.Event()
         self._failures = 0
@@ -249,6 +251,8 @@ class Listener:
             reading = asyncio.create_task(_read_on(subscription))
             try:
                 return await self._probe.ask(self._transport, self._probe_channel)
+            except ReadOnlyError:
+                return Heard.UNPROVED
             finally:
                 await _cancelled(reading)
 
@@ -308,7 +312,7 @@ class Listener:
         self._probe.hear(message["data"])
 
     def _heard(self, message: dict[str, Any]) -> None:
-        change = _CHANGES.get(message["data"])
+        change = self._changes.get(message["data"])
         if change is None:
             return
         self.activity.events += 1

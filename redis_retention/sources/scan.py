@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from redis_retention.engine import (
+    CHECKPOINTS,
     Engine,
     Entries,
     Judged,
@@ -18,7 +19,7 @@ from redis_retention.engine import (
     outline,
     reason_left_alone,
 )
-from redis_retention.layouts import Family, LangGraphRedis
+from redis_retention.layouts import Family, Layout
 from redis_retention.policy import Policy
 from redis_retention.transport import Ahead, Argument, Arrival, Command, Nodes, Steps
 
@@ -49,7 +50,7 @@ class Found:
     pointers: set[bytes] = field(default_factory=set)
     complete: bool = True
 
-    def add(self, layout: LangGraphRedis, family: Family, key: bytes, rest: bytes) -> None:
+    def add(self, layout: Layout, family: Family, key: bytes, rest: bytes) -> None:
         """Take in one key; `rest` is the key without what its family's names begin with."""
         if family is Family.LATEST:
             self.pointers.add(key)
@@ -67,26 +68,26 @@ class Found:
         return {key: len(self.writes.get(s, ())) for s, key in self.documents.items()}
 
     def remains(
-        self, letters: dict[bytes, str], given_up: Collection[bytes] | None = None
+        self, statuses: dict[bytes, str], given_up: Collection[bytes] | None = None
     ) -> list[Remains]:
         """What may be left of checkpoints that are gone, or were never there.
 
         Args:
-            letters: What the documents were found to be.
+            statuses: What the documents were found to be.
             given_up: Suffixes of the checkpoints that a trim would delete; None after a trim.
         """
-        known = {s: letters.get(key) for s, key in self.documents.items()}
-        candidates = {*self.writes, *self.registries, *(s for s, x in known.items() if x == "p")}
+        known = {s: statuses.get(key) for s, key in self.documents.items()}
+        candidates = {*self.writes, *self.registries, *(s for s, x in known.items() if x == "stub")}
         return [
             Remains(
                 suffix,
                 sorted(self.writes.get(suffix, ())),
-                known.get(suffix) == "u" if given_up is None else suffix in given_up,
+                known.get(suffix) == "unregistered" if given_up is None else suffix in given_up,
             )
             for suffix in sorted(candidates)
             # A checkpoint whose registry names all its writes leaves nothing behind; one of
             # another thread is none of ours.
-            if known.get(suffix) not in ("r", "o")
+            if known.get(suffix) not in ("checkpoint", "other")
         ]
 
 
@@ -106,7 +107,7 @@ class ThreadResult:
 
 
 def find(
-    layout: LangGraphRedis,
+    layout: Layout,
     threads: Collection[bytes],
     looked_at: Callable[[int], None] = lambda _: None,
 ) -> Steps[dict[bytes, Found]]:
@@ -130,7 +131,7 @@ def find(
     return found
 
 
-def thread_names(layout: LangGraphRedis) -> Steps[list[bytes]]:
+def thread_names(layout: Layout) -> Steps[list[bytes]]:
     """The threads that have root checkpoints, by the names of these."""
     names: dict[bytes, None] = {}
 
@@ -139,7 +140,8 @@ def thread_names(layout: LangGraphRedis) -> Steps[list[bytes]]:
         if thread is not None:
             names[thread] = None
 
-    yield from _each_key(escape_glob(layout.checkpoint_prefix.encode()) + b":*", take)
+    [start] = (start for start, family in layout.families().items() if family is Family.CHECKPOINT)
+    yield from _each_key(escape_glob(start) + b"*", take)
     return list(names)
 
 
@@ -184,7 +186,7 @@ def _each_key(
         yield from each_page(work_off, "MATCH", match, node=node)
 
 
-def _families_of(layout: LangGraphRedis, key: bytes) -> Iterator[tuple[Family, bytes]]:
+def _families_of(layout: Layout, key: bytes) -> Iterator[tuple[Family, bytes]]:
     for start, family in layout.families().items():
         if key.startswith(start):
             yield family, key[len(start) :]
@@ -215,7 +217,7 @@ def _trim(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Steps[
         result.kept = checkpoints(entries)
         return result
     cleaned, stubs = yield from engine.clean(
-        thread, found.remains(entries.letters), sorted(found.pointers)
+        thread, found.remains(entries.statuses), sorted(found.pointers)
     )
     result.kept = checkpoints(entries) - trimmed.deleted.checkpoints + stubs
     result.deleted.add(cleaned.checkpoints, cleaned.keys)
@@ -248,7 +250,7 @@ def dry_run(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Step
     result.kept = checkpoints(entries) - result.deleted.checkpoints
     cleaned, stubs = yield from engine.clean(
         thread,
-        found.remains(entries.letters, given_up),
+        found.remains(entries.statuses, given_up),
         sorted(found.pointers),
         members=outline(entries.members, {v.place for v in judged.verdicts if not v.reasons}),
     )
@@ -273,7 +275,7 @@ def would_be(judged: Judged) -> ThreadResult:
 
 def checkpoints(entries: Entries) -> int:
     """How many checkpoints of the thread were found."""
-    return sum(letter in "ru" for letter in entries.letters.values())
+    return sum(status in CHECKPOINTS for status in entries.statuses.values())
 
 
 def _why(unjudged: Place | None) -> str | None:

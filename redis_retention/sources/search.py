@@ -126,13 +126,13 @@ class Search:
         for some in chunks(gone, DOCUMENTS_PER_CALL):
             yield from engine.forget(some)
         known = {engine.document(thread, m) for m in members} - unjudged
-        root_name = self._layout.root_name().match
+        root_key = self._layout.root_key
         names, unread = [], []
         for key in sorted(set(found.documents.values()) - known):
-            name = root_name(key)
+            root = root_key(key)
             # Where runs begin, only documents say.
-            if name and name[2] == thread and not policy.keep_runs and key not in unjudged:
-                names.append(key.rpartition(b":")[2])
+            if root and root.thread == thread and not policy.keep_runs and key not in unjudged:
+                names.append(root.checkpoint_id)
             else:
                 unread.append(key)
         for some in chunks(unread, DOCUMENTS_PER_CALL):
@@ -182,7 +182,7 @@ class Search:
         return self._layout.suffix(family, key[len(self._indexes[family].start) :])
 
     def _pointer(self, suffix: bytes) -> bytes:
-        return self._layout.pointer_key(suffix.rpartition(b":")[0])
+        return self._layout.pointer_key(suffix)
 
     # --- queries ----------------------------------------------------------------------------------
 
@@ -211,6 +211,8 @@ class Search:
             other: A command to send along.
             reply: Is given what that one brings.
         """
+        if not self._indexes:
+            raise NotSearchable("the saver has no search index")
         query = self._query(thread)
         if (yield Nodes()) != [None]:
             raise NotSearchable("the server is a cluster, of which RediSearch knows a part")
@@ -237,7 +239,8 @@ class Search:
             text = "\0"
         if _UNSEARCHABLE.search(text) or len(thread) > _LONGEST_TAG:
             raise NotSearchable("RediSearch cannot search for such an id", alone=True)
-        return f"@{self._layout.thread_field}:{{{_SYNTAX.sub(_BACKSLASHED, text)}}}"
+        thread_field = self._indexes[Family.CHECKPOINT].thread_field
+        return f"@{thread_field}:{{{_SYNTAX.sub(_BACKSLASHED, text)}}}"
 
     @staticmethod
     def _first_page(index: SearchIndex, query: str) -> Command:

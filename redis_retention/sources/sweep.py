@@ -4,7 +4,7 @@ Each page of SCAN is held against what the indexes of its threads say, here and 
 a key that is in order costs the server no more than the SCAN itself. Of threads that were never
 seen the names of the root checkpoints are collected, since most of these are about to go, and
 handed to one trim when all have come by. What the names cannot tell, the server looks at
-(``lua/look.lua``).
+(``lua/inspect.lua``).
 
 A second pass is made only if the first has met something that it could not bring to an end. What
 was written meanwhile is found by the next sweep, and a sweep that was interrupted is simply begun
@@ -39,7 +39,7 @@ from redis_retention.engine import (
     is_of_one_thread,
     is_script_error,
 )
-from redis_retention.layouts import LONGEST_KEY, Family, LangGraphRedis, too_long
+from redis_retention.layouts import LONGEST_KEY, Family, Layout, RootKey, too_long
 from redis_retention.policies import rule_for
 from redis_retention.policy import Policy
 from redis_retention.sources.scan import each_page
@@ -148,7 +148,7 @@ class _Known:
         if not self.full:
             self.states[thread] = state
 
-    def remember(self, layout: LangGraphRedis, thread: bytes, members: Sequence[bytes]) -> None:
+    def remember(self, layout: Layout, thread: bytes, members: Sequence[bytes]) -> None:
         """Take in all that the index of a thread says."""
         if self.full:
             return
@@ -185,16 +185,15 @@ class _Page:
     """The keys of one page of SCAN that are of interest.
 
     Attributes:
-        roots: Names that can only be a root checkpoint's: whether it is the document, the thread,
-            what the checkpoint's keys have in common, and the name.
-        pointers: Newest-checkpoint pointers of the root, with their threads.
+        roots: Names that can only be a root checkpoint's, with what they say.
+        pointers: Latest pointers of the root, with what their names say.
         others: Other keys of the saver.
         threads: Threads that the names speak of.
         indexed: Those whose index is among the keys.
     """
 
-    roots: list[tuple[bool, bytes, bytes, bytes]] = field(default_factory=list)
-    pointers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    roots: list[tuple[RootKey, bytes]] = field(default_factory=list)
+    pointers: list[tuple[RootKey, bytes]] = field(default_factory=list)
     others: list[bytes] = field(default_factory=list)
     threads: dict[bytes, None] = field(default_factory=dict)
     indexed: dict[bytes, None] = field(default_factory=dict)
@@ -246,7 +245,6 @@ class Sweeper:
         self._result = SweepResult(refused=self._refusals.reasons)
         # The pattern, as what matches names.
         self._wanted = glob.parse(match)
-        self._root_name = engine.layout.root_name()
         self._index_start = engine.index_key(b"")
         starts = {family: start for start, family in engine.layout.families().items()}
         # How names begin, and from where on they are the same for all keys of a checkpoint.
@@ -300,16 +298,16 @@ class Sweeper:
         page = self._sorted(keys)
         yield from self._meet(page)
         known, states, others = self._known.checkpoints, self._known.states, page.others
-        for is_document, thread, suffix, key in page.roots:
-            state = states.get(thread, _State.ASK)
+        for root, key in page.roots:
+            state = states.get(root.thread, _State.ASK)
             if state is _State.NEW and not self._second_pass:
-                self._hold_key(thread, key.rpartition(b":")[2], is_document)
-            elif state is not _State.UNWANTED and hash(suffix) not in known:
+                self._hold_key(root.thread, root.checkpoint_id, root.family is Family.CHECKPOINT)
+            elif state is not _State.UNWANTED and hash(root.suffix) not in known:
                 others.append(key)
-        for thread, key in page.pointers:
-            state = states.get(thread, _State.ASK)
+        for root, key in page.pointers:
+            state = states.get(root.thread, _State.ASK)
             if state is _State.NEW and not self._second_pass:
-                self._hold(thread).pointer = key
+                self._hold(root.thread).pointer = key
             elif state not in (_State.KNOWN, _State.UNWANTED):
                 # What it points at in a thread that has checkpoints is not for a sweep to judge.
                 others.append(key)
@@ -319,19 +317,18 @@ class Sweeper:
             yield from self._flush()
 
     def _sorted(self, keys: Sequence[bytes]) -> _Page:
-        page, root_name, states = _Page(), self._root_name.match, self._known.states
-        roots, threads = page.roots, page.threads
+        page, root_key, states = _Page(), self._engine.layout.root_key, self._known.states
         for key in self._unsettled(keys):
             if len(key) > LONGEST_KEY:
                 self._note_too_long(key)
                 continue
-            name = root_name(key)
-            if name is not None:
-                group = name.lastindex or 1
-                thread = name[group + 1]
-                if thread not in states:
-                    threads[thread] = None
-                roots.append((group == 1, thread, name[group], key))
+            root = root_key(key)
+            if root is not None and root.family is Family.LATEST:
+                page.pointers.append((root, key))
+            elif root is not None:
+                if root.thread not in states:
+                    page.threads[root.thread] = None
+                page.roots.append((root, key))
             elif key.startswith(self._starts):
                 self._sort_other(page, key)
         return page
@@ -344,12 +341,13 @@ class Sweeper:
     def _unknown(self, keys: Sequence[bytes]) -> Sequence[bytes]:
         known = self._known.checkpoints
         (document, document_end), (write, write_end), (registry, registry_end) = self._beginnings
+        write_parts = self._engine.layout.write_parts
         # This is where a sweep with nothing to do spends its time: no call of our own for a key.
         return [
             key
             for key in keys
             if hash(
-                key[write_end:].rsplit(b":", 2)[0]
+                key[write_end:].rsplit(b":", write_parts)[0]
                 if key.startswith(write)
                 else key[document_end:]
                 if key.startswith(document)
@@ -361,17 +359,18 @@ class Sweeper:
         ]
 
     def _unheld(self, keys: Sequence[bytes]) -> Sequence[bytes]:
-        held, split = self._held, self._engine.layout.split_root
+        held, layout = self._held, self._engine.layout
+        root_of_suffix, write_parts = layout.root_of_suffix, layout.write_parts
         (document, document_end), (write, write_end), (registry, registry_end) = self._beginnings
         unheld = []
         for key in keys:
             is_document, root = key.startswith(document), None
             if is_document:
-                root = split(key[document_end:])
+                root = root_of_suffix(key[document_end:])
             elif key.startswith(registry):
-                root = split(key[registry_end:])
+                root = root_of_suffix(key[registry_end:])
             elif key.startswith(write):
-                root = split(key[write_end:].rsplit(b":", 2)[0])
+                root = root_of_suffix(key[write_end:].rsplit(b":", write_parts)[0])
             if root is None or root[0] not in held:
                 unheld.append(key)
             else:
@@ -388,11 +387,7 @@ class Sweeper:
             if len(self._pinned) < _REMEMBERED:
                 self._pinned.add(key[len(self._pins_start) :])
             return
-        pointing = self._engine.layout.root_pointer(key)
-        if pointing is None:
-            page.others.append(key)
-        else:
-            page.pointers.append((pointing, key))
+        page.others.append(key)
 
     def _ask(self, keys: Sequence[bytes]) -> Steps[None]:
         look = yield from self._engine.look(keys, self._match)
@@ -638,7 +633,7 @@ class Sweeper:
         while self._pinned:
             thread = self._pinned.pop()
             if self._wanted.matches(thread):
-                yield from self._alone(thread, self._engine.retire(thread), False)
+                yield from self._alone(thread, self._engine.retire(thread), None)
 
     # --- what is left of checkpoints that are gone -----------------------------------------------
 

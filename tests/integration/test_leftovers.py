@@ -11,7 +11,7 @@ import redis
 from langgraph.checkpoint.redis import RedisSaver
 
 from redis_retention import Policy, Retention
-from redis_retention.engine import LARGEST_KEYS_PER_CALL, Engine
+from redis_retention.engine import LARGEST_KEYS_PER_CALL, Engine, Remains
 from redis_retention.sources import scan
 from redis_retention.transport import Doing, Request, Transport
 from tests.integration.looking import WAYS, Looks
@@ -231,6 +231,19 @@ def test_a_registry_of_nothing_goes(
 
     assert not client.exists(orphan)
     assert len(keys_of(names(client), "a", old[-2:])) == 8
+
+
+def test_orphans_are_counted_beside_thousands_of_subgraphs(client: redis.Redis) -> None:
+    orphan, newest = uuid6_at(time.time() - 3 * HOUR), uuid6_at(time.time())
+    write = DEFAULT.write_document("a", "", orphan, "task", 0)
+    client.zadd(DEFAULT.registry("a", "", orphan), {write: 0})
+    subgraphs = [b"tnode:%d\0%s" % (number, newest.encode()) for number in range(9_000)]
+    members = sorted([b"s\0" + newest.encode(), *subgraphs])
+
+    remains = [Remains(b":a:__empty__:" + orphan.encode())]
+    counted, _ = Transport(client).run(Engine().clean(b"a", remains, [], members=members))
+
+    assert counted.keys == 1
 
 
 def test_a_registry_that_names_another_threads_writes_deletes_none_of_them(

@@ -81,6 +81,22 @@ def test_a_pinned_checkpoint_stays_until_it_is_unpinned(stack: redis.Redis) -> N
     assert [name for name, _ in kept(stack, "a", Policy(keep_last=1))] == [ids[4]]
 
 
+def test_a_pin_in_a_subgraph_called_all_is_no_pin_of_the_thread(stack: redis.Redis) -> None:
+    ids = [uuid6_at(1_750_000_000 + n) for n in range(4)]
+    write_to(stack, "a", [PutCheckpoint(ns, name) for name in ids for ns in ("", "all")])
+    retention = Retention(stack)
+    retention.pin("a", ids[1], namespace="all")
+
+    retention.trim("a", Policy(keep_last=1))
+
+    left = retention.plan("a", Policy(keep_last=1)).checkpoints
+    assert [(c.namespace, c.checkpoint_id) for c in left] == [
+        ("", ids[3]),
+        ("all", ids[1]),
+        ("all", ids[3]),
+    ]
+
+
 def test_a_pinned_thread_stays_whole(stack: redis.Redis) -> None:
     write_to(stack, "a", [PutCheckpoint("", uuid6_at(1_750_000_000 + n)) for n in range(5)])
     retention = Retention(stack)

@@ -168,15 +168,15 @@ def several(names: list[str]) -> Steps[list[Any]]:
     first, second = (DEFAULT.document("a", "", name) for name in names[:2])
     reading: list[Argument] = ["checkpoint", "checkpoint_write", "a", 1]
     replies = yield [
-        Call(load("heads", "langgraph_redis"), [first], reading),
+        Call(load("read", "langgraph_redis"), [first], reading),
         Command(("ECHO", "between")),
-        Call(load("sizes", "langgraph_redis"), [], ["", "checkpoint", "checkpoint_write", 1]),
-        Call(load("heads", "langgraph_redis"), [second, b"nothing"], [*reading, 1]),
+        Call(load("measure", "langgraph_redis"), [], ["", "checkpoint", "checkpoint_write", 1, 0]),
+        Call(load("read", "langgraph_redis"), [second, b"nothing"], [*reading, 1]),
     ]
     return [replies[0][0], replies[1], replies[3][0]]
 
 
-EXPECTED = [b"r", b"between", b"rf"]
+EXPECTED = [[b"checkpoint"], b"between", [b"checkpoint", b"foreign"]]
 
 
 def test_lost_scripts_are_no_matter_inside_a_pipeline(client: redis.Redis) -> None:

@@ -13,7 +13,7 @@ import redis
 from hypothesis import given
 
 from redis_retention import Policy, Retention
-from redis_retention.engine import SMALLEST_KEYS_PER_CALL, Engine, Entries, Rule
+from redis_retention.engine import CHECKPOINTS, SMALLEST_KEYS_PER_CALL, Engine, Entries, Rule
 from redis_retention.layouts import LangGraphRedis
 from redis_retention.sources import scan
 from redis_retention.sources.sweep import Sweeper
@@ -225,11 +225,11 @@ class ByNames(Engine):
         self, thread: bytes, documents: Mapping[bytes, int], *, by_names: bool = False
     ) -> Steps[Entries]:
         found = yield from super().index(thread, documents)
-        key, root_name = self.index_key(thread), self.layout.root_name()
-        for document, letter in found.letters.items():
-            name = root_name.match(document)
-            if letter in "rup" and name and name[2] == thread:
-                checkpoint_id = document.rpartition(b":")[2]
+        key = self.index_key(thread)
+        for document, status in found.statuses.items():
+            root = self.layout.root_key(document)
+            if status in {*CHECKPOINTS, "stub"} and root and root.thread == thread:
+                checkpoint_id = root.checkpoint_id
                 start = b"s\0" + checkpoint_id
                 range_ = (key, b"[" + start, b"(" + start + b"\1")
                 yield from command("ZREMRANGEBYLEX", *range_)

@@ -2,9 +2,9 @@
 -- registries, and pointers to nothing.
 --
 -- A writer does not wait: `put_writes` may run before the `put` of its checkpoint, or after its
--- checkpoint was trimmed. What is newer than the newest checkpoint of its namespace is on its way
--- and stays. Of the rest, what is old enough goes: the time is that in its id, by a clock that may
--- differ from ours.
+-- checkpoint was trimmed. What is newer than the newest checkpoint of its namespace may still get
+-- its checkpoint and is not touched. Of the rest, what is old enough is deleted: the time is that
+-- in its id, by a clock that may differ from ours.
 --
 -- A name may be read in several ways, since threads and namespaces may have colons. But all
 -- readings speak of the same document: where it is not there, the name is an orphan in every one.
@@ -17,14 +17,15 @@
 -- ARGV[4]  milliseconds after which something is an orphan, the difference of clocks with them
 -- ARGV[5]  1 to count only, else 0
 -- ARGV[6]  the number of index entries that follow, -1 to ask the index
--- then     the index entries, in the order of bytes: of each namespace at least its oldest and
---          its newest checkpoint
+-- then     the index entries, in the order of bytes: of each namespace at least its newest
+--          checkpoint
 -- then     what may be orphans, in groups of what bears one checkpoint's name:
---            flags: "g" when the checkpoint was there when the caller looked, and is given up:
---            whatever is left of it goes; when counting it may be there still. Else ""
+--            what it is: "deleted" when the checkpoint was there when the caller looked, and is not
+--            retained: whatever is left of it is deleted, and when counting it may be there
+--            still. "unknown" for anything else
 --            suffix: the part of the key that all have in common, ":{thread}:{ns}:{id}"
 --            the number of write keys, and the write keys
---          or  "p", a pointer, 0
+--          or  "pointer", a pointer, 0
 --
 -- Reply    {documents deleted, keys deleted (the documents with them), documents left: stubs}
 --
@@ -38,28 +39,21 @@
 --@include include/entry.lua
 --@include include/index.lua
 
+local index_key, thread = KEYS[1], ARGV[1]
+local age, counting, listed = tonumber(ARGV[4]), ARGV[5] == "1", tonumber(ARGV[6])
+local first_entry, first_group = 7, 7 + math.max(listed, 0)
+local view = listed < 0 and index.stored(index_key)
+  or index.listed(ARGV, first_entry, first_group - 1)
+local index_start = string.sub(index_key, 1, #index_key - #thread)
 layout.use(ARGV[2], ARGV[3])
-local thread, age, counting = ARGV[1], tonumber(ARGV[4]), ARGV[5] == "1"
-local listed = tonumber(ARGV[6])
-local entries = {}
-for at = 7, 6 + math.max(listed, 0) do
-  entries[#entries + 1] = ARGV[at]
-end
-local view = listed >= 0 and index.listed(entries, 1) or index.stored(KEYS[1])
-local index_start = string.sub(KEYS[1], 1, #KEYS[1] - #thread)
-local names, now = layout.bare_names(), clock.now_ms()
+
+local starts, now = layout.bare_key_starts(), clock.now_ms()
 -- Writes that one registry may name to be worked off in one call.
 local MANY = 500
 local documents, keys, stubs = 0, 0, 0
 
 local function delete(key)
   return redis.call(counting and "EXISTS" or "UNLINK", key)
-end
-
-local function newest_in(its_view, kind, ns)
-  local prefix = entry.of(kind, ns)
-  local newest = its_view.down(index.past(prefix), "[" .. prefix, 1)[1]
-  return newest and entry.id(newest, prefix)
 end
 
 -- The index of a thread; one that another slot of a cluster holds cannot be read.
@@ -71,17 +65,18 @@ end
 
 local function newest_of(its, ns)
   local found = view_of(its)
-  return found and (newest_in(found, entry.STANDING, ns) or newest_in(found, entry.TASK, ns))
+  return found and (index.newest_id(found, entry.of(entry.INDEPENDENT, ns))
+    or index.newest_id(found, entry.of(entry.INVOCATION, ns)))
 end
 
--- Whether a checkpoint of this thread may be on its way: it would be the newest.
-local function is_ahead(ns, id)
+-- Whether a checkpoint of this thread may still arrive: it would be the newest.
+local function may_arrive(ns, id)
   local newest = newest_of(thread, ns) or newest_of(thread, "")
   return newest ~= nil and bytes.less(newest, id)
 end
 
 -- The same in any reading of a name.
-local function is_ahead_in_any(place, id)
+local function may_arrive_in_any(place, id)
   local found = false
   local all = layout.each_reading(place, function(its, ns)
     local newest = newest_of(its, ns)
@@ -120,29 +115,30 @@ local function owned(suffix, writes)
   return mine, ns
 end
 
--- A shallow saver's writes look like orphans: beside one, only those that a registry names go.
+-- A shallow saver's writes look like orphans: beside one, only those are deleted that a registry
+-- names.
 local function deletable(suffix, place, writes)
-  if not layout.shallow(place) then return writes end
-  return (layout.writes(names, suffix))
+  if not layout.has_shallow_saver(place) then return writes end
+  return (layout.writes(starts, suffix))
 end
 
 -- Deletes what the registry names and the caller has not seen, and then the registry; the rest of
 -- a very long one is left to the next time.
 local function delete_registered(suffix, seen)
-  local registered, shared, count = layout.writes(names, suffix, MANY)
+  local registered, shared, count = layout.writes(starts, suffix, MANY)
   for _, key in ipairs(registered) do
     if not seen[key] then keys = keys + delete(key) end
     if (shared or count > MANY) and not counting then
-      redis.call("ZREM", names.registry .. suffix, key)
+      redis.call("ZREM", starts.registry .. suffix, key)
     end
   end
-  if not shared and count <= MANY then keys = keys + delete(names.registry .. suffix) end
+  if not shared and count <= MANY then keys = keys + delete(starts.registry .. suffix) end
 end
 
 local function delete_group(suffix, writes, stub)
   local seen = {}
   if stub then
-    local deleted = delete(names.document .. suffix)
+    local deleted = delete(starts.checkpoint .. suffix)
     documents, keys = documents + deleted, keys + deleted
   end
   for _, key in ipairs(writes) do
@@ -152,10 +148,10 @@ local function delete_group(suffix, writes, stub)
   delete_registered(suffix, seen)
 end
 
--- What a plan has not counted of a checkpoint that it gives up: writes that no registry names.
+-- What a plan has not counted of a checkpoint that it deletes: writes that no registry names.
 local function count_unregistered(suffix, writes)
   local registered = {}
-  for _, key in ipairs((layout.writes(names, suffix))) do
+  for _, key in ipairs((layout.writes(starts, suffix))) do
     registered[key] = true
   end
   for _, key in ipairs(writes) do
@@ -163,20 +159,24 @@ local function count_unregistered(suffix, writes)
   end
 end
 
-local function sweep_group(given_up, suffix, all_writes)
+local function clean_group(was_deleted, suffix, all_writes)
   local mine, ns = owned(suffix, all_writes)
   if not mine then return end
-  local place, id = string.match(suffix, "^(.*):([^:]*)$")
+  local place, id = layout.split_suffix(suffix)
   if not ns and not is_ours(place) then return end
   local writes = deletable(suffix, place, mine)
-  local stub = layout.is_stub(names.document .. suffix)
-  if not stub and redis.call("EXISTS", names.document .. suffix) == 1 then
-    if given_up and counting then count_unregistered(suffix, writes) end
+  local stub = layout.is_stub(starts.checkpoint .. suffix)
+  if not stub and redis.call("EXISTS", starts.checkpoint .. suffix) == 1 then
+    if was_deleted and counting then count_unregistered(suffix, writes) end
     return
   end
-  local ahead
-  if ns and thread ~= "" then ahead = is_ahead(ns, id) else ahead = is_ahead_in_any(place, id) end
-  if given_up or not ahead and is_old(id) then
+  local expected
+  if ns and thread ~= "" then
+    expected = may_arrive(ns, id)
+  else
+    expected = may_arrive_in_any(place, id)
+  end
+  if was_deleted or not expected and is_old(id) then
     delete_group(suffix, writes, stub)
   elseif stub then
     stubs = stubs + 1
@@ -185,7 +185,7 @@ end
 
 -- A pointer to a checkpoint that is not there, when no reading of its name speaks of a namespace
 -- that has checkpoints.
-local function sweep_pointer(key)
+local function clean_pointer(key)
   local place, id = layout.dangling(key)
   if not place or not is_old(id) or not is_ours(place) then return end
   local used = false
@@ -196,14 +196,15 @@ local function sweep_pointer(key)
   if all and not used then keys = keys + delete(key) end
 end
 
-local at = 7 + math.max(listed, 0)
+local at = first_group
 while at <= #ARGV do
-  local flags, name, count = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
-  local writes = {}
-  for offset = 1, count do
-    writes[offset] = ARGV[at + 2 + offset]
+  local what, name, count = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
+  local first_write, past = at + 3, at + 3 + count
+  if what == "pointer" then
+    clean_pointer(name)
+  else
+    clean_group(what == "deleted", name, { unpack(ARGV, first_write, past - 1) })
   end
-  if flags == "p" then sweep_pointer(name) else sweep_group(flags == "g", name, writes) end
-  at = at + 3 + count
+  at = past
 end
 return { documents, keys, stubs }

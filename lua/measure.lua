@@ -1,5 +1,5 @@
--- Says how many checkpoints indexes know, and how much memory some of them take, chosen at random.
--- Writes nothing.
+-- Says how many checkpoints indexes know, how many keys those have, and how much memory some of
+-- them take, chosen at random. Writes nothing.
 --
 -- KEYS     zset    indexes of threads (include/entry.lua)
 --
@@ -7,30 +7,33 @@
 -- ARGV[2]  the saver's checkpoint prefix
 -- ARGV[3]  the saver's write prefix
 -- ARGV[4]  checkpoints to measure of each thread
+-- ARGV[5]  1 to count keys, else 0
 --
--- Reply    {{checkpoints, measured, bytes of those, with their writes and registries}…}, one for
---          each of KEYS; measured is 0 where the server does not tell
+-- Reply    {{checkpoints, keys, measured, bytes}…}, one for each of KEYS
+--          keys: of the root checkpoints (include/counting.lua), 0 when that was not asked
+--          measured, bytes: checkpoints that were measured, and what they take with their writes
+--          and registries; 0 where the server does not tell
 --
 -- Other keys it touches, all read-only: checkpoint documents, registries and write documents.
 
---@include include/bytes.lua
---@include include/clock.lua
 --@include layouts/${layout}.lua
 --@include include/entry.lua
 --@include include/index.lua
+--@include include/counting.lua
 --@include include/memory.lua
 
+local index_start, samples, count_keys = ARGV[1], tonumber(ARGV[4]), ARGV[5] == "1"
 layout.use(ARGV[2], ARGV[3])
-local wanted = tonumber(ARGV[4])
+
 -- Not every entry is a checkpoint, and none is looked at twice.
 local TRIES = 4
 local MOST_WRITES = 100
 
--- What a checkpoint takes, nil when it is gone or nobody knows.
+-- What a checkpoint takes, nil when it is gone or the server does not tell.
 local function measure(thread, ns, id)
   local bytes_used = memory.of(layout.checkpoint_key(thread, ns, id))
   if not bytes_used or bytes_used == 0 then return nil end
-  local writes, _, named = layout.writes(layout.names(thread, ns), id, MOST_WRITES)
+  local writes, _, named = layout.writes(layout.key_starts(thread, ns), id, MOST_WRITES)
   local of_writes = 0
   for _, key in ipairs(writes) do
     of_writes = of_writes + (memory.of(key) or 0)
@@ -42,10 +45,10 @@ end
 
 local function sample(key, thread)
   local measured, total = 0, 0
-  if wanted == 0 then return measured, total end
-  for _, member in ipairs(redis.call("ZRANDMEMBER", key, wanted * TRIES)) do
+  if samples == 0 then return measured, total end
+  for _, member in ipairs(redis.call("ZRANDMEMBER", key, samples * TRIES)) do
     local kind = string.sub(member, 1, 1)
-    if measured < wanted and (kind == entry.STANDING or kind == entry.TASK) then
+    if measured < samples and (kind == entry.INDEPENDENT or kind == entry.INVOCATION) then
       local fields = entry.fields(member)
       local bytes_used = measure(thread, fields[1], fields[2])
       if bytes_used then measured, total = measured + 1, total + bytes_used end
@@ -56,7 +59,9 @@ end
 
 local reply = {}
 for at, key in ipairs(KEYS) do
-  local measured, total = sample(key, string.sub(key, #ARGV[1] + 1))
-  reply[at] = { index.checkpoints(key), measured, total }
+  local thread = string.sub(key, #index_start + 1)
+  local keys = count_keys and counting.root_keys(key, thread) or 0
+  local measured, total = sample(key, thread)
+  reply[at] = { index.checkpoints(key), keys, measured, total }
 end
 return reply

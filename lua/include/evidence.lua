@@ -1,0 +1,177 @@
+-- evidence: what include/decide.lua must know of a thread, read from its index and documents.
+
+--@include include/bytes.lua
+--@include include/clock.lua
+--@include layouts/${layout}.lua
+--@include include/entry.lua
+--@include include/index.lua
+--@include include/decide.lua
+
+local evidence = {}
+
+-- How far up a leaf's ancestors are followed, and how many documents are read for that in a call.
+local LONGEST_PATH, MOST_PARENTS = 16, 1000
+-- Entries read ahead at most when the newest checkpoints are looked up.
+local MOST_AHEAD = 500
+
+-- An independent namespace. One whose name carries a task id is one when none of its checkpoints
+-- says which root checkpoint started it.
+function evidence.space(ns)
+  local kind = layout.has_task_id(ns) and entry.INVOCATION or entry.INDEPENDENT
+  return { ns = ns, kind = kind, prefix = entry.of(kind, ns) }
+end
+
+evidence.ROOT = { ns = "", kind = entry.INDEPENDENT, prefix = entry.of(entry.INDEPENDENT, "") }
+
+-- When a checkpoint was made, by its id, else by what the saver noted when it was put; and the
+-- format of an id that says so.
+function evidence.made_at(thread, ns, id)
+  local made, format = clock.of_id(id)
+  if made then return made, format end
+  return layout.put_at(thread, ns, id), nil
+end
+
+-- The newest `count` checkpoints that exist at this moment, newest first. Those that the index
+-- knows and that are missing are added to `missing`. Past given.most_missing of these it answers
+-- none, and true. An earlier call of the same trim has read them: then it is enough that all of
+-- them are still there.
+local function newest_existing(view, thread, space, count, missing, given)
+  local prefix, ns = space.prefix, space.ns
+  local newest, found, high, last = {}, 0, "(" .. prefix .. decide.HIGHEST, nil
+  local ahead = math.min(count, MOST_AHEAD)
+  while count > 0 do
+    local members = view.down(high, "[" .. prefix, ahead)
+    local ids = entry.ids(members, prefix)
+    local all = given.again and layout.all_exist(thread, ns, ids)
+    local exists = all or layout.existing(thread, ns, ids)
+    for at = 1, #ids do
+      local id = ids[at]
+      if id ~= last and (all or exists[id]) then
+        found = found + 1
+        newest[found] = id
+        if found == count then return newest end
+      elseif id ~= last then
+        missing[#missing + 1] = id
+      end
+      last = id
+    end
+    if #members < ahead then break end
+    if #missing > given.most_missing then return {}, true end
+    high = "(" .. members[#members]
+  end
+  return newest
+end
+
+-- The leaves of a namespace with ids below `floor`, each {id =, since = when it was first seen}.
+local function leaf_entries(view, ns, floor)
+  local prefix, leaves = entry.of(entry.LEAF, ns), {}
+  index.each_up(view, "[" .. prefix, "(" .. prefix .. floor, function(member)
+    local fields = entry.fields(member)
+    local since, last = tonumber(fields[3]) or 0, leaves[#leaves]
+    if last and last.id == fields[2] then
+      last.since = math.max(last.since, since)
+    else
+      leaves[#leaves + 1] = { id = fields[2], since = since }
+    end
+  end)
+  return leaves
+end
+
+-- Follows the ancestors of a leaf up to what the latest pointer names: answers those on the way,
+-- the leaf among them, or nil when it does not descend from there. `budget` counts down the
+-- documents that may be read; where they are used up, the leaf counts as if it did.
+local function path_from_latest(thread, ns, id, latest, budget)
+  local path, seen = {}, {}
+  while id ~= "" and not seen[id] and #path < LONGEST_PATH do
+    if budget.documents == 0 then return path end
+    budget.documents = budget.documents - 1
+    path[#path + 1], seen[id] = id, true
+    id = layout.parent(thread, ns, id)
+    if id == latest then return path end
+  end
+  return nil
+end
+
+local function leaves_below(view, thread, ns, floor, latest, grace)
+  local leaves, ids = leaf_entries(view, ns, floor), {}
+  if #leaves == 0 then return leaves end
+  for at, leaf in ipairs(leaves) do ids[at] = leaf.id end
+  local exists, budget = layout.existing(thread, ns, ids), { documents = MOST_PARENTS }
+  for _, leaf in ipairs(leaves) do
+    leaf.missing = not exists[leaf.id]
+    if latest and grace > 0 and not leaf.missing then
+      leaf.path = path_from_latest(thread, ns, leaf.id, latest, budget)
+    end
+  end
+  return leaves
+end
+
+-- What decide.namespace must know of an independent namespace; and
+--   missing       ids that the index knows and whose documents are gone
+--   more_missing  true when there may be more of these: then nothing is deleted for now
+-- `given` is what include/decisions.lua was given.
+function evidence.checkpoints(view, thread, space, latest, pinned, policy, given)
+  local self, prefix = { missing = {}, pinned = pinned, latest = latest }, space.prefix
+  self.newest, self.more_missing =
+    newest_existing(view, thread, space, policy.keep_last, self.missing, given)
+
+  function self.before(id)
+    local below = view.down("(" .. prefix .. id, "[" .. prefix, 1)[1]
+    if not below then return nil end
+    local older = { id = entry.id(below, prefix) }
+    older.made_at, older.format = evidence.made_at(thread, space.ns, older.id)
+    return older
+  end
+
+  function self.existing_before(id)
+    local found, last
+    index.each_down(view, "(" .. prefix .. id, "[" .. prefix, 5, function(member)
+      local its = entry.id(member, prefix)
+      if its ~= last and layout.exists(thread, space.ns, its) then found = its end
+      last = its
+      return found == nil
+    end)
+    return found
+  end
+
+  if space.ns == "" then
+    function self.run_start(id)
+      local start = view.down("[" .. entry.RUN_START .. id, "[" .. entry.RUN_START, 1)[1]
+      return start and string.sub(start, #entry.RUN_START + 1)
+    end
+  end
+
+  function self.leaves_below(floor)
+    return leaves_below(view, thread, space.ns, floor, latest, given.grace)
+  end
+
+  return self
+end
+
+-- What decide.is_idle must know of a thread; `latest` is what the root's latest pointer names.
+function evidence.activity(view, thread, latest, its_pins, grace)
+  local self = { has_pins = its_pins.whole_thread or next(its_pins.checkpoints) ~= nil }
+  local newest
+
+  function self.made_at()
+    newest = index.newest_id(view, evidence.ROOT.prefix)
+    if latest and (not newest or bytes.less(newest, latest)) then newest = latest end
+    return newest and (evidence.made_at(thread, "", newest))
+  end
+
+  function self.has_recent_leaf()
+    local recent, now = false, clock.now_ms()
+    local prefix = entry.of(entry.LEAF, "")
+    index.each_up(view, "[" .. prefix, index.past(prefix), function(member)
+      recent = now - (tonumber(entry.fields(member)[3]) or 0) < grace
+      return not recent
+    end)
+    return recent
+  end
+
+  function self.waits() return layout.waits(thread, newest) end
+
+  return self
+end
+
+return evidence

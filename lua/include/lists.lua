@@ -1,0 +1,14 @@
+-- lists: long lists, worked off in parts. `unpack` fails past some thousands of values.
+
+local lists = {}
+
+local PART = 500
+
+-- Calls `run(...)` with the items of a list, some hundred at a time.
+function lists.in_parts(list, run)
+  for first = 1, #list, PART do
+    run(unpack(list, first, math.min(first + PART - 1, #list)))
+  end
+end
+
+return lists

@@ -1,0 +1,147 @@
+-- namespaces: deletes what the decision gives up, namespace by namespace, oldest first.
+
+--@include include/bytes.lua
+--@include layouts/${layout}.lua
+--@include include/entry.lua
+--@include include/index.lua
+--@include include/decide.lua
+--@include include/evidence.lua
+--@include include/invocations.lua
+
+local namespaces = {}
+
+-- Entries read at a time: about as many as there are checkpoints in a step.
+local AHEAD = 64
+
+-- Follows where runs begin while checkpoints are deleted: a run whose first checkpoint is deleted
+-- begins with the next one that is retained.
+local function run_starts(step)
+  local self = { oldest = nil }
+  local low = "[" .. entry.RUN_START .. step.decisions.namespace("").unclear_below
+
+  function self.on_retained(id)
+    local here = entry.RUN_START .. id
+    local start = step.view.up(low, "(" .. here, 1)[1]
+    if start then
+      step.forget_range("[" .. start, "(" .. here)
+      if self.oldest then step.add(here) end
+    end
+    low = "(" .. here
+    self.oldest = self.oldest or id
+  end
+
+  return self
+end
+
+-- Deletes members[at] and those after it, up to the first that is retained; answers where that is,
+-- and whether all before it were deleted whole.
+local function delete_run(step, members, ids, at, retained, collect)
+  local last = at
+  while last < #ids and not retained[ids[last + 1]] do
+    last = last + 1
+  end
+  local collected = collect(ids, at, last)
+  if collected > 0 then
+    step.forget_range("[" .. members[at], "[" .. members[at + collected - 1])
+  end
+  return at + collected, collected == last - at + 1
+end
+
+-- Deletes what is not retained between two bounds, oldest first; false when (a part of) it is left
+-- for the next call.
+local function delete_between(step, low, high, prefix, retained, collect, on_retained)
+  repeat
+    local members = step.view.up(low, high, AHEAD)
+    local ids, at, whole = (entry.ids(members, prefix)), 1, true
+    while at <= #ids do
+      if not retained[ids[at]] then
+        at, whole = delete_run(step, members, ids, at, retained, collect)
+      end
+      if at <= #ids then on_retained(ids[at]) end
+      if not whole then return false end
+      at = at + 1
+    end
+    low = "(" .. (members[#members] or "")
+  until #members < AHEAD
+  return true
+end
+
+-- Lets the index forget the checkpoints that are missing, and the leaves that are.
+local function forget_missing(step, ns, kind, rules)
+  for _, id in ipairs(rules.missing) do
+    for _, member in ipairs(index.members_of(step.view, kind, ns, id)) do
+      step.forget(member)
+    end
+  end
+  for _, leaf in ipairs(rules.leaves) do
+    if leaf.missing or not decide.retains(rules, leaf.id) then
+      step.forget_range(entry.leaf_range(ns, leaf.id))
+    end
+  end
+end
+
+-- Deletes what is not retained of an independent namespace. `collect(ids, first, last)` collects
+-- checkpoints in turn and answers how many, `on_retained(id)` is told of those that are still
+-- there; `oldest` is the oldest that the index knows.
+local function delete_independent(step, ns, oldest, collect, on_retained)
+  local rules, space = step.decisions.namespace(ns), evidence.space(ns)
+  local prefix = space.prefix
+  if oldest and bytes.less(oldest, rules.unclear_below) then on_retained(oldest) end
+  local low, high = "[" .. prefix .. rules.unclear_below, "(" .. prefix .. rules.floor
+  if not delete_between(step, low, high, prefix, rules.retained, collect, on_retained) then
+    return false
+  end
+  forget_missing(step, ns, space.kind, rules)
+  if rules.more_missing then return false end
+  local first = step.view.up("[" .. prefix .. rules.floor, index.past(prefix), 1)[1]
+  if first then
+    on_retained(entry.id(first, prefix))
+  elseif rules.deletes_all then
+    return step.removal.collect_pointer(layout.latest_key(step.thread, ns))
+  end
+  return true
+end
+
+-- The root namespace, with the invocations that its checkpoints have started.
+local function delete_root_namespace(step)
+  local starts, runs = layout.key_starts(step.thread, ""), run_starts(step)
+  local started = invocations.by_root(step)
+  local oldest = index.oldest_id(step.view, evidence.ROOT.prefix)
+  if not started.delete_older(oldest) then return false end
+  local collect_checkpoints, delete_of = step.removal.collect, started.delete_of
+  local function collect_alone(ids, first, last)
+    return collect_checkpoints(starts, ids, first, last)
+  end
+  local function collect_with_invocations(ids, first, last)
+    for at = first, last do
+      if collect_checkpoints(starts, ids, at, at) == 0 then return at - first end
+      if not delete_of(ids[at]) then return at - first end
+    end
+    return last - first + 1
+  end
+  local collect = started.any() and collect_with_invocations or collect_alone
+  if not delete_independent(step, "", oldest, collect, runs.on_retained) then return false end
+  return runs.oldest == oldest or not runs.oldest or not started.any_older(runs.oldest)
+end
+
+local function delete_other_namespace(step, ns)
+  local starts, collect_checkpoints = layout.key_starts(step.thread, ns), step.removal.collect
+  local function collect(ids, first, last) return collect_checkpoints(starts, ids, first, last) end
+  return delete_independent(step, ns, nil, collect, function() end)
+end
+
+-- Deletes of all namespaces what is not retained; false when something is left for the next call.
+function namespaces.delete(step)
+  if not delete_root_namespace(step) then return false end
+  for _, ns in ipairs(step.decisions.namespaces()) do
+    if ns ~= "" and not delete_other_namespace(step, ns) then return false end
+  end
+  if not step.decisions.is_expired then return true end
+  for _, ns in ipairs(index.namespaces(step.view, entry.INVOCATION)) do
+    local first = index.first(step.view, entry.of(entry.INVOCATION, ns))
+    if not step.forgotten[first] and not invocations.delete(step, ns) then return false end
+  end
+  return true
+end
+
+return namespaces

@@ -1,0 +1,49 @@
+"""The interface of a layout as ``lua/layouts/README.md`` has it, held against the Lua."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lupa.lua51 import LuaRuntime
+
+from redis_retention.layouts import LangGraphRedis, Layout
+from redis_retention.scripts import lua_folder, module_source
+from tests.layouts.tiny import Tiny
+
+LUA = Path(str(lua_folder()))
+QUESTIONS = set(re.findall(r"^\| `layout\.(\w+)\(", (LUA / "layouts/README.md").read_text(), re.M))
+ASKING = [*LUA.glob("*.lua"), *LUA.glob("include/*.lua")]
+LAYOUTS: list[tuple[str, Layout]] = [
+    ("layouts/langgraph_redis.lua", LangGraphRedis()),
+    (Tiny.name, Tiny()),
+]
+
+
+@pytest.mark.parametrize(("path", "layout"), LAYOUTS)
+def test_a_layout_answers_each_question(path: str, layout: Layout) -> None:
+    lua = LuaRuntime()
+    lua.execute("redis = {}")
+    answers: Any = lua.execute(module_source(path, layout.name))
+    functions = {name for name in answers if callable(answers[name])}
+    assert functions >= QUESTIONS
+
+
+@pytest.mark.parametrize("path", ASKING, ids=lambda path: path.name)
+def test_all_else_asks_no_other(path: Path) -> None:
+    asked = set(re.findall(r"\blayout\.(\w+)", path.read_text()))
+    assert asked <= QUESTIONS
+
+
+@pytest.mark.parametrize("path", ASKING, ids=lambda path: path.name)
+def test_nothing_outside_a_layout_knows_how_the_saver_stores(path: Path) -> None:
+    code = re.sub(r"--.*", "", path.read_text())
+    for secret in ("JSON.", "__empty__", "write_keys_zset", "_latest:", "checkpoint_id", "cjson"):
+        assert secret not in code
+
+
+def test_each_question_is_asked() -> None:
+    asked = {name for path in ASKING for name in re.findall(r"\blayout\.(\w+)", path.read_text())}
+    assert asked >= QUESTIONS
