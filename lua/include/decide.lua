@@ -281,7 +281,8 @@ end
 local function keep_needed(view, thread, reading, space, floor, kept)
   local ancestors, walked, unclear = ancestry(view, thread, space), {}, BOTTOM
   each_chain(view, reading, space, floor, ids_of(kept), function(id, chain)
-    if chain.sends and chain.parent ~= "" and ancestors.exists(chain.parent) then
+    if chain.sends and chain.parent ~= "" and ancestors.exists(chain.parent)
+      and layout.sends(thread, space.ns, chain.parent) then
       add_reason(kept, chain.parent, "sends")
     end
     for _, channel in ipairs(chain.channels) do

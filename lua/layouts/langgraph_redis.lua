@@ -26,6 +26,9 @@ local TASK_ID = ":" .. HEX4 .. HEX4 .. "%-" .. HEX4 .. "%-" .. HEX4 .. "%-" .. H
   .. HEX4 .. HEX4 .. HEX4 .. "$"
 -- Some writes have fixed numbers (WRITES_IDX_MAP in langgraph-checkpoint).
 local FAILURE, INTERRUPT = ":-1", ":-3"
+-- The channel of pending sends, as JSON.GET answers it; of a checkpoint with more writes than so
+-- many it is taken for granted that it has some.
+local SENDS, MOST_WRITES = '["__pregel_tasks"]', 500
 -- Since this format the pending sends of a checkpoint are in its own channel values.
 local OWN_SENDS_SINCE = 4
 
@@ -364,6 +367,14 @@ function layout.parent(thread, ns, id)
   return values and type(values[1]) == "string" and values[1] or ""
 end
 
+-- The run that has put a checkpoint, "" when it does not say; nil when there is no such checkpoint,
+-- false when its document is another thread's.
+function layout.run_of(thread, ns, id)
+  local values = read(layout.checkpoint_key(thread, ns, id), { "$.thread_id", "$.run_id" })
+  if not values or values[1] == nil then return nil end
+  return values[1] == thread and (values[2] or "")
+end
+
 -- The id that the newest-checkpoint pointer names, nil without a pointer.
 function layout.latest(thread, ns)
   local key = quietly("GET", layout.latest_key(thread, ns))
@@ -406,6 +417,17 @@ function layout.writes(names, id, limit)
     if find(keys[at], start, 1, true) ~= 1 then return own(keys, start), true, count end
   end
   return keys, false, count
+end
+
+-- Whether there are pending sends among the writes that a checkpoint's registry names: LangGraph
+-- takes those of a child from there that is older than format 4.
+function layout.sends(thread, ns, id)
+  local keys, _, count = layout.writes(layout.names(thread, ns), id, MOST_WRITES)
+  if count > MOST_WRITES then return true end
+  for _, key in ipairs(keys) do
+    if quietly("JSON.GET", key, "$.channel") == SENDS then return true end
+  end
+  return false
 end
 
 -- The length of the array at a path, nil where there is none.
@@ -504,6 +526,23 @@ function layout.registry_owner(suffix)
     if thread and layout.suffix(thread, ns, id) == suffix then return thread end
   end
   return nil
+end
+
+-- What the key of a checkpoint or of a write is called in another thread, and for a checkpoint its
+-- namespace and id; nil for what is not the thread's.
+function layout.renamed(key, thread, other)
+  local owner, ns, id = layout.owner(key)
+  if owner then return owner == thread and layout.checkpoint_key(other, ns, id) or nil, ns, id end
+  owner, ns = layout.write_owner(key)
+  if owner ~= thread then return nil end
+  local start = #layout.names(thread, ns).write
+  return layout.names(other, ns).write .. string.sub(key, start + 1)
+end
+
+-- Copies a document to the key that it has in another thread, with its TTL.
+function layout.copy(key, to, other)
+  redis.call("COPY", key, to, "REPLACE")
+  redis.call("JSON.SET", to, "$.thread_id", cjson.encode(other))
 end
 
 -- Whether a document is a stub: a write came before its checkpoint, or after its end.

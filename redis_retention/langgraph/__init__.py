@@ -19,10 +19,12 @@ except ImportError as error:
 from redis_retention.langgraph.aio import AsyncRetentionRedisSaver
 from redis_retention.langgraph.keeping import Mode, OnError, TrimCounts
 from redis_retention.langgraph.saver import RetentionRedisSaver
+from redis_retention.langgraph.threads import KeptCheckpoint
 from redis_retention.langgraph.wrapping import with_retention
 
 __all__ = [
     "AsyncRetentionRedisSaver",
+    "KeptCheckpoint",
     "Mode",
     "OnError",
     "RetentionRedisSaver",

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
+from langgraph.checkpoint.base import (
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+)
 from langgraph.checkpoint.redis.aio import AsyncRedisSaver
 from redis.asyncio import Redis, RedisCluster
 
 from redis_retention.engine import DEFAULT_KEYS_PER_CALL, DEFAULT_PREFIX
+from redis_retention.langgraph import listing, threads
 from redis_retention.langgraph.background import AsyncInline, AsyncWorker
 from redis_retention.langgraph.keeping import Keeper, Mode, OnError, TrimCounts, keeper_for
+from redis_retention.langgraph.pruning import prunes, warn_left_alone
+from redis_retention.langgraph.threads import KeptCheckpoint
 from redis_retention.policy import Policy
-from redis_retention.retention import DEFAULT_GRACE
-from redis_retention.transport import AsyncTransport
+from redis_retention.retention import DEFAULT_GRACE, AsyncRetention
+from redis_retention.transport import AsyncTransport, T
+
+# `list` is a method below.
+Kept: TypeAlias = list[KeptCheckpoint]
 
 
 class AsyncRetentionRedisSaver(AsyncRedisSaver):
@@ -72,6 +84,14 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
             **options,
         )
         self._transport = AsyncTransport(self._redis)
+        self._retention = AsyncRetention(
+            self._redis,
+            checkpoint_prefix=self._checkpoint_prefix,
+            write_prefix=self._checkpoint_write_prefix,
+            prefix=options["prefix"],
+            keys_per_call=options["keys_per_call"],
+            grace=options["grace"],
+        )
         trims = AsyncInline if mode == "inline" else AsyncWorker
         self._trims: AsyncInline | AsyncWorker = trims(self._keeper, self._transport)
 
@@ -151,3 +171,127 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
         if put is not None:
             await self._trims.put(put)
         return stored
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        """List checkpoints, newest first; see `RetentionRedisSaver.list`."""
+        engine, run = self._keeper.engine, self._transport.run
+        wanted = listing.Wanted.of(engine, config, filter, before)
+        left = limit
+        for keys in listing.pages(await run(listing.names(engine, wanted)), limit):
+            heads = await run(listing.read(engine, wanted, keys))
+            for some in listing.in_pages(heads[:left]):
+                for listed in await run(listing.load(engine, some)):
+                    yield listing.as_tuple(self, listed, hidden=True)
+            left = None if left is None else left - len(heads)
+            if left is not None and left <= 0:
+                return
+
+    async def aprune(
+        self,
+        thread_ids: Sequence[str],
+        *,
+        strategy: str = "keep_latest",
+        keep_last: int | None = None,
+        max_results: int = 10_000,
+        policy: Policy | None = None,
+    ) -> None:
+        """Prune threads now; see `RetentionRedisSaver.prune`."""
+        del max_results
+        keep = prunes(strategy, keep_last, policy)
+        if keep is None:
+            for thread_id in thread_ids:
+                await self.adelete_thread(thread_id)
+        elif thread_ids:
+            names = [str(name) for name in thread_ids]
+            warn_left_alone(await self._retention.trim(names, keep))
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Delete a thread entirely, whatever any policy or pin says."""
+        thread = self._keeper.engine.layout.stored_thread(str(thread_id))
+        await self._transport.run(threads.delete(self._keeper.engine, thread))
+        self._keeper.forget([thread])
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> Kept:  # type: ignore[override]
+        """Delete the checkpoints of some runs; see `RetentionRedisSaver.delete_for_runs`."""
+        return await self._transport.run(threads.delete_runs(self._keeper.engine, run_ids))
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy all checkpoints and writes of a thread; see `RetentionRedisSaver.copy_thread`."""
+        source, target = threads.different(self._keeper.engine, source_thread_id, target_thread_id)
+        await self._transport.run(threads.copy(self._keeper.engine, source, target))
+
+    # --- for other threads than that of the event loop --------------------------------------------
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        """List checkpoints, newest first, from another thread than that of the event loop."""
+        found = self.alist(config, filter=filter, before=before, limit=limit)
+        while (one := self._from_outside(_next(found))) is not None:
+            yield one
+
+    def prune(
+        self,
+        thread_ids: Sequence[str],
+        *,
+        strategy: str = "keep_latest",
+        keep_last: int | None = None,
+        max_results: int = 10_000,
+        policy: Policy | None = None,
+    ) -> None:
+        """Prune threads now, from another thread than that of the event loop."""
+        pruned = self.aprune(
+            thread_ids,
+            strategy=strategy,
+            keep_last=keep_last,
+            max_results=max_results,
+            policy=policy,
+        )
+        self._from_outside(pruned)
+
+    def delete_thread(self, thread_id: str) -> None:
+        """Delete a thread, from another thread than that of the event loop."""
+        self._from_outside(self.adelete_thread(thread_id))
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> Kept:  # type: ignore[override]
+        """Delete the checkpoints of runs, from another thread than that of the event loop."""
+        return self._from_outside(self.adelete_for_runs(run_ids))
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy a thread, from another thread than that of the event loop."""
+        self._from_outside(self.acopy_thread(source_thread_id, target_thread_id))
+
+    def _from_outside(self, wanted: Coroutine[Any, Any, T]) -> T:
+        """What a coroutine brings, run by the event loop.
+
+        Raises:
+            RuntimeError: The saver is not set up, or this is the event loop's own thread.
+        """
+        try:
+            if self.loop is None:
+                raise RuntimeError("the saver is not set up: `async with` it, or asetup() first")
+            with suppress(RuntimeError):
+                if asyncio.get_running_loop() is self.loop:
+                    raise asyncio.InvalidStateError(
+                        "this would block the event loop: use the method whose name begins with a"
+                    )
+        except BaseException:
+            wanted.close()
+            raise
+        return asyncio.run_coroutine_threadsafe(wanted, self.loop).result()
+
+
+async def _next(found: AsyncIterator[CheckpointTuple]) -> CheckpointTuple | None:
+    return await anext(found, None)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import threading
 from collections import deque
 from contextlib import suppress
 from typing import Any
+from weakref import WeakSet
 
 from redis_retention.langgraph.keeping import PASSING, Keeper, Put
 from redis_retention.transport import AsyncTransport, Transport
@@ -19,6 +21,8 @@ _WINDOW_SECONDS = 0.05
 _RETRY_SECONDS = 1.0
 # For how long a program that ends waits for the last trims.
 _CLOSE_SECONDS = 30.0
+# A worker looks so often whether its saver is gone.
+_IDLE_SECONDS = 60.0
 
 
 class _Queue:
@@ -70,6 +74,9 @@ class Inline:
     def close(self) -> None:
         """There is nothing left to do."""
 
+    def stop(self) -> None:
+        """Nor is there when nobody has closed it."""
+
 
 class Worker:
     """Trims in a thread of its own, which starts with the first put."""
@@ -78,6 +85,7 @@ class Worker:
         self._keeper = keeper
         self._transport = transport
         self._begin()
+        _workers.add(self)
 
     def _begin(self) -> None:
         self._process = os.getpid()
@@ -113,9 +121,18 @@ class Worker:
         with self._changed:
             thread, self._closing = self._thread, True
             self._changed.notify()
-        # The last reference to a saver may go anywhere, also in this very thread.
-        if thread is not None and thread is not threading.current_thread():
+        if thread is not None:
             thread.join(_CLOSE_SECONDS)
+
+    def stop(self) -> None:
+        """Have the thread end when it has worked off what waits, without waiting for that.
+
+        The last reference to a saver may go anywhere, so that no lock is waited for here.
+        """
+        self._closing = True
+        if self._changed.acquire(blocking=False):
+            self._changed.notify()
+            self._changed.release()
 
     def _run(self) -> None:
         while (puts := self._next()) is not None:
@@ -132,7 +149,8 @@ class Worker:
     def _next(self) -> list[Put] | None:
         """What there is to do, once there is something; None at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: len(self._queue) or self._closing)
+            while not len(self._queue) and not self._closing:
+                self._changed.wait(_IDLE_SECONDS)
             self._changed.wait_for(lambda: self._urgent or self._closing, _WINDOW_SECONDS)
             self._urgent = False
             if not len(self._queue):
@@ -147,6 +165,18 @@ class Worker:
                 return
             self._queue.put_back(puts)
             self._changed.wait_for(lambda: self._closing, _RETRY_SECONDS)
+
+
+_workers: WeakSet[Worker] = WeakSet()
+
+
+def _close_all() -> None:
+    """Also a program that ends without closing its savers finishes what waits."""
+    for worker in list(_workers):
+        worker.close()
+
+
+atexit.register(_close_all)
 
 
 class AsyncInline:

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
+from langgraph.checkpoint.base import (
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+)
 from langgraph.checkpoint.redis import RedisSaver
 from redis import Redis, RedisCluster
 
 from redis_retention.engine import DEFAULT_KEYS_PER_CALL, DEFAULT_PREFIX
+from redis_retention.langgraph import listing, threads
 from redis_retention.langgraph.background import Inline, Worker
 from redis_retention.langgraph.keeping import Keeper, Mode, OnError, TrimCounts, keeper_for
+from redis_retention.langgraph.pruning import prunes, warn_left_alone
+from redis_retention.langgraph.threads import KeptCheckpoint
 from redis_retention.policy import Policy
-from redis_retention.retention import DEFAULT_GRACE
+from redis_retention.retention import DEFAULT_GRACE, Retention
 from redis_retention.transport import Transport
+
+# `list` is a method below.
+Kept: TypeAlias = list[KeptCheckpoint]
 
 
 class RetentionRedisSaver(RedisSaver):
@@ -93,10 +104,17 @@ class RetentionRedisSaver(RedisSaver):
             **options,
         )
         self._transport = Transport(self._redis)
+        self._retention = Retention(
+            self._redis,
+            checkpoint_prefix=self._checkpoint_prefix,
+            write_prefix=self._checkpoint_write_prefix,
+            prefix=options["prefix"],
+            keys_per_call=options["keys_per_call"],
+            grace=options["grace"],
+        )
         trims = Inline if mode == "inline" else Worker
         self._trims: Inline | Worker = trims(self._keeper, self._transport)
-        # Also a program that ends without closing it finishes what waits.
-        weakref.finalize(self, self._trims.close)
+        weakref.finalize(self, self._trims.stop).atexit = False
 
     @classmethod
     @contextmanager
@@ -173,3 +191,97 @@ class RetentionRedisSaver(RedisSaver):
         if put is not None:
             self._trims.put(put)
         return stored
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        """List checkpoints, newest first.
+
+        Args:
+            config: Its thread; and its namespace, checkpoint and run, where it has them. None
+                lists all threads, by a look at all keys.
+            filter: What the metadata must say, all of it.
+            before: List only checkpoints that are older than this one.
+            limit: List no more than so many.
+        """
+        engine, run = self._keeper.engine, self._transport.run
+        wanted = listing.Wanted.of(engine, config, filter, before)
+        left = limit
+        for keys in listing.pages(run(listing.names(engine, wanted)), limit):
+            heads = run(listing.read(engine, wanted, keys))
+            for some in listing.in_pages(heads[:left]):
+                for listed in run(listing.load(engine, some)):
+                    yield listing.as_tuple(self, listed, hidden=False)
+            left = None if left is None else left - len(heads)
+            if left is not None and left <= 0:
+                return
+
+    def prune(
+        self,
+        thread_ids: Sequence[str],
+        *,
+        strategy: str = "keep_latest",
+        keep_last: int | None = None,
+        max_results: int = 10_000,
+        policy: Policy | None = None,
+    ) -> None:
+        """Prune threads now, and delete nothing that LangGraph needs of them.
+
+        Beside the newest checkpoint of each namespace, what its delta channels are replayed from
+        stays, what is pinned, and forks that are younger than the grace period. A subgraph that
+        has ended goes with the checkpoint that has started it.
+
+        Args:
+            thread_ids: Which threads.
+            strategy: ``keep_latest`` keeps the newest checkpoint of each namespace, ``delete``
+                deletes the threads.
+            keep_last: Keep so many instead; 0 deletes the threads.
+            max_results: Is for callers of `RedisSaver.prune`: there is no such limit here.
+            policy: Keep what this says instead.
+
+        Raises:
+            ValueError: The strategy is another one, or contradicts the policy.
+        """
+        del max_results
+        keep = prunes(strategy, keep_last, policy)
+        if keep is None:
+            for thread_id in thread_ids:
+                self.delete_thread(thread_id)
+        elif thread_ids:
+            warn_left_alone(self._retention.trim([str(name) for name in thread_ids], keep))
+
+    def delete_thread(self, thread_id: str) -> None:
+        """Delete a thread entirely, whatever any policy or pin says."""
+        thread = self._keeper.engine.layout.stored_thread(str(thread_id))
+        self._transport.run(threads.delete(self._keeper.engine, thread))
+        self._keeper.forget([thread])
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> Kept:  # type: ignore[override]
+        """Delete the checkpoints of some runs, but for those that others still need.
+
+        LangGraph's own type for this answers nothing.
+
+        Args:
+            run_ids: As in ``configurable.run_id``, or else in the metadata.
+
+        Returns:
+            The checkpoints of these runs that stay, and why.
+
+        Raises:
+            RetentionError: A thread cannot be judged; nothing of that one is deleted.
+        """
+        return self._transport.run(threads.delete_runs(self._keeper.engine, run_ids))
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy all checkpoints and writes of a thread to another one.
+
+        Raises:
+            ValueError: They are the same.
+        """
+        source, target = threads.different(self._keeper.engine, source_thread_id, target_thread_id)
+        self._transport.run(threads.copy(self._keeper.engine, source, target))
