@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Annotated, Any
 
 from langgraph.channels import DeltaChannel
@@ -32,7 +33,7 @@ def delta_graph(saver: Saver) -> Graph:
 
 
 class Answers(TypedDict, total=False):
-    answers: Annotated[list[str], extend]
+    answers: Annotated[list[str], operator.add]
 
 
 def asking_graph(saver: Saver) -> Graph:
