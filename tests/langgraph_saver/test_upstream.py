@@ -7,6 +7,8 @@ fails, the fault was mended: then the report can go, and perhaps what we do abou
 from __future__ import annotations
 
 import asyncio
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +31,7 @@ from tests.servers.start import Server
 __all__ = ["plain_saver"]
 
 OLDEST, MIDDLE, NEWEST = ids(3)
+REPORT = Path(__file__).parents[2] / "docs" / "upstream.md"
 
 
 @pytest.fixture
@@ -198,3 +201,9 @@ async def test_the_async_savers_put_writes_forgets_the_path_of_the_task(
     key = f"checkpoint_write:a:__empty__:{NEWEST}"
     assert json.get(f"{key}:task:0")["task_path"] == ""
     assert json.get(f"{key}:other:0")["task_path"] == "~path"
+
+
+def test_each_fault_is_reported_and_each_report_is_held() -> None:
+    reported = re.findall(r"test_upstream\.py::(test_\w+)", REPORT.read_text(encoding="utf-8"))
+    here = [name for name in globals() if name.startswith("test_")]
+    assert sorted(reported) == sorted(here[:-1])
