@@ -118,6 +118,8 @@ class Worker:
 
     def close(self) -> None:
         """Work off what waits, and end the thread. A later put starts it again."""
+        if self._process != os.getpid():
+            return
         with self._changed:
             thread, self._closing = self._thread, True
             self._changed.notify()

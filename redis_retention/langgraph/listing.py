@@ -18,7 +18,9 @@ from langgraph.checkpoint.redis.util import from_storage_safe_id, from_storage_s
 from langgraph.constants import TASKS
 
 from redis_retention.engine import Engine
-from redis_retention.langgraph.threads import all_documents, decoded, find
+from redis_retention.langgraph.threads import all_documents, decoded
+from redis_retention.sources import scan
+from redis_retention.sources.search import NotSearchable, Search
 from redis_retention.transport import Command, Steps
 
 # Documents read at a time; a state may be large.
@@ -63,7 +65,7 @@ class Wanted:
             None if thread is None else engine.layout.stored_thread(str(thread)),
             place.get("checkpoint_ns"),
             (get_checkpoint_id(config) if config else None) or None,
-            place.get("run_id") or None,
+            str(place["run_id"]) if place.get("run_id") else None,
             (get_checkpoint_id(before) if before else None) or None,
             filter or {},
         )
@@ -98,9 +100,16 @@ def names(engine: Engine, wanted: Wanted) -> Steps[list[bytes]]:
     if wanted.thread is None:
         keys = yield from all_documents(engine)
     else:
-        found = yield from find(engine, wanted.thread)
-        keys = list(found.documents.values())
+        keys = yield from _documents_of(engine, wanted.thread)
     return sorted(keys, key=lambda key: key.rpartition(b":")[2], reverse=True)
+
+
+def _documents_of(engine: Engine, thread: bytes) -> Steps[list[bytes]]:
+    try:
+        return (yield from Search(engine).tagged(engine.layout.thread_field, thread))
+    except NotSearchable:
+        found = yield from scan.find(engine.layout, [thread])
+        return list(found[thread].documents.values())
 
 
 def pages(keys: Sequence[bytes], limit: int | None) -> Iterator[list[bytes]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -200,6 +201,45 @@ def test_inline_costs_one_call_more_for_each_put(
     stats: Any = client.info("commandstats")
     called = {name: stat["calls"] for name, stat in stats.items()}
     assert called["cmdstat_evalsha"] - called.get("cmdstat_script|load", 0) == 4 * TRIGGER
+
+
+@ONE
+@pytest.mark.parametrize("mode", MODES)
+def test_many_threads_that_put_at_once_are_all_kept_short(
+    make_saver: MakeSaver, client: redis.Redis, mode: Mode
+) -> None:
+    saver = make_saver(retention=KEEP, trigger=TRIGGER, mode=mode)
+    names = [f"thread {number}" for number in range(12)]
+
+    def converse(name: str) -> list[str]:
+        return fill(saver, name, 5 * TRIGGER, writes=1)
+
+    with ThreadPoolExecutor(4) as pool:
+        stored = list(pool.map(converse, names))
+    saver.close()
+
+    assert saver.trims.failed == saver.trims.dropped == 0
+    for name, put_there in zip(names, stored, strict=True):
+        left = newest(client, name)
+        assert 3 <= len(left) <= TRIGGER
+        assert left == put_there[-len(left) :]
+
+
+@ONE
+def test_a_client_that_decodes_replies_does_as_well(
+    make_saver: MakeSaver, server: Server, client: redis.Redis
+) -> None:
+    with server.client(decode_responses=True) as decoding:
+        saver = make_saver(redis_client=decoding, retention=KEEP, trigger=TRIGGER, mode="inline")
+        names = fill(saver, "a", TRIGGER + 1)
+        saver.copy_thread("a", "b")
+        listed = [found.config["configurable"]["checkpoint_id"] for found in saver.list(place("b"))]
+        assert saver.delete_for_runs(["nobody's"]) == []
+        saver.delete_thread("a")
+
+    assert listed == names[:-4:-1]
+    assert count(client, "a") == 0
+    assert count(client, "b") == 3
 
 
 @ONE
