@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
@@ -23,6 +24,7 @@ from redis_retention.engine import DEFAULT_KEYS_PER_CALL, DEFAULT_PREFIX
 from redis_retention.langgraph import listing, threads
 from redis_retention.langgraph.background import AsyncInline, AsyncWorker
 from redis_retention.langgraph.keeping import Keeper, Mode, OnError, TrimCounts, keeper_for
+from redis_retention.langgraph.last import AsyncLast
 from redis_retention.langgraph.pruning import prunes, warn_left_alone
 from redis_retention.langgraph.threads import KeptCheckpoint
 from redis_retention.policy import Policy
@@ -166,11 +168,26 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
         stream_mode: str = "values",
     ) -> RunnableConfig:
         """Store a checkpoint, and see to it that its thread does not grow too long."""
-        stored = await super().aput(config, checkpoint, metadata, new_versions, stream_mode)
+        arguments = config, checkpoint, metadata, new_versions, stream_mode
+        if isinstance(self._trims, AsyncInline):
+            return await self._put_inline(self._trims, *arguments)
+        stored = await super().aput(*arguments)
         put = self._keeper.note(config, stored)
         if put is not None:
             await self._trims.put(put)
         return stored
+
+    async def _put_inline(self, trims: AsyncInline, *arguments: Any) -> RunnableConfig:
+        last = AsyncLast(self._redis)
+        like: Any = copy.copy(self)
+        like._redis = last
+        stored: RunnableConfig = await super(AsyncRetentionRedisSaver, like).aput(*arguments)
+        await trims.put(self._keeper.note(arguments[0], stored), last.commands)
+        return stored
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """Read a checkpoint, the newest without an id; None when there is none."""
+        return listing.real(await super().aget_tuple(config))
 
     async def alist(
         self,
@@ -183,15 +200,21 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
         """List checkpoints, newest first; see `RetentionRedisSaver.list`."""
         engine, run = self._keeper.engine, self._transport.run
         wanted = listing.Wanted.of(engine, config, filter, before)
-        left = limit
-        for keys in listing.pages(await run(listing.names(engine, wanted)), limit):
+        left, none_yet = limit, True
+        names = await run(listing.names(engine, wanted))
+        for keys in listing.pages(names, limit):
             heads = await run(listing.read(engine, wanted, keys))
+            none_yet = none_yet and not heads
             for some in listing.in_pages(heads[:left]):
                 for listed in await run(listing.load(engine, some)):
                     yield listing.as_tuple(self, listed, hidden=True)
             left = None if left is None else left - len(heads)
             if left is not None and left <= 0:
                 return
+        if none_yet:
+            best = await run(listing.next_best(engine, wanted, names))
+            for listed in await run(listing.load(engine, best)):
+                yield listing.as_tuple(self, listed, hidden=True)
 
     async def aprune(
         self,

@@ -7,12 +7,13 @@ import atexit
 import os
 import threading
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 from weakref import WeakSet
 
 from redis_retention.langgraph.keeping import PASSING, Keeper, Put
-from redis_retention.transport import AsyncTransport, Transport
+from redis_retention.transport import AsyncTransport, Command, Steps, Transport
 
 # Puts that wait at most.
 _MOST_WAITING = 10_000
@@ -55,21 +56,36 @@ def _threads(puts: list[Put]) -> list[bytes]:
     return [put.thread for put in puts]
 
 
+def _all_of(commands: Sequence[Command]) -> Steps[None]:
+    """Send commands again of which it is not known whether they have arrived."""
+    if commands:
+        yield list(commands)
+
+
 class Inline:
-    """Trims within each put."""
+    """Trims within each put, along with the last command of the saver's own."""
 
     def __init__(self, keeper: Keeper, transport: Transport) -> None:
         self._keeper = keeper
         self._transport = transport
 
-    def put(self, put: Put) -> None:
-        """Index a checkpoint, and trim its thread when it has crossed its trigger."""
+    def put(self, put: Put | None, last: Sequence[Command]) -> None:
+        """Index a checkpoint, and trim its thread when it has crossed its trigger.
+
+        Args:
+            put: What was put, None if nothing is to be done about it.
+            last: What the saver has still to send: only that may fail the put.
+        """
+        if put is None:
+            self._transport.run(_all_of(last))
+            return
         self._keeper.taken([put])
         try:
-            self._transport.run(self._keeper.work_off([put]))
+            self._transport.run(self._keeper.work_off([put], last))
         except Exception as error:
             self._keeper.forget([put.thread])
             self._keeper.failed(error, [put.thread])
+            self._transport.run(_all_of(last))
 
     def close(self) -> None:
         """There is nothing left to do."""
@@ -188,14 +204,23 @@ class AsyncInline:
         self._keeper = keeper
         self._transport = transport
 
-    async def put(self, put: Put) -> None:
-        """Index a checkpoint, and trim its thread when it has crossed its trigger."""
+    async def put(self, put: Put | None, last: Sequence[Command]) -> None:
+        """Index a checkpoint, and trim its thread when it has crossed its trigger.
+
+        Args:
+            put: What was put, None if nothing is to be done about it.
+            last: What the saver has still to send: only that may fail the put.
+        """
+        if put is None:
+            await self._transport.run(_all_of(last))
+            return
         self._keeper.taken([put])
         try:
-            await self._transport.run(self._keeper.work_off([put]))
+            await self._transport.run(self._keeper.work_off([put], last))
         except Exception as error:
             self._keeper.forget([put.thread])
             self._keeper.failed(error, [put.thread])
+            await self._transport.run(_all_of(last))
 
     async def close(self) -> None:
         """There is nothing left to do."""

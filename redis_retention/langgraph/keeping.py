@@ -253,13 +253,21 @@ class Keeper:
 
     # --- steps ------------------------------------------------------------------------------------
 
-    def work_off(self, puts: Sequence[Put]) -> Steps[None]:
-        """Take what was put into the indexes, and trim what has crossed its trigger."""
+    def work_off(self, puts: Sequence[Put], before: Sequence[Command] = ()) -> Steps[None]:
+        """Take what was put into the indexes, and trim what has crossed its trigger.
+
+        Args:
+            puts: What was put.
+            before: Commands to send before that, in the same go.
+        """
         rules = yield from self._current_rules()
         if not rules:
+            if before:
+                yield list(before)
             return
         for some in self._callable(puts):
-            yield from self._work_off(some, rules)
+            yield from self._work_off(some, rules, before)
+            before = ()
 
     def _callable(self, puts: Sequence[Put]) -> list[list[Put]]:
         """The puts in groups that one call may touch, and that take it some milliseconds."""
@@ -282,11 +290,14 @@ class Keeper:
                 self._rules, self._rules_at = rules, now
         return self._rules
 
-    def _work_off(self, puts: Sequence[Put], rules: Sequence[Rule]) -> Steps[None]:
+    def _work_off(
+        self, puts: Sequence[Put], rules: Sequence[Rule], before: Sequence[Command]
+    ) -> Steps[None]:
         unsure = [put for put in puts if put.unseen_parent]
         questions = [question for put in unsure for question in self._questions(put)]
         track = self.engine.track([put.key for put in puts], rules)
-        answers, tracked = yield from _beside(questions, track)
+        replies, tracked = yield from _beside([*before, *questions], track)
+        answers = replies[len(before) :]
         for row in tracked:
             yield from self._trimmed(row, rules)
         lost: dict[bytes, None] = {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -92,6 +92,7 @@ class _Head:
     checkpoint_id: bytes
     run_id: str
     metadata: dict[str, Any]
+    parent: bytes
     sends_from: bytes | None
 
 
@@ -139,9 +140,17 @@ def _head(engine: Engine, key: bytes, reply: Any) -> _Head | None:
     if engine.layout.checkpoint_key(thread.encode(), space, name.encode()) != key:
         return None
     old = not isinstance(version, int | float) or version < _OWN_SENDS
-    sends_from = parent.encode() if old and isinstance(parent, str) and parent else None
-    said = json.loads(metadata) if isinstance(metadata, str) else {}
-    return _Head(key, thread.encode(), space, name.encode(), str(run_id or ""), said, sends_from)
+    above = parent.encode() if isinstance(parent, str) else b""
+    return _Head(
+        key,
+        thread.encode(),
+        space,
+        name.encode(),
+        str(run_id or ""),
+        json.loads(metadata) if isinstance(metadata, str) else {},
+        above,
+        above if old and above else None,
+    )
 
 
 def _is_wanted(head: _Head, wanted: Wanted) -> bool:
@@ -162,6 +171,24 @@ def _says(head: _Head, key: str, value: Any) -> bool:
     if key in beside and beside[key] == value:
         return True
     return key in head.metadata and bool(head.metadata[key] == value)
+
+
+def next_best(engine: Engine, wanted: Wanted, keys: Sequence[bytes]) -> Steps[list[_Head]]:
+    """What LangGraph is to go on from when the checkpoint before a replayed one is gone.
+
+    A stateful subgraph is looked for by `before` when a checkpoint of its graph is replayed. Where
+    it has been trimmed so far that nothing older is left, the oldest that is left is given: with
+    nothing at all, the subgraph would begin anew and forget what it knows.
+    """
+    if wanted.before is None or not wanted.namespace or wanted.filter:
+        return []
+    anything = replace(wanted, before=None)
+    heads: list[_Head] = []
+    for some in pages(keys, None):
+        heads += yield from read(engine, anything, some)
+    there = {head.checkpoint_id for head in heads}
+    is_cut = bool(heads) and heads[-1].parent != b"" and heads[-1].parent not in there
+    return heads[-1:] if is_cut else []
 
 
 def load(engine: Engine, heads: Sequence[_Head]) -> Steps[list[Listed]]:
@@ -196,6 +223,18 @@ def load(engine: Engine, heads: Sequence[_Head]) -> Steps[list[Listed]]:
         for head, reply, own in zip(heads, replies, writes, strict=False)
         if isinstance(document := decoded(reply), dict)
     ]
+
+
+def real(found: CheckpointTuple | None) -> CheckpointTuple | None:
+    """What `get_tuple` has found, unless it is what a write has left of a checkpoint that is gone.
+
+    The plain savers take such a stub for a checkpoint that is its own parent, and whoever replays a
+    delta channel along the parents comes to no end.
+    """
+    if found is None or found.parent_config is None:
+        return found
+    above, here = found.parent_config["configurable"], found.config["configurable"]
+    return None if above["checkpoint_id"] == here["checkpoint_id"] else found
 
 
 def in_pages(heads: Sequence[_Head]) -> Iterator[Sequence[_Head]]:

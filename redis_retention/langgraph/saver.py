@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from redis_retention.engine import DEFAULT_KEYS_PER_CALL, DEFAULT_PREFIX
 from redis_retention.langgraph import listing, threads
 from redis_retention.langgraph.background import Inline, Worker
 from redis_retention.langgraph.keeping import Keeper, Mode, OnError, TrimCounts, keeper_for
+from redis_retention.langgraph.last import Last
 from redis_retention.langgraph.pruning import prunes, warn_left_alone
 from redis_retention.langgraph.threads import KeptCheckpoint
 from redis_retention.policy import Policy
@@ -186,11 +188,25 @@ class RetentionRedisSaver(RedisSaver):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Store a checkpoint, and see to it that its thread does not grow too long."""
+        if isinstance(self._trims, Inline):
+            return self._put_inline(self._trims, config, checkpoint, metadata, new_versions)
         stored = super().put(config, checkpoint, metadata, new_versions)
         put = self._keeper.note(config, stored)
         if put is not None:
             self._trims.put(put)
         return stored
+
+    def _put_inline(self, trims: Inline, *arguments: Any) -> RunnableConfig:
+        last = Last(self._redis)
+        like: Any = copy.copy(self)
+        like._redis = last
+        stored: RunnableConfig = super(RetentionRedisSaver, like).put(*arguments)
+        trims.put(self._keeper.note(arguments[0], stored), last.commands)
+        return stored
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """Read a checkpoint, the newest without an id; None when there is none."""
+        return listing.real(super().get_tuple(config))
 
     def list(
         self,
@@ -211,15 +227,21 @@ class RetentionRedisSaver(RedisSaver):
         """
         engine, run = self._keeper.engine, self._transport.run
         wanted = listing.Wanted.of(engine, config, filter, before)
-        left = limit
-        for keys in listing.pages(run(listing.names(engine, wanted)), limit):
+        left, none_yet = limit, True
+        names = run(listing.names(engine, wanted))
+        for keys in listing.pages(names, limit):
             heads = run(listing.read(engine, wanted, keys))
+            none_yet = none_yet and not heads
             for some in listing.in_pages(heads[:left]):
                 for listed in run(listing.load(engine, some)):
                     yield listing.as_tuple(self, listed, hidden=False)
             left = None if left is None else left - len(heads)
             if left is not None and left <= 0:
                 return
+        if none_yet:
+            best = run(listing.next_best(engine, wanted, names))
+            for listed in run(listing.load(engine, best)):
+                yield listing.as_tuple(self, listed, hidden=False)
 
     def prune(
         self,

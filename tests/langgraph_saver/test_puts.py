@@ -189,18 +189,64 @@ def test_a_new_thread_costs_no_search(make_saver: MakeSaver, client: redis.Redis
     assert not [name for name in stats if "FT." in name.upper()]
 
 
-@ONE
-def test_inline_costs_one_call_more_for_each_put(
-    make_saver: MakeSaver, client: redis.Redis
-) -> None:
-    saver = make_saver(retention=KEEP, trigger=TRIGGER, mode="inline")
-    client.config_resetstat()
+class CountingConnection(redis.Connection):
+    """Counts what is sent in one go."""
 
-    fill(saver, "a", 4 * TRIGGER, writes=0)
+    sent = 0
+
+    def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        CountingConnection.sent += 1
+        super().send_packed_command(command, check_health)  # type: ignore[no-untyped-call]
+
+
+@ONE
+def test_inline_costs_one_call_more_for_each_put_and_no_round_trip(
+    make_saver: MakeSaver, server: Server, client: redis.Redis
+) -> None:
+    pool = redis.ConnectionPool(connection_class=CountingConnection, port=server.port)
+    with redis.Redis(connection_pool=pool) as counted:
+        plain = RedisSaver(redis_client=counted)
+        plain.setup()
+        saver = make_saver(redis_client=counted, retention=KEEP, trigger=TRIGGER, mode="inline")
+        fill(saver, "the scripts are there", TRIGGER + 1)
+
+        def sent(of: RedisSaver, thread: str) -> int:
+            before = CountingConnection.sent
+            fill(of, thread, 4 * TRIGGER, writes=0)
+            return CountingConnection.sent - before
+
+        client.config_resetstat()
+        assert sent(saver, "a") == sent(plain, "b") > 0
 
     stats: Any = client.info("commandstats")
-    called = {name: stat["calls"] for name, stat in stats.items()}
-    assert called["cmdstat_evalsha"] - called.get("cmdstat_script|load", 0) == 4 * TRIGGER
+    assert stats["cmdstat_evalsha"]["calls"] == 4 * TRIGGER
+    assert count(client) <= TRIGGER
+
+
+@ONE
+def test_inline_keeps_the_ttl_of_the_saver(make_saver: MakeSaver, client: redis.Redis) -> None:
+    saver = make_saver(retention=KEEP, trigger=TRIGGER, mode="inline", ttl={"default_ttl": 60})
+
+    fill(saver, "a", 2, writes=0)
+
+    ttls = [client.ttl(name) for name in client.scan_iter(match="checkpoint*")]
+    assert len(ttls) == 3
+    assert all(3_500 < ttl <= 3_600 for ttl in ttls)
+
+
+@ONE
+@pytest.mark.parametrize("mode", MODES)
+def test_a_put_that_the_server_refuses_fails_as_ever(
+    make_saver: MakeSaver, client: redis.Redis, server: Server, mode: Mode
+) -> None:
+    make_saver(mode=mode)
+    client.acl_setuser("no-set", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-set"])
+    with redis.Redis.from_url(server.url, username="no-set", password="any") as forbidden:
+        saver = RetentionRedisSaver(redis_client=forbidden, retention=KEEP, mode=mode)
+        with pytest.raises(redis.exceptions.NoPermissionError, match="set"):
+            put(saver, "a", ids(1)[0])
+        saver.close()
+    client.acl_deluser("no-set")
 
 
 @ONE

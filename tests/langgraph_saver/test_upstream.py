@@ -189,6 +189,18 @@ def test_put_hides_the_writes_that_came_first(plain_saver: RedisSaver) -> None:
     assert found.pending_writes == []
 
 
+def test_what_a_write_has_left_reads_as_a_checkpoint_that_is_its_own_parent(
+    plain_saver: RedisSaver, ours: RetentionRedisSaver
+) -> None:
+    put_writes(plain_saver, "a", OLDEST)
+
+    read = plain_saver.get_tuple(place("a", "", OLDEST))
+
+    assert read is not None
+    assert read.parent_config == read.config
+    assert ours.get_tuple(place("a", "", OLDEST)) is None
+
+
 async def test_the_async_savers_put_writes_forgets_the_path_of_the_task(
     redis_stack: Server, stack: redis.Redis
 ) -> None:
