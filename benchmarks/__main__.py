@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from benchmarks import distance, growth, profile, savings, stall, sweep, trim, writers
+from benchmarks import distance, growth, profile, saver, savings, stall, sweep, trim, writers
 from benchmarks.lab import Say
 from benchmarks.report import Results, Section, server_versions
 from benchmarks.scale import FULL, SCALES, Scale
@@ -83,6 +83,7 @@ def _measures(picture: Path) -> dict[str, Measure]:
         "growth": growth.measure,
         "distance": distance.measure,
         "profile": profile.measure,
+        "saver": saver.measure,
         "savings": partial(savings.measure, picture=picture),
     }
 

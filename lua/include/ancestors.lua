@@ -70,7 +70,8 @@ function ancestors.retain_needed(view, thread, reader, space, rules)
   -- What is retained for others only needs nothing itself.
   for id in pairs(rules.retained) do ids[#ids + 1] = id end
   headers.each_needs(view, reader, space, rules.floor, ids, function(id, needs)
-    if needs.pending_sends and needs.parent ~= "" and known.exists(needs.parent) then
+    if needs.pending_sends and needs.parent ~= "" and known.exists(needs.parent)
+      and layout.has_sends(thread, space.ns, needs.parent) then
       decide.retain(rules, needs.parent, "sends")
     end
     for _, channel in ipairs(needs.channels) do

@@ -77,6 +77,13 @@ function layout.parent(thread, ns, id)
   return values and type(values[1]) == "string" and values[1] or ""
 end
 
+-- The saver keeps the run as a field of its own.
+function layout.run_of(thread, ns, id)
+  local values = read(layout.checkpoint_key(thread, ns, id), { "$.thread_id", "$.run_id" })
+  if not values or values[1] == nil then return nil end
+  return values[1] == thread and (values[2] or "")
+end
+
 function layout.latest(thread, ns)
   local key = quietly("GET", layout.latest_key(thread, ns))
   local start = layout.key_starts(thread, ns).checkpoint
@@ -113,6 +120,19 @@ function layout.writes(starts, id, limit)
     if find(keys[at], start, 1, true) ~= 1 then return own(keys, start), true, count end
   end
   return keys, false, count
+end
+
+-- Documents of writes that are read of one checkpoint: with more it is taken to have sends.
+local MOST_WRITES = 500
+
+-- A write states its channel, as JSON.GET answers it.
+function layout.has_sends(thread, ns, id)
+  local keys, _, count = layout.writes(layout.key_starts(thread, ns), id, MOST_WRITES)
+  if count > MOST_WRITES then return true end
+  for _, key in ipairs(keys) do
+    if quietly("JSON.GET", key, "$.channel") == '["__pregel_tasks"]' then return true end
+  end
+  return false
 end
 
 -- Whether a channel's value says that a node is to run: LangGraph leaves these behind until it
@@ -166,6 +186,21 @@ function layout.registry_owner(suffix)
     if thread and layout.suffix(thread, ns, id) == suffix then return thread end
   end
   return nil
+end
+
+function layout.renamed(key, thread, other)
+  local owner, ns, id = layout.owner(key)
+  if owner then return owner == thread and layout.checkpoint_key(other, ns, id) or nil, ns, id end
+  owner, ns = layout.write_owner(key)
+  if owner ~= thread then return nil end
+  local start = #layout.key_starts(thread, ns).write
+  return layout.key_starts(other, ns).write .. string.sub(key, start + 1)
+end
+
+-- COPY takes the TTL along.
+function layout.copy(key, to, other)
+  redis.call("COPY", key, to, "REPLACE")
+  redis.call("JSON.SET", to, "$.thread_id", cjson.encode(other))
 end
 
 function layout.is_stub(key)

@@ -81,6 +81,15 @@ class Search:
         found.pointers = {self._pointer(suffix) for suffix in suffixes}
         return found
 
+    def tagged(self, value: bytes, field: str | None = None) -> Steps[list[bytes]]:
+        """The checkpoint documents that may have a value in a tag, the thread's if none is named.
+
+        Raises:
+            NotSearchable: That cannot be done here, or not for this value.
+        """
+        hits = yield from self._search(value, [Family.CHECKPOINT], field=field)
+        return hits[Family.CHECKPOINT]
+
     def trim(self, thread: bytes, policy: Policy) -> Steps[ThreadResult]:
         """Index what our index does not know of a thread, trim it, and clean up after its writers.
 
@@ -202,6 +211,7 @@ class Search:
         families: Sequence[Family],
         other: Command | None = None,
         reply: list[bytes] | None = None,
+        field: str | None = None,
     ) -> Steps[dict[Family, list[bytes]]]:
         """The keys that the search indexes of some families find, the first page of each in one go.
 
@@ -210,10 +220,12 @@ class Search:
             families: Which indexes to ask.
             other: A command to send along.
             reply: Is given what that one brings.
+            field: The tag that has the value `thread`, if that is not the thread's.
         """
         if not self._indexes:
             raise NotSearchable("the saver has no search index")
-        query = self._query(thread)
+        thread_field = self._indexes[Family.CHECKPOINT].thread_field
+        query = self._query(thread, field or thread_field)
         if (yield Nodes()) != [None]:
             raise NotSearchable("the server is a cluster, of which RediSearch knows a part")
         examine = [] if self._examined else self._questions()
@@ -232,15 +244,14 @@ class Search:
             reply += replies[-1]
         return hits
 
-    def _query(self, thread: bytes) -> str:
+    def _query(self, thread: bytes, field: str) -> str:
         try:
             text = thread.decode()
         except UnicodeDecodeError:
             text = "\0"
         if _UNSEARCHABLE.search(text) or len(thread) > _LONGEST_TAG:
             raise NotSearchable("RediSearch cannot search for such an id", alone=True)
-        thread_field = self._indexes[Family.CHECKPOINT].thread_field
-        return f"@{thread_field}:{{{_SYNTAX.sub(_BACKSLASHED, text)}}}"
+        return f"@{field}:{{{_SYNTAX.sub(_BACKSLASHED, text)}}}"
 
     @staticmethod
     def _first_page(index: SearchIndex, query: str) -> Command:

@@ -24,6 +24,7 @@ TITLES = {
     "growth": "Growth",
     "distance": "At a distance",
     "profile": "Profile",
+    "saver": "Savers",
     "savings": "What it saves",
 }
 

@@ -138,6 +138,8 @@ function layout.registry_owner(suffix) return string.match(suffix, "^:(.*):[^:]*
 
 function layout.has_shallow_saver() return false end
 
+function layout.has_sends() return false end
+
 function layout.waits() return false end
 
 function layout.put_at() return nil end

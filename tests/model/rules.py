@@ -347,11 +347,11 @@ def _ends_the_walk(checkpoint: Checkpoint, channel: str) -> bool:
 
 
 def old_format_parent(checkpoint: Checkpoint, ordered: list[Checkpoint]) -> Kept:
-    """Rule 5: before format 4, the pending sends are among the writes of the parent."""
+    """Rule 5: before format 4, the pending sends are among the writes of the parent, if any."""
     if checkpoint.v is not None and checkpoint.v >= 4:
         return {}
     reason = f"{checkpoint.id} is of format {checkpoint.v}"
-    return {c.id: reason for c in ordered if c.id == checkpoint.parent}
+    return {c.id: reason for c in ordered if c.id == checkpoint.parent and c.sends}
 
 
 def by_safety(

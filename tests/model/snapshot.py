@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import redis
@@ -24,6 +24,7 @@ import redis
 EMPTY_STRING = "__empty__"
 EMPTY_ID = "00000000-0000-0000-0000-000000000000"
 REGISTRY_PREFIX = "write_keys_zset"
+SENDS = "__pregel_tasks"
 SHALLOW_REGISTRY_PREFIX = "write_registry"
 
 Zset = tuple[tuple[bytes, float], ...]
@@ -234,6 +235,9 @@ class Checkpoint:
     def place(self) -> Place:
         return self.ns, self.id
 
+    sends: bool = False
+    """Some of its writes are pending sends."""
+
     @property
     def order(self) -> bytes:
         """Checkpoints are ordered by the bytes of their ids, as LangGraph does."""
@@ -317,7 +321,19 @@ def read_thread(database: Database, thread_id: str, prefixes: Prefixes | None = 
             _read_pointer(thread, key, entry, thread_id, prefixes, owners)
 
     _read_shallow(thread, database, documents, thread_id, prefixes)
+    _read_sends(thread, database, documents)
     return thread
+
+
+def _read_sends(
+    thread: Thread, database: Database, documents: Mapping[bytes, Mapping[str, Any]]
+) -> None:
+    """Note which checkpoints have pending sends among the writes that their registries name."""
+    for registry, place in thread.registries.items():
+        named = thread.writes.keys() & set(database[registry].members)
+        sends = any(documents[key].get("channel") == SENDS for key in named)
+        if place in thread.checkpoints:
+            thread.checkpoints[place] = replace(thread.checkpoints[place], sends=sends)
 
 
 def thread_view(

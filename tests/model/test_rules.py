@@ -463,8 +463,13 @@ class TestPendingSends:
     def test_from_format_4_on_it_does_not(self, client: redis.Redis) -> None:
         assert kept(judged(client, chain(c1, c2, c3, v=4), 1)) == [c3]
 
+    def test_nor_does_a_parent_that_has_sent_nothing(self, client: redis.Redis) -> None:
+        others = PutWrites("", c2, TASK, ("messages", "__interrupt__"))
+        assert kept(judged(client, [*chain(c1, c2, c3, v=3), others], 1)) == [c3]
+
     def test_it_is_the_parent_not_the_one_before(self, client: redis.Redis) -> None:
-        operations = [*chain(c1, c2, v=3), PutCheckpoint("", c3, c1, v=3)]
+        sends = [PutWrites("", id, TASK, ("__pregel_tasks",)) for id in (c1, c2)]
+        operations = [*chain(c1, c2, v=3), PutCheckpoint("", c3, c1, v=3), *sends]
         assert kept(judged(client, operations, 1)) == [c1, c3]
 
 

@@ -1,0 +1,320 @@
+"""The asynchronous saver."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, TypeAlias
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+)
+from langgraph.checkpoint.redis.aio import AsyncRedisSaver
+from redis.asyncio import Redis, RedisCluster
+
+from redis_retention.engine import DEFAULT_KEYS_PER_CALL, DEFAULT_PREFIX
+from redis_retention.langgraph import listing, threads
+from redis_retention.langgraph.background import AsyncInline, AsyncWorker
+from redis_retention.langgraph.keeping import Keeper, Mode, OnError, TrimCounts, keeper_for
+from redis_retention.langgraph.last import AsyncLast
+from redis_retention.langgraph.pruning import prunes, warn_left_alone
+from redis_retention.langgraph.threads import KeptCheckpoint
+from redis_retention.policy import Policy
+from redis_retention.retention import DEFAULT_GRACE, AsyncRetention
+from redis_retention.transport import AsyncTransport, T
+
+# `list` is a method below.
+Kept: TypeAlias = list[KeptCheckpoint]
+
+
+class AsyncRetentionRedisSaver(AsyncRedisSaver):
+    """An `AsyncRedisSaver` that trims the threads that it writes.
+
+    The arguments are those of `RetentionRedisSaver`, with a client of `redis.asyncio`.
+    """
+
+    def __init__(
+        self,
+        redis_url: str | None = None,
+        *,
+        redis_client: Redis | RedisCluster | None = None,
+        connection_args: dict[str, Any] | None = None,
+        ttl: dict[str, Any] | None = None,
+        checkpoint_prefix: str = "checkpoint",
+        checkpoint_write_prefix: str = "checkpoint_write",
+        retention: Policy | None = None,
+        trigger: int | None = None,
+        mode: Mode = "background",
+        on_error: OnError | None = None,
+        prefix: str = DEFAULT_PREFIX,
+        keys_per_call: int = DEFAULT_KEYS_PER_CALL,
+        grace: timedelta = DEFAULT_GRACE,
+    ) -> None:
+        super().__init__(
+            redis_url,
+            redis_client=redis_client,
+            connection_args=connection_args,
+            ttl=ttl,
+            checkpoint_prefix=checkpoint_prefix,
+            checkpoint_write_prefix=checkpoint_write_prefix,
+        )
+        self._retain(
+            retention=retention,
+            trigger=trigger,
+            mode=mode,
+            on_error=on_error,
+            prefix=prefix,
+            keys_per_call=keys_per_call,
+            grace=grace,
+        )
+
+    def _retain(self, *, mode: Mode, **options: Any) -> None:
+        """Begin to trim."""
+        self._keeper: Keeper = keeper_for(
+            self._redis,
+            checkpoint_prefix=self._checkpoint_prefix,
+            write_prefix=self._checkpoint_write_prefix,
+            mode=mode,
+            **options,
+        )
+        self._transport = AsyncTransport(self._redis)
+        self._retention = AsyncRetention(
+            self._redis,
+            checkpoint_prefix=self._checkpoint_prefix,
+            write_prefix=self._checkpoint_write_prefix,
+            prefix=options["prefix"],
+            keys_per_call=options["keys_per_call"],
+            grace=options["grace"],
+        )
+        trims = AsyncInline if mode == "inline" else AsyncWorker
+        self._trims: AsyncInline | AsyncWorker = trims(self._keeper, self._transport)
+
+    @classmethod
+    @asynccontextmanager
+    async def from_conn_string(
+        cls,
+        redis_url: str | None = None,
+        *,
+        redis_client: Redis | RedisCluster | None = None,
+        connection_args: dict[str, Any] | None = None,
+        ttl: dict[str, Any] | None = None,
+        checkpoint_prefix: str = "checkpoint",
+        checkpoint_write_prefix: str = "checkpoint_write",
+        retention: Policy | None = None,
+        trigger: int | None = None,
+        mode: Mode = "background",
+        on_error: OnError | None = None,
+        prefix: str = DEFAULT_PREFIX,
+        keys_per_call: int = DEFAULT_KEYS_PER_CALL,
+        grace: timedelta = DEFAULT_GRACE,
+    ) -> AsyncIterator[AsyncRetentionRedisSaver]:
+        """A saver that is set up, and closed at the end of the context."""
+        saver = cls(
+            redis_url,
+            redis_client=redis_client,
+            connection_args=connection_args,
+            ttl=ttl,
+            checkpoint_prefix=checkpoint_prefix,
+            checkpoint_write_prefix=checkpoint_write_prefix,
+            retention=retention,
+            trigger=trigger,
+            mode=mode,
+            on_error=on_error,
+            prefix=prefix,
+            keys_per_call=keys_per_call,
+            grace=grace,
+        )
+        async with saver:
+            yield saver
+
+    async def __aenter__(self) -> AsyncRetentionRedisSaver:
+        """Set the saver up."""
+        await super().__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        _exc_type: type[BaseException] | None,
+        _exc_val: BaseException | None,
+        _exc_tb: TracebackType | None,
+    ) -> None:
+        """Finish the trims that wait, and close the client unless somebody has brought it."""
+        await self._trims.close()
+        await super().__aexit__(_exc_type, _exc_val, _exc_tb)
+
+    async def aclose(self) -> None:
+        """The same, for a saver that is used without a context."""
+        await self.__aexit__(None, None, None)
+
+    @property
+    def trims(self) -> TrimCounts:
+        """What was trimmed since the saver was made."""
+        return self._keeper.counts
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+        stream_mode: str = "values",
+    ) -> RunnableConfig:
+        """Store a checkpoint, and see to it that its thread does not grow too long."""
+        arguments = config, checkpoint, metadata, new_versions, stream_mode
+        if isinstance(self._trims, AsyncInline):
+            return await self._put_inline(self._trims, *arguments)
+        stored = await super().aput(*arguments)
+        put = self._keeper.note(config, stored)
+        if put is not None:
+            await self._trims.put(put)
+        return stored
+
+    async def _put_inline(self, trims: AsyncInline, *arguments: Any) -> RunnableConfig:
+        last = AsyncLast(self._redis)
+        like: Any = copy.copy(self)
+        like._redis = last
+        stored: RunnableConfig = await super(AsyncRetentionRedisSaver, like).aput(*arguments)
+        await trims.put(self._keeper.note(arguments[0], stored), last.commands)
+        return stored
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """Read a checkpoint, the newest without an id; None when there is none."""
+        return listing.real(await super().aget_tuple(config))
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        """List checkpoints, newest first; see `RetentionRedisSaver.list`."""
+        engine, run = self._keeper.engine, self._transport.run
+        wanted = listing.Wanted.of(engine, config, filter, before)
+        left, none_yet = limit, True
+        names = await run(listing.names(engine, wanted))
+        for keys in listing.pages(names, limit):
+            heads = await run(listing.read(engine, wanted, keys))
+            none_yet = none_yet and not heads
+            for some in listing.in_pages(heads[:left]):
+                for listed in await run(listing.load(engine, some)):
+                    yield listing.as_tuple(self, listed, hidden=True)
+            left = None if left is None else left - len(heads)
+            if left is not None and left <= 0:
+                return
+        if none_yet:
+            best = await run(listing.next_best(engine, wanted, names))
+            for listed in await run(listing.load(engine, best)):
+                yield listing.as_tuple(self, listed, hidden=True)
+
+    async def aprune(
+        self,
+        thread_ids: Sequence[str],
+        *,
+        strategy: str = "keep_latest",
+        keep_last: int | None = None,
+        max_results: int = 10_000,
+        policy: Policy | None = None,
+    ) -> None:
+        """Prune threads now; see `RetentionRedisSaver.prune`."""
+        del max_results
+        keep = prunes(strategy, keep_last, policy)
+        if keep is None:
+            for thread_id in thread_ids:
+                await self.adelete_thread(thread_id)
+        elif thread_ids:
+            names = [str(name) for name in thread_ids]
+            warn_left_alone(await self._retention.trim(names, keep))
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Delete a thread entirely, whatever any policy or pin says."""
+        thread = self._keeper.engine.layout.stored_thread(str(thread_id))
+        await self._transport.run(threads.delete(self._keeper.engine, thread))
+        self._keeper.forget([thread])
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> Kept:  # type: ignore[override]
+        """Delete the checkpoints of some runs; see `RetentionRedisSaver.delete_for_runs`."""
+        return await self._transport.run(threads.delete_runs(self._keeper.engine, run_ids))
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy all checkpoints and writes of a thread; see `RetentionRedisSaver.copy_thread`."""
+        source, target = threads.different(self._keeper.engine, source_thread_id, target_thread_id)
+        await self._transport.run(threads.copy(self._keeper.engine, source, target))
+
+    # --- for other threads than that of the event loop --------------------------------------------
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        """List checkpoints, newest first, from another thread than that of the event loop."""
+        found = self.alist(config, filter=filter, before=before, limit=limit)
+        while (one := self._from_outside(_next(found))) is not None:
+            yield one
+
+    def prune(
+        self,
+        thread_ids: Sequence[str],
+        *,
+        strategy: str = "keep_latest",
+        keep_last: int | None = None,
+        max_results: int = 10_000,
+        policy: Policy | None = None,
+    ) -> None:
+        """Prune threads now, from another thread than that of the event loop."""
+        pruned = self.aprune(
+            thread_ids,
+            strategy=strategy,
+            keep_last=keep_last,
+            max_results=max_results,
+            policy=policy,
+        )
+        self._from_outside(pruned)
+
+    def delete_thread(self, thread_id: str) -> None:
+        """Delete a thread, from another thread than that of the event loop."""
+        self._from_outside(self.adelete_thread(thread_id))
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> Kept:  # type: ignore[override]
+        """Delete the checkpoints of runs, from another thread than that of the event loop."""
+        return self._from_outside(self.adelete_for_runs(run_ids))
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy a thread, from another thread than that of the event loop."""
+        self._from_outside(self.acopy_thread(source_thread_id, target_thread_id))
+
+    def _from_outside(self, wanted: Coroutine[Any, Any, T]) -> T:
+        """What a coroutine brings, run by the event loop.
+
+        Raises:
+            RuntimeError: The saver is not set up, or this is the event loop's own thread.
+        """
+        try:
+            if self.loop is None:
+                raise RuntimeError("the saver is not set up: `async with` it, or asetup() first")
+            with suppress(RuntimeError):
+                if asyncio.get_running_loop() is self.loop:
+                    raise asyncio.InvalidStateError(
+                        "this would block the event loop: use the method whose name begins with a"
+                    )
+        except BaseException:
+            wanted.close()
+            raise
+        return asyncio.run_coroutine_threadsafe(wanted, self.loop).result()
+
+
+async def _next(found: AsyncIterator[CheckpointTuple]) -> CheckpointTuple | None:
+    return await anext(found, None)

@@ -1,0 +1,31 @@
+"""What `prune` is asked for."""
+
+from __future__ import annotations
+
+from redis_retention.langgraph.keeping import log
+from redis_retention.logs import fields
+from redis_retention.policy import Policy
+from redis_retention.retention import TrimResult
+
+
+def prunes(strategy: str, keep_last: int | None, policy: Policy | None) -> Policy | None:
+    """What stays of a thread; None when it is to be deleted.
+
+    Raises:
+        ValueError: The strategy is unknown, or more than one thing is asked for.
+    """
+    if strategy not in ("keep_latest", "delete"):
+        raise ValueError(f"strategy must be keep_latest or delete, not {strategy!r}")
+    if policy is not None:
+        if strategy == "delete" or keep_last is not None:
+            raise ValueError("a policy says all that is to stay: give no keep_last and no strategy")
+        return policy
+    if keep_last is None:
+        return None if strategy == "delete" else Policy(keep_last=1)
+    return Policy(keep_last=keep_last) if keep_last != 0 else None
+
+
+def warn_left_alone(result: TrimResult) -> None:
+    """Log the threads in which something cannot be judged: nothing of them is deleted."""
+    for left in result.left_alone:
+        log.warning("left alone: %s", left.reason, extra=fields(thread=left.thread))

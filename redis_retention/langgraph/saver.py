@@ -1,0 +1,309 @@
+"""The synchronous saver."""
+
+from __future__ import annotations
+
+import copy
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, TypeAlias
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+)
+from langgraph.checkpoint.redis import RedisSaver
+from redis import Redis, RedisCluster
+
+from redis_retention.engine import DEFAULT_KEYS_PER_CALL, DEFAULT_PREFIX
+from redis_retention.langgraph import listing, threads
+from redis_retention.langgraph.background import Inline, Worker
+from redis_retention.langgraph.keeping import Keeper, Mode, OnError, TrimCounts, keeper_for
+from redis_retention.langgraph.last import Last
+from redis_retention.langgraph.pruning import prunes, warn_left_alone
+from redis_retention.langgraph.threads import KeptCheckpoint
+from redis_retention.policy import Policy
+from redis_retention.retention import DEFAULT_GRACE, Retention
+from redis_retention.transport import Transport
+
+# `list` is a method below.
+Kept: TypeAlias = list[KeptCheckpoint]
+
+
+class RetentionRedisSaver(RedisSaver):
+    """A `RedisSaver` that trims the threads that it writes.
+
+    Args:
+        redis_url: Where the server is, if no client is given.
+        redis_client: A client of the server; the caller closes it.
+        connection_args: For the client that is made for `redis_url`.
+        ttl: As for `RedisSaver`.
+        checkpoint_prefix: As for `RedisSaver`.
+        checkpoint_write_prefix: As for `RedisSaver`.
+        retention: What to keep of each thread; None for what the policies say that are stored in
+            Redis (`redis-retention policy set`).
+        trigger: A thread is trimmed when it has more checkpoints than this. By default three times
+            what `retention` keeps; for stored policies without a trigger of their own, never.
+        mode: ``background`` trims beside the puts, so that none waits for it; ``inline`` within
+            them, for programs that may stop when they have answered.
+        on_error: Is told when a trim has failed, with the ids of its threads. No put fails by it.
+        prefix: What all keys of our own begin with.
+        keys_per_call: Keys that one call may delete while the server does nothing else.
+        grace: How long a checkpoint stays that no other has as its parent yet.
+
+    Raises:
+        InvalidPolicy: The trigger is less than what is kept.
+        ValueError: An argument means nothing, or the client has but one connection.
+    """
+
+    def __init__(
+        self,
+        redis_url: str | None = None,
+        *,
+        redis_client: Redis | RedisCluster | None = None,
+        connection_args: dict[str, Any] | None = None,
+        ttl: dict[str, Any] | None = None,
+        checkpoint_prefix: str = "checkpoint",
+        checkpoint_write_prefix: str = "checkpoint_write",
+        retention: Policy | None = None,
+        trigger: int | None = None,
+        mode: Mode = "background",
+        on_error: OnError | None = None,
+        prefix: str = DEFAULT_PREFIX,
+        keys_per_call: int = DEFAULT_KEYS_PER_CALL,
+        grace: timedelta = DEFAULT_GRACE,
+    ) -> None:
+        super().__init__(
+            redis_url,
+            redis_client=redis_client,
+            connection_args=connection_args,
+            ttl=ttl,
+            checkpoint_prefix=checkpoint_prefix,
+            checkpoint_write_prefix=checkpoint_write_prefix,
+        )
+        self._retain(
+            retention=retention,
+            trigger=trigger,
+            mode=mode,
+            on_error=on_error,
+            prefix=prefix,
+            keys_per_call=keys_per_call,
+            grace=grace,
+        )
+
+    def _retain(self, *, mode: Mode, **options: Any) -> None:
+        """Begin to trim."""
+        self._keeper: Keeper = keeper_for(
+            self._redis,
+            checkpoint_prefix=self._checkpoint_prefix,
+            write_prefix=self._checkpoint_write_prefix,
+            mode=mode,
+            **options,
+        )
+        self._transport = Transport(self._redis)
+        self._retention = Retention(
+            self._redis,
+            checkpoint_prefix=self._checkpoint_prefix,
+            write_prefix=self._checkpoint_write_prefix,
+            prefix=options["prefix"],
+            keys_per_call=options["keys_per_call"],
+            grace=options["grace"],
+        )
+        trims = Inline if mode == "inline" else Worker
+        self._trims: Inline | Worker = trims(self._keeper, self._transport)
+        weakref.finalize(self, self._trims.stop).atexit = False
+
+    @classmethod
+    @contextmanager
+    def from_conn_string(
+        cls,
+        redis_url: str | None = None,
+        *,
+        redis_client: Redis | RedisCluster | None = None,
+        connection_args: dict[str, Any] | None = None,
+        ttl: dict[str, Any] | None = None,
+        checkpoint_prefix: str = "checkpoint",
+        checkpoint_write_prefix: str = "checkpoint_write",
+        retention: Policy | None = None,
+        trigger: int | None = None,
+        mode: Mode = "background",
+        on_error: OnError | None = None,
+        prefix: str = DEFAULT_PREFIX,
+        keys_per_call: int = DEFAULT_KEYS_PER_CALL,
+        grace: timedelta = DEFAULT_GRACE,
+    ) -> Iterator[RetentionRedisSaver]:
+        """A saver that is closed at the end of the context; see the class for the arguments."""
+        saver = cls(
+            redis_url,
+            redis_client=redis_client,
+            connection_args=connection_args,
+            ttl=ttl,
+            checkpoint_prefix=checkpoint_prefix,
+            checkpoint_write_prefix=checkpoint_write_prefix,
+            retention=retention,
+            trigger=trigger,
+            mode=mode,
+            on_error=on_error,
+            prefix=prefix,
+            keys_per_call=keys_per_call,
+            grace=grace,
+        )
+        with saver:
+            yield saver
+
+    def __enter__(self) -> RetentionRedisSaver:
+        """Begin a context that closes the saver at its end."""
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        """Close the saver."""
+        self.close()
+
+    def close(self) -> None:
+        """Finish the trims that wait, and close the client unless somebody has brought it."""
+        self._trims.close()
+        if self._owns_its_client:
+            self._redis.close()
+
+    @property
+    def trims(self) -> TrimCounts:
+        """What was trimmed since the saver was made."""
+        return self._keeper.counts
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Store a checkpoint, and see to it that its thread does not grow too long."""
+        if isinstance(self._trims, Inline):
+            return self._put_inline(self._trims, config, checkpoint, metadata, new_versions)
+        stored = super().put(config, checkpoint, metadata, new_versions)
+        put = self._keeper.note(config, stored)
+        if put is not None:
+            self._trims.put(put)
+        return stored
+
+    def _put_inline(self, trims: Inline, *arguments: Any) -> RunnableConfig:
+        last = Last(self._redis)
+        like: Any = copy.copy(self)
+        like._redis = last
+        stored: RunnableConfig = super(RetentionRedisSaver, like).put(*arguments)
+        trims.put(self._keeper.note(arguments[0], stored), last.commands)
+        return stored
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """Read a checkpoint, the newest without an id; None when there is none."""
+        return listing.real(super().get_tuple(config))
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        """List checkpoints, newest first.
+
+        Args:
+            config: Its thread; and its namespace, checkpoint and run, where it has them. None
+                lists all threads, by a look at all keys.
+            filter: What the metadata must say, all of it.
+            before: List only checkpoints that are older than this one.
+            limit: List no more than so many.
+        """
+        engine, run = self._keeper.engine, self._transport.run
+        wanted = listing.Wanted.of(engine, config, filter, before)
+        left, none_yet = limit, True
+        names = run(listing.names(engine, wanted))
+        for keys in listing.pages(names, limit):
+            heads = run(listing.read(engine, wanted, keys))
+            none_yet = none_yet and not heads
+            for some in listing.in_pages(heads[:left]):
+                for listed in run(listing.load(engine, some)):
+                    yield listing.as_tuple(self, listed, hidden=False)
+            left = None if left is None else left - len(heads)
+            if left is not None and left <= 0:
+                return
+        if none_yet:
+            best = run(listing.next_best(engine, wanted, names))
+            for listed in run(listing.load(engine, best)):
+                yield listing.as_tuple(self, listed, hidden=False)
+
+    def prune(
+        self,
+        thread_ids: Sequence[str],
+        *,
+        strategy: str = "keep_latest",
+        keep_last: int | None = None,
+        max_results: int = 10_000,
+        policy: Policy | None = None,
+    ) -> None:
+        """Prune threads now, and delete nothing that LangGraph needs of them.
+
+        Beside the newest checkpoint of each namespace, what its delta channels are replayed from
+        stays, what is pinned, and forks that are younger than the grace period. A subgraph that
+        has ended goes with the checkpoint that has started it.
+
+        Args:
+            thread_ids: Which threads.
+            strategy: ``keep_latest`` keeps the newest checkpoint of each namespace, ``delete``
+                deletes the threads.
+            keep_last: Keep so many instead; 0 deletes the threads.
+            max_results: Is for callers of `RedisSaver.prune`: there is no such limit here.
+            policy: Keep what this says instead.
+
+        Raises:
+            ValueError: The strategy is another one, or contradicts the policy.
+        """
+        del max_results
+        keep = prunes(strategy, keep_last, policy)
+        if keep is None:
+            for thread_id in thread_ids:
+                self.delete_thread(thread_id)
+        elif thread_ids:
+            warn_left_alone(self._retention.trim([str(name) for name in thread_ids], keep))
+
+    def delete_thread(self, thread_id: str) -> None:
+        """Delete a thread entirely, whatever any policy or pin says."""
+        thread = self._keeper.engine.layout.stored_thread(str(thread_id))
+        self._transport.run(threads.delete(self._keeper.engine, thread))
+        self._keeper.forget([thread])
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> Kept:  # type: ignore[override]
+        """Delete the checkpoints of some runs, but for those that others still need.
+
+        LangGraph's own type for this answers nothing.
+
+        Args:
+            run_ids: As in ``configurable.run_id``, or else in the metadata.
+
+        Returns:
+            The checkpoints of these runs that stay, and why.
+
+        Raises:
+            RetentionError: A thread cannot be judged; nothing of that one is deleted.
+        """
+        return self._transport.run(threads.delete_runs(self._keeper.engine, run_ids))
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy all checkpoints and writes of a thread to another one.
+
+        Raises:
+            ValueError: They are the same.
+        """
+        source, target = threads.different(self._keeper.engine, source_thread_id, target_thread_id)
+        self._transport.run(threads.copy(self._keeper.engine, source, target))

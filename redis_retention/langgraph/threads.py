@@ -1,0 +1,237 @@
+"""What is done to whole threads and runs, as steps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis_retention.engine import (
+    DOCUMENTS_PER_CALL,
+    Engine,
+    Place,
+    Remains,
+    RetentionError,
+    chunks,
+    reason_left_alone,
+)
+from redis_retention.layouts import Family
+from redis_retention.scripts import load
+from redis_retention.sources import scan
+from redis_retention.sources.scan import Found
+from redis_retention.sources.search import NotSearchable, Search
+from redis_retention.transport import Argument, Call, Command, Nodes, Steps, ask
+
+# Documents copied by one call: some 30 microseconds each when they are small.
+_COPIES_PER_CALL = 60
+# However young something is, by any clock.
+_ANY_AGE = -(10**15)
+_RUN_FIELD = "run_id"
+_OWNER = ("$.thread_id", "$.checkpoint_ns", "$.checkpoint_id", f"$.{_RUN_FIELD}")
+
+
+@dataclass(frozen=True, slots=True)
+class KeptCheckpoint:
+    """A checkpoint of a run that was to be deleted, and that stays.
+
+    Attributes:
+        thread_id: Its thread.
+        checkpoint_ns: Its namespace, ``""`` for the graph itself.
+        checkpoint_id: Its id.
+        reason: ``delta`` when a delta channel of a checkpoint that stays is replayed from it,
+            ``sends`` when one takes its pending sends, ``pinned`` when somebody has pinned it.
+    """
+
+    thread_id: str
+    checkpoint_ns: str
+    checkpoint_id: str
+    reason: str
+
+
+def different(engine: Engine, source: str, target: str) -> tuple[bytes, bytes]:
+    """Two threads as they stand in the keys.
+
+    Raises:
+        ValueError: They are the same.
+    """
+    names = engine.layout.stored_thread(str(source)), engine.layout.stored_thread(str(target))
+    if names[0] == names[1]:
+        raise ValueError("a thread cannot be copied to itself: give the copy another id")
+    return names
+
+
+def find(engine: Engine, thread: bytes) -> Steps[Found]:
+    """All keys of a thread, by RediSearch or, where that cannot be, by a look at all keys."""
+    yield from engine.check_keys(thread)
+    try:
+        return (yield from Search(engine).find(thread))
+    except NotSearchable:
+        found = yield from scan.find(engine.layout, [thread])
+        return found[thread]
+
+
+def delete(engine: Engine, thread: bytes) -> Steps[None]:
+    """Delete a thread with all that belongs to it, its pins too, whatever any policy says."""
+    found = yield from find(engine, thread)
+    entries = yield from engine.index(thread, found.writes_seen(), by_names=True)
+    keys = [engine.index_key(thread), engine.pins_key(thread)]
+    arguments: list[Argument] = [thread, *engine.layout.arguments(), engine.keys_per_call]
+    while (yield from _call(engine, "erase", keys, arguments))[0] == b"more":
+        pass
+    statuses = {found_as: entries.statuses.get(key) for found_as, key in found.documents.items()}
+    suffixes = {*found.documents, *found.writes, *found.registries}
+    remains = [
+        Remains(suffix, sorted(found.writes.get(suffix, ())), gone=True)
+        for suffix in sorted(suffixes)
+        # Another thread's.
+        if statuses.get(suffix) != "other"
+    ]
+    yield from engine.clean(thread, remains, sorted(found.pointers), older_than_ms=_ANY_AGE)
+
+
+def delete_runs(engine: Engine, runs: Iterable[str]) -> Steps[list[KeptCheckpoint]]:
+    """Delete the checkpoints of some runs, but for those that others need; say which these are.
+
+    Raises:
+        RetentionError: A thread of theirs cannot be judged. Of that one nothing is deleted.
+    """
+    names = [name.encode("utf-8", "surrogateescape") for name in dict.fromkeys(runs) if name]
+    if not names:
+        return []
+    documents: dict[bytes, None] = {}
+    for name in names:
+        documents.update(dict.fromkeys((yield from _documents_of(engine, name))))
+    places = yield from _places(documents, set(names))
+    kept: list[KeptCheckpoint] = []
+    for thread, some in places.items():
+        kept += yield from _delete_runs(engine, thread, names, some)
+    return kept
+
+
+def _documents_of(engine: Engine, run: bytes) -> Steps[list[bytes]]:
+    """The keys of documents that may be of a run."""
+    try:
+        return (yield from Search(engine).tagged(run, _RUN_FIELD))
+    except NotSearchable:
+        return (yield from all_documents(engine))
+
+
+def all_documents(engine: Engine) -> Steps[list[bytes]]:
+    """The keys that may be those of checkpoint documents, of all threads."""
+    keys: list[bytes] = []
+
+    def take(page: Sequence[bytes], _: float) -> Steps[None]:
+        keys.extend(page)
+        yield from ()
+
+    families = engine.layout.families()
+    [start] = [start for start, family in families.items() if family is Family.CHECKPOINT]
+    match = scan.escape_glob(start) + b"*"
+    for node in (yield Nodes()):
+        yield from scan.each_page(take, "MATCH", match, node=node)
+    return keys
+
+
+def _places(documents: Iterable[bytes], runs: set[bytes]) -> Steps[dict[bytes, list[Place]]]:
+    """The checkpoints that say to be of some runs, by thread."""
+    places: dict[bytes, list[Place]] = {}
+    for some in chunks(documents, DOCUMENTS_PER_CALL):
+        for reply in (yield [Command(("JSON.GET", key, *_OWNER)) for key in some]):
+            owner = [values[0] if values else None for values in _read(reply)]
+            if not all(isinstance(value, str) for value in owner) or len(owner) < len(_OWNER):
+                continue
+            thread, namespace, name, run = (_bytes(value) for value in owner)
+            if run in runs:
+                root = namespace == b"__empty__"
+                place = Place(b"" if root else namespace, name)
+                places.setdefault(thread, []).append(place)
+    return places
+
+
+def decoded(reply: Any) -> Any:
+    """What JSON.GET says; a client whose ``json()`` was used has decoded it already."""
+    return json.loads(reply) if isinstance(reply, bytes | str) else reply
+
+
+def _read(reply: Any) -> list[list[Any]]:
+    found = decoded(reply)
+    return [found.get(path, []) for path in _OWNER] if isinstance(found, dict) else []
+
+
+def _delete_runs(
+    engine: Engine, thread: bytes, runs: Sequence[bytes], places: Sequence[Place]
+) -> Steps[list[KeptCheckpoint]]:
+    found = yield from find(engine, thread)
+    yield from engine.index(thread, found.writes_seen())
+    wanted = [part for place in places for part in (place.namespace, place.checkpoint_id)]
+    keys = [engine.index_key(thread), engine.pins_key(thread)]
+    arguments: list[Argument] = [
+        thread,
+        *engine.layout.arguments(),
+        engine.keys_per_call,
+        len(runs),
+        *runs,
+        *wanted,
+    ]
+    state = b"more"
+    rows: list[Any] = []
+    while state == b"more":
+        state, _, _, *rows = yield from _call(engine, "runs", keys, arguments)
+    if state == b"unsupported":
+        where = Place(rows[0][0], rows[0][1])
+        shown = thread.decode("utf-8", "replace")
+        raise RetentionError(f"thread {shown} is left alone: {reason_left_alone(where)}")
+    yield from _clean_after(engine, thread, found, places)
+    return [
+        KeptCheckpoint(_text(thread), _text(namespace), _text(name), reason.decode())
+        for namespace, name, reason in rows
+    ]
+
+
+def _clean_after(
+    engine: Engine, thread: bytes, found: Found, places: Sequence[Place]
+) -> Steps[None]:
+    """Delete the writes of deleted checkpoints that no registry has named."""
+    layout = engine.layout
+    suffixes = [layout.checkpoint_suffix(thread, p.namespace, p.checkpoint_id) for p in places]
+    remains = [
+        Remains(suffix, sorted(found.writes[suffix]), gone=True)
+        for suffix in suffixes
+        if suffix in found.writes
+    ]
+    yield from engine.clean(thread, remains, ())
+    yield from engine.retire(thread)
+
+
+def copy(engine: Engine, source: bytes, target: bytes) -> Steps[None]:
+    """Copy all checkpoints of a thread to another one, with their writes.
+
+    The pointers come last: until then LangGraph finds nothing to go on from in a new thread.
+    """
+    found = yield from find(engine, source)
+    layout = engine.layout.arguments()
+    namespaces: dict[bytes, None] = {}
+    writes = sorted(key for keys in found.writes.values() for key in keys)
+    left = [*writes, *sorted(found.documents.values())]
+    while left:
+        some = left[:_COPIES_PER_CALL]
+        reply = yield from _call(engine, "copy", some, [source, target, *layout])
+        namespaces.update(dict.fromkeys(reply[3]))
+        left = left[reply[2] :]
+    for several in chunks(namespaces, _COPIES_PER_CALL):
+        yield from _call(engine, "copy", [], [source, target, *layout, *several])
+
+
+def _call(
+    engine: Engine, name: str, keys: Sequence[Argument], arguments: Sequence[Argument]
+) -> Steps[Any]:
+    return (yield from ask(Call(load(name, engine.layout.name), keys, arguments)))
+
+
+def _bytes(text: Any) -> bytes:
+    return str(text).encode("utf-8", "surrogateescape")
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")

@@ -1,0 +1,1 @@
+"""The savers that retain, on real servers."""
