@@ -17,6 +17,9 @@ from benchmarks.ways import FLOOR, INDEXED, floor, indexed_only, load_scripts, s
 from redis_retention.engine import DEFAULT_KEYS_PER_CALL
 
 BOUNDS = (100, DEFAULT_KEYS_PER_CALL, 400, 800)
+LARGEST = 1_000
+"""Trims of larger threads are more of the same."""
+
 _SLOW_MICROSECONDS = 100
 _GROUPS = {
     "UNLINK": ("UNLINK",),
@@ -42,7 +45,7 @@ BOUND_HEADER = ("", "server CPU, ms", "CPU to floor", "calls", "median call, ms"
 def measure(server: str, scale: Scale, say: Say) -> Section:
     """Take trims apart, a first sweep, and one with nothing to do."""
     section = Section("Profile", ABOUT)
-    size = scale.profiled
+    size = max(size for size in scale.trims if size <= LARGEST)
     with opened(server) as lab:
         load_scripts(lab)
         say("bounds of a call")

@@ -128,25 +128,23 @@ def draw(path: Path, without: Conversation, within: Conversation) -> None:
     mpl.use("svg")
     # The same numbers give the same file.
     mpl.rcParams["svg.hashsalt"] = "redis-retention"
+    mpl.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
+    for what in ("axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"):
+        mpl.rcParams[what] = _GREY
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 3.6))
     for one, name, colour in ((without, WITHOUT, _RED), (within, WITH, _GREEN)):
         turns = range(1, len(one.megabytes) + 1)
         axes.plot(turns, one.megabytes, color=colour, linewidth=2.5)
-        label = f"{name}: {short(one.most)} MB"
         style: dict[str, Any] = {"ha": "right", "va": "bottom", "fontweight": "bold"}
         style |= {"xytext": (-8, 14), "textcoords": "offset points", "color": colour}
-        axes.annotate(label, (turns[-1], one.most), **style)
-    axes.set_xlabel("turns of one conversation", color=_GREY)
-    axes.set_ylabel("memory in Redis, MB", color=_GREY)
-    axes.tick_params(colors=_GREY)
-    axes.grid(visible=True, color=_GREY, alpha=0.25)
+        axes.annotate(f"{name}: {short(one.most)} MB", (turns[-1], one.most), **style)
+    axes.set_xlabel("turns of one conversation")
+    axes.set_ylabel("memory in Redis, MB")
+    axes.grid(visible=True, alpha=0.25)
     axes.set_xlim(0)
     axes.set_ylim(0, max(without.megabytes) * 1.15)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(_GREY)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, transparent=True, bbox_inches="tight", metadata={"Date": None})
     plt.close(figure)

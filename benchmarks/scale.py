@@ -24,9 +24,7 @@ class Scale:
         servers: Servers of ``tests/servers`` to measure on.
         populations: How many other threads there are while one is trimmed, the fewest first.
         trims: For each thread size that is trimmed, how often.
-        profiled: The thread size of which the trim is taken apart.
         stalls: For each thread size that is trimmed while another client looks, how often.
-        document_thread: Checkpoints of the thread whose documents are of a certain size.
         documents: For each size of document that is trimmed while another client looks, how often.
         sweep_threads: Threads to sweep.
         sweep_repeats: How often.
@@ -34,7 +32,6 @@ class Scale:
         writer_seconds: How long each round of writing takes.
         writer_rounds: How many rounds there are of each kind.
         writer_threads: Threads that are written to in turns.
-        distances: Milliseconds that the network adds, each way.
         distant: For each thread size that is trimmed at a distance, how often.
         turns: Turns of the conversation whose memory is shown.
     """
@@ -43,9 +40,7 @@ class Scale:
     servers: tuple[str, ...]
     populations: tuple[int, ...]
     trims: Mapping[int, int]
-    profiled: int
     stalls: Mapping[int, int]
-    document_thread: int
     documents: Mapping[int, int]
     sweep_threads: int
     sweep_repeats: int
@@ -53,7 +48,6 @@ class Scale:
     writer_seconds: float
     writer_rounds: int
     writer_threads: int
-    distances: tuple[float, ...]
     distant: Mapping[int, int]
     turns: int
 
@@ -74,9 +68,7 @@ QUICK = Scale(
     servers=("redis-stack",),
     populations=(1_000, 10_000),
     trims={36: 5, 200: 3, 1_000: 3},
-    profiled=1_000,
     stalls={200: 3, 1_000: 3},
-    document_thread=20,
     documents={5_000: 3, 500_000: 3, 5_000_000: 1},
     sweep_threads=300,
     sweep_repeats=2,
@@ -84,7 +76,6 @@ QUICK = Scale(
     writer_seconds=1.5,
     writer_rounds=3,
     writer_threads=5,
-    distances=(1.0,),
     distant={36: 3, 200: 3},
     turns=100,
 )
@@ -94,9 +85,7 @@ FULL = Scale(
     servers=("redis-stack", "redis-8", "valkey-8", WITHOUT_SEARCH),
     populations=(1_000, 10_000),
     trims={36: 15, 200: 9, 1_000: 7, 10_000: 3},
-    profiled=1_000,
     stalls={36: 9, 200: 9, 1_000: 9, 10_000: 5, 100_000: 3},
-    document_thread=36,
     documents={5_000: 9, 500_000: 9, 5_000_000: 5},
     sweep_threads=10_000,
     sweep_repeats=3,
@@ -104,7 +93,6 @@ FULL = Scale(
     writer_seconds=10.0,
     writer_rounds=5,
     writer_threads=20,
-    distances=(1.0,),
     distant={36: 7, 200: 5, 1_000: 5},
     turns=200,
 )
@@ -114,9 +102,7 @@ TINY = Scale(
     servers=("redis-stack",),
     populations=(5, 10),
     trims={36: 2, 200: 2},
-    profiled=200,
     stalls={200: 2},
-    document_thread=12,
     documents={5_000: 1, 500_000: 1},
     sweep_threads=10,
     sweep_repeats=2,
@@ -124,7 +110,6 @@ TINY = Scale(
     writer_seconds=1.0,
     writer_rounds=1,
     writer_threads=3,
-    distances=(1.0,),
     distant={36: 2},
     turns=20,
 )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from benchmarks.fill import SIZES
+from benchmarks.fill import SIZES, THREAD
 from benchmarks.lab import KEEP, Lab, Say, opened
 from benchmarks.measure import interleaved, short, spread
 from benchmarks.pinger import Pinger
@@ -63,8 +63,8 @@ def measure(server: str, scale: Scale, say: Say) -> Section:
             names = [name for name in BY_THREAD if size <= _MOST_FOR_PRUNE or name != PRUNE]
             several(f"{size:,} → {KEEP}", names, repeats, size, SIZES)
         for length, repeats in scale.documents.items():
-            title = f"{scale.document_thread} → {KEEP}, documents of {shown(length)}"
-            several(title, BY_DOCUMENT, repeats, scale.document_thread, (length, length))
+            title = f"{THREAD} → {KEEP}, documents of {shown(length)}"
+            several(title, BY_DOCUMENT, repeats, THREAD, (length, length))
     return section
 
 

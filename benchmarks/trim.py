@@ -25,6 +25,9 @@ from benchmarks.ways import (
 )
 
 HEADER = ("", "ms", "server CPU, ms", "round trips", "prune takes", "CPU to floor")
+SMALL_TRIM = 200
+"""Below so many checkpoints less is aimed at: deciding costs the same and deletes less."""
+
 ALL = (DEFAULT, UNSEEN, INDEXED, SCAN, PRUNE, LOOP, FLOOR)
 
 ABOUT = f"""\
@@ -52,7 +55,7 @@ def measure(server: str, scale: Scale, say: Say) -> Section:
             for size, repeats in scale.trims.items():
                 say(f"{size:,} checkpoints, {population:,} other threads")
                 samples = interleaved(trims(lab, size, names), repeats)
-                add(section, f"{size:,} → {KEEP}, {population:,} other threads", samples)
+                add(section, size, f"{population:,} other threads", samples)
                 for name in (DEFAULT, UNSEEN):
                     seconds.setdefault((size, name), []).append(wall(samples[name]))
         for (size, name), some in seconds.items():
@@ -77,12 +80,12 @@ def trims(lab: Lab, size: int, names: Sequence[str]) -> dict[str, Callable[[], S
     return {name: partial(once, name) for name in names}
 
 
-def add(section: Section, title: str, samples: Samples) -> None:
+def add(section: Section, size: int, where: str, samples: Samples) -> None:
     """Take the samples of one thread size in."""
+    title, small = f"{size:,} → {KEEP}, {where}", size < SMALL_TRIM
     section.table(title, HEADER, [_row(name, samples) for name in samples])
     if INDEXED in samples:
         to_floor = ratio(cpu(samples[INDEXED]), cpu(samples[FLOOR]))
-        small = title.startswith(f"{THREAD} ")
         section.aim(f"{title}: {INDEXED} to the floor, CPU", to_floor, 1.5 if small else 1.2)
         for name in (DEFAULT, UNSEEN):
             if PRUNE in samples and name in samples:
