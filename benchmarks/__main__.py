@@ -9,10 +9,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from benchmarks import distance, growth, profile, saver, savings, stall, sweep, trim, writers
+from benchmarks import distance, profile, saver, savings, stall, sweep, trim, writers
 from benchmarks.lab import Say
 from benchmarks.report import Results, Section, server_versions
-from benchmarks.scale import FULL, SCALES, Scale
+from benchmarks.scale import FULL, SCALES, WITHOUT_SEARCH, Scale
 from tests.servers.fetch import ServerUnavailable
 from tests.servers.start import Server
 
@@ -22,32 +22,40 @@ PICTURE = ROOT / "docs" / "savings.svg"
 TRIED = ROOT / "build" / "benchmarks"
 """Where a run goes that is not the full one: what is published is that of the full one."""
 
-Measure = Callable[[str, Scale, Say], Section]
+MEASURES: dict[str, Callable[[str, Scale, Say], Section]] = {
+    "trim": trim.measure,
+    "stall": stall.measure,
+    "sweep": sweep.measure,
+    "writers": writers.measure,
+    "distance": distance.measure,
+    "profile": profile.measure,
+    "saver": saver.measure,
+    "savings": savings.measure,
+}
+ON_ONE_SERVER = ("distance", "profile", "savings")
 
 
 def main() -> int:
     options = _options()
     scale = SCALES[options.scale]
     servers = tuple(options.server) or scale.servers
-    output, picture = places(scale, options.output, options.picture)
+    output, picture = places(scale, options.output)
     results = Results(output, scale.name, again=bool(options.only))
-    begun = time.monotonic()
     missing = 0
-    for name, measure in _measures(picture).items():
-        if options.only and name not in options.only:
-            continue
-        # What it saves, and what it works on, is the same everywhere.
-        for server in servers[:1] if name in ("savings", "profile") else servers:
-            missing += not _run(results, name, measure, server, scale.on(server))
-    _say("all", f"written to {output} after {time.monotonic() - begun:.0f} s")
+    for name in options.only or MEASURES:
+        for server in servers[:1] if name in ON_ONE_SERVER else servers:
+            if name == "trim" or server != WITHOUT_SEARCH:
+                missing += not _run(results, name, server, scale.on(server), picture)
+    _say("all", f"written to {output}")
     return 1 if missing else 0
 
 
-def places(scale: Scale, output: Path | None, picture: Path | None) -> tuple[Path, Path]:
-    """The folder of the results, and the picture, if nobody says otherwise."""
-    published = scale.name == FULL.name and output is None
-    folder = output or (PUBLISHED if published else TRIED)
-    return folder, picture or (PICTURE if published else folder / PICTURE.name)
+def places(scale: Scale, output: Path | None) -> tuple[Path, Path]:
+    """The folder of the results, and the picture: published is only the full run."""
+    if scale.name == FULL.name and output is None:
+        return PUBLISHED, PICTURE
+    folder = output or TRIED
+    return folder, folder / PICTURE.name
 
 
 def _options() -> argparse.Namespace:
@@ -59,52 +67,29 @@ def _options() -> argparse.Namespace:
     ):
         size.add_argument(f"--{name}", dest="scale", action="store_const", const=name, help=what)
     parser.set_defaults(scale="quick")
-    parser.add_argument(
-        "--only",
-        action="append",
-        default=[],
-        choices=_measures(PICTURE),
-        help="measure this alone and keep the other results; may be repeated",
-    )
-    parser.add_argument(
-        "--server", action="append", default=[], help="measure on this one; may be repeated"
-    )
-    parser.add_argument("--output", type=Path, help="folder of RESULTS.md")
-    parser.add_argument("--picture", type=Path, help="the picture for the README")
+    only = "measure this alone and keep the other results; may be repeated"
+    parser.add_argument("--only", action="append", default=[], choices=MEASURES, help=only)
+    where = "measure on this one; may be repeated"
+    parser.add_argument("--server", action="append", default=[], help=where)
+    parser.add_argument("--output", type=Path, help="folder of RESULTS.md and the picture")
     return parser.parse_args()
 
 
-def _measures(picture: Path) -> dict[str, Measure]:
-    return {
-        "trim": trim.measure,
-        "sweep": sweep.measure,
-        "stall": stall.measure,
-        "writers": writers.measure,
-        "growth": growth.measure,
-        "distance": distance.measure,
-        "profile": profile.measure,
-        "saver": saver.measure,
-        "savings": partial(savings.measure, picture=picture),
-    }
-
-
-def _run(results: Results, name: str, measure: Measure, server: str, scale: Scale) -> bool:
+def _run(results: Results, name: str, server: str, scale: Scale, picture: Path) -> bool:
     """Measure once; False when that is not possible here."""
+    say = partial(_say, f"{name} on {server}")
     try:
-        versions = _versions(server)
-        section = measure(server, scale, partial(_say, f"{name} on {server}"))
+        with Server(server) as running, running.client() as client:
+            versions = server_versions(client)
+        measure = partial(savings.measure, picture=picture) if name == "savings" else MEASURES[name]
+        section = measure(server, scale, say)
     except ServerUnavailable as error:
-        _say(f"{name} on {server}", f"left out: {error}")
+        say(f"left out: {error}")
         return False
     results.add(f"{name} {server}", versions, section)
-    for target in section.targets:
-        _say(name, " | ".join(target.row()))
+    for aim in section.aims:
+        say(" | ".join(aim))
     return True
-
-
-def _versions(server: str) -> str:
-    with Server(server) as running, running.client() as client:
-        return server_versions(client)
 
 
 def _say(what: str, message: str) -> None:

@@ -24,8 +24,17 @@ from langgraph.checkpoint.redis import RedisSaver
 
 from benchmarks.wire import Wire, batches, pack
 
-SMALLEST, LARGEST = 5_000, 20_000
+THREAD = 36
+"""Checkpoints of each thread, where nothing else is said."""
+
+WRITES = 2
+"""Pending writes of each checkpoint."""
+
+SIZES = (5_000, 20_000)
 """Bytes of the JSON of a thread's first document and of its last: it grows as a chat does."""
+
+SMALL = (1_000, 1_000)
+"""For threads that only have to be there: many of them fit into memory."""
 
 _TEXT = "The quick brown fox jumps over the lazy dog, as it always does in examples. " * 7
 _BLOB = base64.b64encode(json.dumps(_TEXT[:120]).encode()).decode()
@@ -49,10 +58,6 @@ class Filled:
     name: str
     checkpoints: list[list[bytes]] = field(default_factory=list)
 
-    def documents(self) -> list[bytes]:
-        """The keys of all documents, oldest first."""
-        return [keys[0] for keys in self.checkpoints]
-
     def victims(self, keep: int) -> list[bytes]:
         """The keys that have to go so that the newest `keep` checkpoints are left."""
         return [key for keys in self.checkpoints[:-keep] for key in keys]
@@ -62,23 +67,25 @@ class Filled:
         return [key for keys in self.checkpoints[-keep:] for key in keys]
 
 
-def fill_thread(wire: Wire, name: str, count: int, writes: int, largest: int = LARGEST) -> Filled:
-    """Write a thread of `count` checkpoints in the root namespace, the last of `largest` bytes."""
+def fill_thread(wire: Wire, name: str, count: int, sizes: tuple[int, int] = SIZES) -> Filled:
+    """Write a thread of `count` checkpoints in the root namespace.
+
+    `sizes` are the bytes of its first document and of its last.
+    """
     filled = Filled(name)
-    for packed, replies in batches(_commands(filled, count, writes, largest), _BATCH):
+    for packed, replies in batches(_commands(filled, count, *sizes), _BATCH):
         wire.ask(packed, replies)
     return filled
 
 
 def fill_threads(
-    wire: Wire, start: str, threads: int, each: int, writes: int, largest: int = LARGEST
+    wire: Wire, start: str, threads: int, sizes: tuple[int, int] = SIZES
 ) -> list[Filled]:
-    """Write many threads."""
-    names = (f"{start}{number}" for number in range(threads))
-    return [fill_thread(wire, name, each, writes, largest) for name in names]
+    """Write many threads of 36 checkpoints."""
+    return [fill_thread(wire, f"{start}{n}", THREAD, sizes) for n in range(threads)]
 
 
-def _commands(filled: Filled, count: int, writes: int, largest: int) -> Iterator[bytes]:
+def _commands(filled: Filled, count: int, smallest: int, largest: int) -> Iterator[bytes]:
     """The commands that write a thread: for each checkpoint a document, writes, their registry."""
     chance = random.Random(filled.name)
     parent = ""
@@ -86,11 +93,10 @@ def _commands(filled: Filled, count: int, writes: int, largest: int) -> Iterator
         checkpoint_id = _checkpoint_id(number, chance)
         task = str(UUID(int=chance.getrandbits(128), version=4))
         suffix = f":{filled.name}:__empty__:{checkpoint_id}"
-        smallest = min(SMALLEST, largest)
         size = smallest + (largest - smallest) * number // max(count - 1, 1)
         document = _document(filled.name, checkpoint_id, parent, number, size)
         yield pack("JSON.SET", "checkpoint" + suffix, "$", document)
-        names = [f"checkpoint_write{suffix}:{task}:{index}" for index in range(writes)]
+        names = [f"checkpoint_write{suffix}:{task}:{index}" for index in range(WRITES)]
         for index, name in enumerate(names):
             write = _write(filled.name, checkpoint_id, task, index)
             yield pack("JSON.SET", name, "$", write)
@@ -159,20 +165,10 @@ def _document(thread: str, checkpoint_id: str, parent: str, number: int, size: i
 
 
 def _write(thread: str, checkpoint_id: str, task: str, index: int) -> str:
-    return json.dumps(
-        {
-            "thread_id": thread,
-            "checkpoint_ns": "__empty__",
-            "checkpoint_id": checkpoint_id,
-            "task_id": task,
-            "task_path": "~__pregel_pull, model",
-            "idx": index,
-            "channel": "messages",
-            "type": "json",
-            "blob": _BLOB,
-        },
-        separators=(",", ":"),
-    )
+    fields = {"thread_id": thread, "checkpoint_ns": "__empty__", "checkpoint_id": checkpoint_id}
+    fields |= {"task_id": task, "task_path": "~__pregel_pull, model"}
+    fields |= {"channel": "messages", "type": "json", "blob": _BLOB}
+    return json.dumps({**fields, "idx": index}, separators=(",", ":"))
 
 
 # --- what the saver itself writes ----------------------------------------------------------
@@ -184,7 +180,7 @@ def check_against_saver(client: redis.Redis, wire: Wire) -> None:
     Raises:
         RuntimeError: It writes other keys, or documents with other fields.
     """
-    filled = fill_thread(wire, "filled", 1, 2)
+    filled = fill_thread(wire, "filled", 1)
     checkpoint_id = filled.checkpoints[0][0].decode().rsplit(":", 1)[1]
     _save(client, "saved", checkpoint_id)
     ours, theirs = (_shapes(client, name) for name in ("filled", "saved"))

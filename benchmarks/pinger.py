@@ -6,11 +6,8 @@ import time
 from collections.abc import Callable
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from typing import TypeVar
 
 from benchmarks.wire import Wire, pack
-
-T = TypeVar("T")
 
 # Between two of them, so that the server's other client is not kept from it by the PINGs.
 _PAUSE_SECONDS = 0.0001
@@ -35,22 +32,12 @@ class Pinger:
         self._process.join(10)
         self._process.kill()
 
-    def worst_during(self, action: Callable[[], T]) -> tuple[float, T]:
+    def worst_during(self, action: Callable[[], object]) -> float:
         """The longest that a PING took while something was done, in milliseconds."""
-        self._begin()
-        result = action()
-        return self._worst(), result
-
-    def worst_while_idle(self, seconds: float) -> float:
-        """The longest that a PING took in so many seconds in which nothing was done."""
-        return self.worst_during(lambda: time.sleep(seconds))[0]
-
-    def _begin(self) -> None:
         self._pipe.send("begin")
         self._pipe.recv()
         time.sleep(_AROUND_SECONDS)
-
-    def _worst(self) -> float:
+        action()
         self._pipe.send("tell")
         worst: float = self._pipe.recv()
         return worst

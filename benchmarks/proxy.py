@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import socket
-import threading
-import time
+import asyncio
+from collections.abc import Callable
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from queue import SimpleQueue
 
 _CHUNK = 1 << 18
-
-_Parcels = SimpleQueue[tuple[float, bytes]]
 
 
 class SlowNetwork:
@@ -26,7 +22,7 @@ class SlowNetwork:
         context = get_context("spawn")
         self._pipe, theirs = context.Pipe()
         arguments = (target, delay_ms / 1000, theirs)
-        self._process = context.Process(target=_serve, args=arguments, daemon=True)
+        self._process = context.Process(target=_run, args=arguments, daemon=True)
         self.port = 0
 
     def __enter__(self) -> SlowNetwork:
@@ -39,42 +35,21 @@ class SlowNetwork:
         self._process.join()
 
 
-def _serve(target: int, delay: float, pipe: Connection) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        pipe.send(listener.getsockname()[1])
-        while True:
-            near, _ = listener.accept()
-            far = socket.create_connection(("127.0.0.1", target))
-            for one, other in ((near, far), (far, near)):
-                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                parcels: _Parcels = SimpleQueue()
-                _start(_receive, one, parcels, delay)
-                _start(_send, other, parcels)
+def _run(target: int, delay: float, pipe: Connection) -> None:
+    asyncio.run(_serve(target, delay, pipe.send))
 
 
-def _start(work: object, *arguments: object) -> None:
-    threading.Thread(target=work, args=arguments, daemon=True).start()  # type: ignore[arg-type]
+async def _serve(target: int, delay: float, tell_port: Callable[[int], None]) -> None:
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", target)
+        await asyncio.gather(_hand_on(reader, far_writer), _hand_on(far_reader, writer))
 
+    async def _hand_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        loop = asyncio.get_running_loop()
+        while data := await source.read(_CHUNK):
+            loop.call_later(delay, sink.write, data)
+        loop.call_later(delay, sink.close)
 
-def _receive(source: socket.socket, parcels: _Parcels, delay: float) -> None:
-    while True:
-        try:
-            data = source.recv(_CHUNK)
-        except OSError:
-            data = b""
-        parcels.put((time.monotonic() + delay, data))
-        if not data:
-            return
-
-
-def _send(target: socket.socket, parcels: _Parcels) -> None:
-    while True:
-        due, data = parcels.get()
-        time.sleep(max(due - time.monotonic(), 0))
-        try:
-            if not data:
-                target.shutdown(socket.SHUT_WR)
-                return
-            target.sendall(data)
-        except OSError:
-            return
+    server = await asyncio.start_server(connect, "127.0.0.1", 0)
+    tell_port(server.sockets[0].getsockname()[1])
+    await server.serve_forever()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -18,117 +19,40 @@ from benchmarks.measure import TIMES, short
 from redis_retention import __version__
 
 PACKAGES = ("langgraph", "langgraph-checkpoint-redis", "redis")
+AIMS = "aim", "measured", "should be", "met"
 _MODULES = {"search": "RediSearch", "ReJSON": "RedisJSON"}
+# A list of texts alone: a row of a table.
+_ROW = re.compile(r'\[\s+("(?:[^"\\]|\\.)*"(?:,\s+"(?:[^"\\]|\\.)*")*)\s+\]')
 
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What one number should be.
-
-    Attributes:
-        what: What is compared, as a ratio where it is one.
-        value: What it is.
-        limit: What it should be.
-        at_least: Whether larger is better.
-        unit: Written behind both.
-    """
-
-    what: str
-    value: float
-    limit: float
-    at_least: bool = False
-    unit: str = TIMES
-
-    @property
-    def met(self) -> bool:
-        """Whether it is what it should be."""
-        return self.value >= self.limit if self.at_least else self.value <= self.limit
-
-    def row(self) -> list[str]:
-        sign = "≥" if self.at_least else "≤"
-        unit = self.unit if self.unit == TIMES else f" {self.unit}"
-        met = "yes" if self.met else "**no**"
-        return [self.what, f"{short(self.value)}{unit}", f"{sign} {self.limit:g}{unit}", met]
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Some rows of text."""
-
-    title: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
+ABOUT = """\
+Written by the benchmark itself: `make bench` takes minutes, `make bench-full` hours and is what is
+published, `python -m benchmarks --only trim` measures one thing again. Times are medians of runs in
+turns, in brackets the smallest and the largest. CPU is that of the server's main thread, which all
+clients share."""
 
 
 @dataclass(slots=True)
 class Section:
-    """One measurement on one server.
-
-    Attributes:
-        title: What was measured.
-        about: How, and why that is fair.
-        tables: The results.
-        targets: What they should be.
-        missing: What could not be measured, and why.
-        data: The single values, for RESULTS.json.
-    """
+    """One measurement on one server: its title, how it is done, tables, and what was aimed at."""
 
     title: str
     about: str
-    tables: list[Table] = field(default_factory=list)
-    targets: list[Target] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    data: dict[str, Any] = field(default_factory=dict)
+    tables: list[dict[str, Any]] = field(default_factory=list)
+    aims: list[list[str]] = field(default_factory=list)
 
+    def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Add a table; a row begins with its name."""
+        self.tables.append({"title": title, "header": header, "rows": rows})
 
-def ratio(one: float, other: float) -> float:
-    """How many times as much; infinite when there is nothing to compare with."""
-    return one / other if other else float("inf")
-
-
-def server_versions(client: redis.Redis) -> str:
-    """A server and its modules."""
-    info = client.info("server")
-    name, number = "Redis", info["redis_version"]
-    if "valkey_version" in info:
-        name, number = "Valkey", info["valkey_version"]
-    modules = " and ".join(sorted(_modules(client)))
-    return f"{name} {number} with {modules}"
-
-
-def _modules(client: redis.Redis) -> Iterable[str]:
-    loaded: Any = client.module_list()
-    for module in loaded:
-        fields = {_text(key): value for key, value in module.items()}
-        name = _text(fields["name"])
-        number = int(fields["ver"])
-        shown = f"{number // 10000}.{number // 100 % 100}.{number % 100}"
-        yield f"{_MODULES.get(name, name)} {shown}"
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def environment() -> dict[str, str]:
-    """The machine and the versions, and nothing that says whose machine it is."""
-    packages = [f"redis-retention {__version__}"]
-    packages += [f"{name} {version(name)}" for name in PACKAGES]
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return {
-        "packages": ", ".join(packages),
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "machine": f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GB, {platform.system()}",
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.machine()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
+    def aim(
+        self, what: str, value: float, limit: float, *, at_least: bool = False, unit: str = TIMES
+    ) -> None:
+        """Add what a number is, and the most that it should be, or the least."""
+        unit = f" {unit}" if unit == TIMES else unit
+        met = value >= limit if at_least else value <= limit
+        sign = "≥" if at_least else "≤"
+        row = [what, short(value) + unit, f"{sign} {limit:g}{unit}", "yes" if met else "**no**"]
+        self.aims.append(row)
 
 
 class Results:
@@ -148,19 +72,13 @@ class Results:
 
     def add(self, name: str, server: str, section: Section) -> None:
         """Take a section in and write the files."""
-        now = datetime.now(timezone.utc)
-        targets = [{**asdict(target), "met": target.met} for target in section.targets]
-        self._run["sections"][name] = {
-            "server": server,
-            "date": f"{now:%Y-%m-%d}",
-            "title": section.title,
-            "about": section.about,
-            "tables": [asdict(table) for table in section.tables],
-            "targets": targets,
-            "missing": section.missing,
-            "data": section.data,
-        }
-        self._write()
+        date = f"{datetime.now(timezone.utc):%Y-%m-%d}"
+        self._run["sections"][name] = {"server": server, "date": date, **asdict(section)}
+        self._folder.mkdir(parents=True, exist_ok=True)
+        text = _ROW.sub(_one_line, json.dumps(self._run, indent=1, ensure_ascii=False))
+        (self._folder / "RESULTS.json").write_text(text + "\n", encoding="utf-8")
+        markdown = "\n".join(_markdown(self._run)) + "\n"
+        (self._folder / "RESULTS.md").write_text(markdown, encoding="utf-8")
 
     def _earlier(self) -> dict[str, Any]:
         try:
@@ -170,83 +88,87 @@ class Results:
         same = all(run.get(name) == self._run[name] for name in self._run if name != "sections")
         return dict(run["sections"]) if same else {}
 
-    def _write(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(self._run, indent=1, ensure_ascii=False)
-        (self._folder / "RESULTS.json").write_text(text + "\n", encoding="utf-8")
-        (self._folder / "RESULTS.md").write_text(_markdown(self._run), encoding="utf-8")
+
+def _one_line(found: re.Match[str]) -> str:
+    return "[" + re.sub(r",\n\s+", ", ", found[1]) + "]"
 
 
-def _markdown(run: Mapping[str, Any]) -> str:
-    sections = _by_title(run["sections"].values())
-    command = "make bench-full" if run["scale"] == "full" else "make bench"
-    missed = sum(not target["met"] for section in sections for target in section["targets"])
-    total = sum(len(section["targets"]) for section in sections)
-    lines = [
-        "# Results",
-        "",
-        f"Written by the benchmark itself (`{command}`), the {run['scale']} run.",
-        "Times are medians of interleaved runs, in brackets the smallest and the largest. CPU is",
-        "that of the server's main thread, which all clients share.",
-        "",
-        f"- Machine: {run['machine']}",
-        f"- Python: {run['python']}",
-        f"- Packages: {run['packages']}",
-        f"- Targets: {total - missed} of {total} are met",
-        "",
-    ]
+def _markdown(run: Mapping[str, Any]) -> Iterator[str]:
+    sections = run["sections"].values()
+    aims = [row for section in sections for row in section["aims"]]
+    met = sum(row[-1] == "yes" for row in aims)
+    yield from ("# Results", "", f"The {run['scale']} run.\n{ABOUT}", "")
     if run["scale"] == "tiny":
-        lines += ["**This run only shows that the benchmark works; its numbers mean nothing.**", ""]
-    for section in sections:
-        lines += _section_lines(section)
-    lines += [
-        "## Again",
-        "",
-        "```",
-        "make bench                                   # a few minutes, one server",
-        "make bench-full                              # all sizes, all servers; takes long",
-        "python -m benchmarks --only trim --only sweep",
-        "```",
-        "",
-    ]
-    return "\n".join(lines)
+        yield from ("**This run only shows that the benchmark works.**", "")
+    for what in ("machine", "python", "packages"):
+        yield f"- {what.capitalize()}: {run[what]}"
+    if aims:
+        yield f"- Aims: {met} of {len(aims)} are met"
+    told = ""
+    for section in sorted(sections, key=_by_title(sections)):
+        name = section["server"].partition(" with ")[0]
+        yield from ("", f"## {section['title']}, {name}", "")
+        yield from (f"{section['server']}, {section['date']}.", "")
+        # How it is done is the same on all servers.
+        if section["title"] != told:
+            yield from (section["about"], "")
+        told = section["title"]
+        for table in section["tables"]:
+            yield from (f"### {table['title']}", "") if table["title"] else ()
+            yield from _rows(table["header"], table["rows"])
+        if section["aims"]:
+            yield from _rows(AIMS, section["aims"])
 
 
-def _by_title(sections: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """What was measured on several servers, one after the other."""
-    titles: dict[str, list[Mapping[str, Any]]] = {}
-    for section in sections:
-        titles.setdefault(section["title"], []).append(section)
-    return [section for some in titles.values() for section in some]
+def _by_title(sections: Iterable[Mapping[str, Any]]) -> Any:
+    """What was measured on several servers stands together, in the order of the run."""
+    titles = [section["title"] for section in sections]
+    return lambda section: titles.index(section["title"])
 
 
-def _section_lines(section: Mapping[str, Any]) -> Iterable[str]:
-    name = section["server"].partition(" with ")[0]
-    yield from (f"## {section['title']}, {name}", "")
-    yield from (f"{section['server']}, {section['date']}.", "")
-    yield from (section["about"], "")
-    for table in section["tables"]:
-        if table["title"]:
-            yield from (f"### {table['title']}", "")
-        yield from _rows(table["header"], table["rows"])
-    for missing in section["missing"]:
-        yield from (f"Not measured: {missing}.", "")
-    if section["targets"]:
-        targets = [_target(values).row() for values in section["targets"]]
-        yield from _rows(["target", "measured", "aim", "met"], targets)
-
-
-def _target(values: Mapping[str, Any]) -> Target:
-    return Target(**{name: value for name, value in values.items() if name != "met"})
-
-
-def _rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[str]:
-    yield _row(header)
-    yield _row(["---"] + ["---:"] * (len(header) - 1))
-    for row in rows:
-        yield _row(row)
+def _rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    for cells in (header, ["---", *["---:"] * (len(header) - 1)], *rows):
+        yield "| " + " | ".join(cells) + " |"
     yield ""
 
 
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+def server_versions(client: redis.Redis) -> str:
+    """A server and its modules."""
+    info = client.info("server")
+    name, number = "Redis", info["redis_version"]
+    if "valkey_version" in info:
+        name, number = "Valkey", info["valkey_version"]
+    return f"{name} {number} with {' and '.join(sorted(_modules(client)))}"
+
+
+def _modules(client: redis.Redis) -> Iterator[str]:
+    loaded: Any = client.module_list()
+    for module in loaded:
+        fields = {_text(key): value for key, value in module.items()}
+        name, number = _text(fields["name"]), int(fields["ver"])
+        shown = f"{number // 10000}.{number // 100 % 100}.{number % 100}"
+        yield f"{_MODULES.get(name, name)} {shown}"
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def environment() -> dict[str, str]:
+    """The machine and the versions, and nothing that says whose machine it is."""
+    packages = [f"redis-retention {__version__}", *(f"{name} {version(name)}" for name in PACKAGES)]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "packages": ", ".join(packages),
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "machine": f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GB, {platform.system()}",
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())

@@ -1,25 +1,21 @@
-"""8. The savers that retain: what a put takes, and how many checkpoints a thread ever has."""
+"""The savers that retain: what a put takes, and how many checkpoints a thread ever has."""
 
 from __future__ import annotations
 
-import itertools
+import statistics
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from uuid import uuid4
+from functools import partial
 
 import redis
-from langchain_core.messages import HumanMessage
-from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import Checkpoint
-from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.redis import RedisSaver
 
-from benchmarks.lab import Lab, Say, opened
-from benchmarks.measure import TIMES, settle, short, spread
-from benchmarks.report import Section, Table, Target, ratio
-from benchmarks.scale import KEEP, TRIGGER, Scale
+from benchmarks.lab import KEEP, Lab, Say, opened
+from benchmarks.measure import TIMES, interleaved, ratio, spread
+from benchmarks.report import Section
+from benchmarks.scale import TRIGGER, Scale
+from benchmarks.writers import BEYOND, GRACE_SECONDS, WARM_UP, Writer
 from redis_retention import Policy
 from redis_retention.langgraph import Mode, RetentionRedisSaver
 
@@ -28,12 +24,8 @@ BACKGROUND = "RetentionRedisSaver"
 INLINE = 'RetentionRedisSaver, mode="inline"'
 LIMITS = {BACKGROUND: 1.05, INLINE: 1.3}
 
-_WARM_UP = 20
 # Many short rounds: what disturbs one is in all three kinds of it, or in none of the others.
 _SHORTER = 4
-# What is written while one trim is under way, at full speed: some milliseconds' worth.
-_TRIM_SECONDS = 0.05
-_BEYOND = f"beyond the trigger and the last {_TRIM_SECONDS * 1000:.0f} ms"
 
 ABOUT = f"""\
 A saver puts checkpoints of 5 to 20 KB with two writes each into several threads in turns, as fast
@@ -43,25 +35,32 @@ and each kind has its turn in each. The times are the medians of the rounds' med
 the medians of those within a round. What a thread holds is asked after each put, in a round of its
 own."""
 
+Make = Callable[[redis.Redis], RedisSaver]
+
 
 def measure(server: str, scale: Scale, say: Say) -> Section:
     """Put in rounds, then look for the most that a thread holds."""
     section = Section("Savers", ABOUT)
     kinds = {PLAIN: _plain, BACKGROUND: _retaining("background"), INLINE: _retaining("inline")}
     with opened(server, collecting=True) as lab:
-        _add_puts(section, _rounds(lab, scale, kinds, say))
+        say("rounds of putting")
+        ways = {name: partial(_round, lab, make, scale) for name, make in kinds.items()}
+        rounds = interleaved(ways, scale.writer_rounds * _SHORTER)
         rows = []
-        for name in (BACKGROUND, INLINE):
+        for name, puts in rounds.items():
+            slower = statistics.median(map(ratio, puts, rounds[PLAIN]))
+            rows.append([name, spread(puts), f"{slower:.3f} {TIMES}"])
+            if name in LIMITS:
+                section.aim(f"put: {name} to {PLAIN}", slower, LIMITS[name])
+        section.table("", ("", "put, ms", f"to {PLAIN}"), rows)
+        rows = []
+        for name in LIMITS:
             say(f"the most that is held, {name}")
-            with _begun(lab, kinds[name]) as saver:
-                most, beyond = _most_held(lab, saver, scale.writer_seconds)
-            rows.append([name, f"{TRIGGER}", f"{most}", f"{beyond}"])
-            section.targets.append(Target(f"{name}: {_BEYOND}", beyond, 0, unit=""))
-        section.tables.append(Table("", ("", "trigger", "the most a thread held", _BEYOND), rows))
+            most, excess = _most_held(lab, kinds[name], scale.writer_seconds)
+            rows.append([name, f"{TRIGGER}", f"{most}", f"{excess}"])
+            section.aim(f"{name}: {BEYOND}", excess, 0, unit="")
+        section.table("", ("", "trigger", "the most a thread held", BEYOND), rows)
     return section
-
-
-Make = Callable[[redis.Redis], RedisSaver]
 
 
 def _plain(client: redis.Redis) -> RedisSaver:
@@ -81,7 +80,7 @@ def _retaining(mode: Mode) -> Make:
 def _begun(lab: Lab, make: Make) -> Iterator[RedisSaver]:
     """A saver on an empty database, with a client of its own."""
     lab.clear()
-    settle(lab.admin)
+    lab.settle()
     with lab.server.client() as client:
         saver = make(client)
         saver.setup()
@@ -90,108 +89,27 @@ def _begun(lab: Lab, make: Make) -> Iterator[RedisSaver]:
             saver.close()
 
 
-# --- what a put takes -----------------------------------------------------------------------------
+def _round(lab: Lab, make: Make, scale: Scale) -> float:
+    """The median of the puts of one round, in milliseconds."""
+    with _begun(lab, make) as saver:
+        writer = Writer(saver, scale.writer_threads)
+        for _ in range(WARM_UP):
+            writer.step()
+        end, puts = time.perf_counter() + scale.writer_seconds / _SHORTER, list[float]()
+        while not puts or time.perf_counter() < end:
+            puts.append(writer.step()[0] * 1000)
+        return statistics.median(puts)
 
 
-def _rounds(
-    lab: Lab, scale: Scale, kinds: dict[str, Make], say: Say
-) -> dict[str, list[list[float]]]:
-    """The milliseconds of each put, by kind and round."""
-    rounds: dict[str, list[list[float]]] = {name: [] for name in kinds}
-    names = list(kinds)
-    count, seconds = scale.writer_rounds * _SHORTER, scale.writer_seconds / _SHORTER
-    for number in range(count):
-        say(f"round {number + 1} of {count}")
-        at = number % len(names)
-        for name in names[at:] + names[:at]:
-            with _begun(lab, kinds[name]) as saver:
-                writer = _Writer(saver, scale.writer_threads)
-                for _ in range(_WARM_UP):
-                    writer.step()
-                end, took = time.perf_counter() + seconds, []
-                while time.perf_counter() < end:
-                    took.append(writer.step() * 1000)
-                rounds[name].append(took)
-    return rounds
-
-
-def _add_puts(section: Section, rounds: dict[str, list[list[float]]]) -> None:
-    rows = []
-    for name, some in rounds.items():
-        medians = [spread(took).median for took in some]
-        plain = [spread(took).median for took in rounds[PLAIN]]
-        slower = spread([ratio(*pair) for pair in zip(medians, plain, strict=True)]).median
-        times = sorted(itertools.chain.from_iterable(some))
-        tail = short(times[len(times) * 99 // 100])
-        rows.append([name, str(spread(medians)), tail, f"{slower:.3f} {TIMES}"])
-        section.data[name] = {"put_ms": medians, "puts": len(times)}
-        if name in LIMITS:
-            section.targets.append(Target(f"put: {name} to {PLAIN}", slower, LIMITS[name]))
-    section.tables.append(Table("", ("", "put, ms", "99 %", f"to {PLAIN}"), rows))
-
-
-# --- the most that a thread holds -----------------------------------------------------------------
-
-
-def _most_held(lab: Lab, saver: RedisSaver, seconds: float) -> tuple[int, int]:
+def _most_held(lab: Lab, make: Make, seconds: float) -> tuple[int, int]:
     """The most checkpoints that one thread had, and by how many it was above what it may have."""
-    writer, there = _Writer(saver, 1), list[tuple[float, str]]()
-    most = beyond = 0
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        writer.step()
-        there.append((time.monotonic(), f"checkpoint:writer0:__empty__:{writer.last}"))
-        count = int(lab.admin.exists(*(key for _, key in there)))
-        # The oldest go first, so that the newest are those that are left.
-        there = there[len(there) - count :]
-        fresh = sum(at > time.monotonic() - _TRIM_SECONDS for at, _ in there)
-        most, beyond = max(most, count), max(beyond, count - TRIGGER - fresh)
-    return most, beyond
-
-
-# --- what is written ------------------------------------------------------------------------------
-
-_MESSAGES = [
-    HumanMessage("The quick brown fox jumps over the lazy dog. " * 12, id=f"{n}") for n in range(28)
-]
-
-
-class _Writer:
-    """Threads that grow by one checkpoint after the other."""
-
-    def __init__(self, saver: RedisSaver, threads: int) -> None:
-        self._saver = saver
-        self._turns = itertools.cycle(f"writer{number}" for number in range(threads))
-        self._configs: dict[str, RunnableConfig] = {}
-        self._steps: defaultdict[str, int] = defaultdict(int)
-        self.last = ""
-
-    def step(self) -> float:
-        """One checkpoint and its two writes; the seconds that the put took."""
-        name = next(self._turns)
-        number = self._steps[name]
-        self._steps[name] += 1
-        first: RunnableConfig = {"configurable": {"thread_id": name, "checkpoint_ns": ""}}
-        checkpoint = _checkpoint(number)
-        before = self._configs.get(name, first)
-        begun = time.perf_counter()
-        after = self._saver.put(
-            before, checkpoint, {"source": "loop", "step": number, "parents": {}}, {}
-        )
-        took = time.perf_counter() - begun
-        self._saver.put_writes(after, [("messages", "hi"), ("count", number)], str(uuid4()))
-        self._configs[name], self.last = after, checkpoint["id"]
-        return took
-
-
-def _checkpoint(number: int) -> Checkpoint:
-    """One of 5 to 20 KB: it grows as a chat does, and begins anew when it is large."""
-    return Checkpoint(
-        v=4,
-        id=str(uuid6(clock_seq=number)),
-        ts="2025-01-01T00:00:00+00:00",
-        channel_values={"messages": _MESSAGES[: 7 + number % 21]},
-        channel_versions={"messages": f"{number:032}.0"},
-        versions_seen={},
-        updated_channels=["messages"],
-    )
+    with _begun(lab, make) as saver:
+        writer, most, excess = Writer(saver, 1), 0, 0
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            writer.step()
+            mine = writer.keys[writer.name]
+            count = int(lab.admin.exists(*(key for _, key in mine[-10 * TRIGGER :])))
+            fresh = sum(at > time.monotonic() - GRACE_SECONDS for at, _ in mine)
+            most, excess = max(most, count), max(excess, count - TRIGGER - fresh)
+        return most, excess

@@ -1,4 +1,4 @@
-"""7. What it saves: the memory of a long conversation, with and without."""
+"""What it saves: the memory of a long conversation, with and without."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.redis import RedisSaver
 from langgraph.graph import START, MessagesState, StateGraph
 
-from benchmarks.lab import Lab, Say, opened
-from benchmarks.measure import settle, short, times
-from benchmarks.report import Section, Table, ratio
-from benchmarks.scale import KEEP, TRIGGER, Scale
+from benchmarks.lab import KEEP, Lab, Say, opened
+from benchmarks.measure import ratio, short, times
+from benchmarks.report import Section
+from benchmarks.scale import TRIGGER, Scale
 from redis_retention.sources.notifications import SETTING
 from tests.daemon.service import Service, eventually
 
@@ -51,7 +51,7 @@ class Conversation:
         return max(self.megabytes)
 
 
-def measure(server: str, scale: Scale, say: Say, picture: Path) -> Section:
+def measure(server: str, scale: Scale, say: Say, picture: Path = Path("savings.svg")) -> Section:
     """Have the conversation twice, and draw what it took."""
     with opened(server, collecting=True) as lab:
         say(f"{scale.turns} turns without")
@@ -76,21 +76,16 @@ def _section(without: Conversation, within: Conversation) -> Section:
         [name, f"{short(one.most)} MB", f"{short(one.megabytes[-1])} MB", f"{one.checkpoints[-1]}"]
         for name, one in ((WITHOUT, without), (WITH, within))
     ]
-    saved = ratio(without.most, within.most)
-    rows.append(["ratio", times(saved), "", ""])
+    rows.append(["ratio", times(ratio(without.most, within.most)), "", ""])
     header = (f"{turns} turns", "memory at most", "at the end", "checkpoints at the end")
-    section.tables.append(Table("", header, rows))
-    section.data = {
-        name: {"megabytes": one.megabytes, "checkpoints": one.checkpoints}
-        for name, one in ((WITHOUT, without), (WITH, within))
-    }
+    section.table("", header, rows)
     return section
 
 
 def _converse(lab: Lab, turns: int, wait: Callable[[], None] = lambda: None) -> Conversation:
     graph = _graph(lab.saver)
     config: RunnableConfig = {"configurable": {"thread_id": THREAD}}
-    settle(lab.admin)
+    lab.settle()
     begun = _used(lab)
     megabytes, checkpoints = [], []
     for number in range(turns):
@@ -133,33 +128,23 @@ def draw(path: Path, without: Conversation, within: Conversation) -> None:
     mpl.use("svg")
     # The same numbers give the same file.
     mpl.rcParams["svg.hashsalt"] = "redis-retention"
+    mpl.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
+    for what in ("axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"):
+        mpl.rcParams[what] = _GREY
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 3.6))
     for one, name, colour in ((without, WITHOUT, _RED), (within, WITH, _GREEN)):
         turns = range(1, len(one.megabytes) + 1)
         axes.plot(turns, one.megabytes, color=colour, linewidth=2.5)
-        label = f"{name}: {short(one.most)} MB"
-        place = (turns[-1], one.most)
-        axes.annotate(
-            label,
-            place,
-            xytext=(-8, 14),
-            textcoords="offset points",
-            ha="right",
-            va="bottom",
-            color=colour,
-            fontweight="bold",
-        )
-    axes.set_xlabel("turns of one conversation", color=_GREY)
-    axes.set_ylabel("memory in Redis, MB", color=_GREY)
-    axes.tick_params(colors=_GREY)
-    axes.grid(visible=True, color=_GREY, alpha=0.25)
+        style: dict[str, Any] = {"ha": "right", "va": "bottom", "fontweight": "bold"}
+        style |= {"xytext": (-8, 14), "textcoords": "offset points", "color": colour}
+        axes.annotate(f"{name}: {short(one.most)} MB", (turns[-1], one.most), **style)
+    axes.set_xlabel("turns of one conversation")
+    axes.set_ylabel("memory in Redis, MB")
+    axes.grid(visible=True, alpha=0.25)
     axes.set_xlim(0)
     axes.set_ylim(0, max(without.megabytes) * 1.15)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(_GREY)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, transparent=True, bbox_inches="tight", metadata={"Date": None})
     plt.close(figure)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable
 
+from benchmarks.measure import Trips
+
 LINE = b"\r\n"
 END = LINE[-1:]
 KEYS_PER_SCAN = 1000
@@ -35,21 +37,20 @@ class Wire:
         Raises:
             RuntimeError: The server refused one of them, or is gone.
         """
+        Trips.count += 1
         self._socket.sendall(packed)
         reply = self._read(lines)
         if reply.startswith(b"-") or b"\r\n-" in reply:
             raise RuntimeError(f"the server refused: {reply[:200]!r}")
         return reply
 
-    def scan(self) -> int:
-        """Look at every key once, with nothing done to it; the round trips that took."""
-        cursor, trips = b"0", 0
-        while True:
-            self._socket.sendall(pack("SCAN", cursor, "COUNT", KEYS_PER_SCAN))
+    def scan(self) -> None:
+        """Look at every key once, with nothing done to it."""
+        cursor = b""
+        while cursor != b"0":
+            Trips.count += 1
+            self._socket.sendall(pack("SCAN", cursor or 0, "COUNT", KEYS_PER_SCAN))
             cursor = self._take_page()
-            trips += 1
-            if cursor == b"0":
-                return trips
 
     def _take_page(self) -> bytes:
         """Read one reply to SCAN, whose keys have no line breaks; only the cursor is looked at."""

@@ -1,133 +1,110 @@
-"""4. What writers notice: nothing, notifications, the daemon."""
+"""What writers notice: nothing, notifications, the daemon; and how much a thread ever holds."""
 
 from __future__ import annotations
 
 import itertools
 import os
+import statistics
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
-import redis
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import Checkpoint
 from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.redis import RedisSaver
 
-from benchmarks.lab import Lab, Say, opened
-from benchmarks.measure import TIMES, Spread, settle, short, spread
-from benchmarks.report import Section, Table, Target, ratio
-from benchmarks.scale import KEEP, TRIGGER, Scale
+from benchmarks.lab import KEEP, Lab, Say, opened
+from benchmarks.measure import TIMES, interleaved, ratio, short, spread
+from benchmarks.report import Section
+from benchmarks.scale import TRIGGER, Scale
 from redis_retention.sources.notifications import NEEDED, SETTING
-from tests.daemon.service import Service
+from tests.daemon.service import PATIENCE, Service
 
-OFF = "no notifications"
-ON = f"notifications {NEEDED}"
-DAEMON = "the daemon attached"
-
-GRACE_SECONDS = 0.05
-_WARM_UP = 20
-_BEYOND = f"beyond the trigger and the last {GRACE_SECONDS * 1000:.0f} ms"
-_TICKS = os.sysconf("SC_CLK_TCK")
+OFF, ON, DAEMON = "no notifications", f"notifications {NEEDED}", "the daemon attached"
+WARM_UP, GRACE_SECONDS = 20, 0.05
+HEADER = ("", "put, ms", "put_writes, ms", "put to none", "put_writes to none", "checkpoints/s")
+BEYOND = f"beyond the trigger and the last {GRACE_SECONDS * 1000:.0f} ms"
 
 ABOUT = f"""\
 A real `RedisSaver` writes checkpoints of 5 to 20 KB with two writes each into several threads in
-turns, as fast as it can, in rounds: with no notifications, with those that the daemon needs, and
-with `redis-retention listen --keep-last {KEEP} --trigger {TRIGGER}` attached. Each round begins in
-an empty database, and each kind has its turn in each. The times are the medians of the rounds'
-medians. The most that a thread ever held is looked for in a round of its own: after each `put`
-its own client asks how many of the thread's checkpoints exist. Over the trigger may only be what
-was written in the last {GRACE_SECONDS * 1000:.0f} ms."""
+turns, as fast as it can: with no notifications, with those that the daemon needs, and with
+`redis-retention listen --keep-last {KEEP} --trigger {TRIGGER}` attached. Each round begins in an
+empty database, and each kind has its turn in each. The times are the medians of the rounds'
+medians, the ratios are taken round by round. The most that a thread ever held is looked for in a
+round of its own: after each `put` another client asks how many of its checkpoints exist. Over the
+trigger may only be what was written in the last {GRACE_SECONDS * 1000:.0f} ms."""
 
 
 @dataclass(slots=True)
 class Round:
-    """What one round of writing found; times in milliseconds."""
+    """The medians of one round, in milliseconds, and what was done in a second of it."""
 
-    put: list[float] = field(default_factory=list)
-    put_writes: list[float] = field(default_factory=list)
-    seconds: float = 0.0
+    put: float
+    put_writes: float
+    checkpoints: float
     daemon_cpu: float = 0.0
-
-
-@dataclass(slots=True)
-class Held:
-    """The most checkpoints that a thread held, the most beyond what it may, trims seen."""
-
-    most: int = 0
-    excess: int = 0
-    trims: int = 0
 
 
 def measure(server: str, scale: Scale, say: Say) -> Section:
     """Write in rounds, then look for the most that a thread holds."""
     section = Section("Writers", ABOUT)
     with opened(server, collecting=True) as lab:
-        _add_latencies(section, _rounds(lab, scale, say))
-        _add_most_held(section, lab, scale, say)
+        say("rounds of writing")
+        kinds = {name: partial(_round, lab, name, scale) for name in (OFF, ON, DAEMON)}
+        _add_rounds(section, interleaved(kinds, scale.writer_rounds))
+        rows = []
+        for threads in (1, scale.writer_threads):
+            title = f"at full speed into {threads} thread{'s' * (threads > 1)}"
+            say(f"the most that is held, {title}")
+            with _prepared(lab, DAEMON):
+                most, excess = _most_held(lab, threads, scale.writer_seconds)
+            rows.append([title, f"{TRIGGER}", f"{most}", f"{excess}"])
+            section.aim(f"{title}: {BEYOND}", excess, 0, unit="")
+        section.table("", ("", "trigger", "the most a thread held", BEYOND), rows)
     return section
 
 
-# --- rounds --------------------------------------------------------------------------------
-
-
-def _rounds(lab: Lab, scale: Scale, say: Say) -> dict[str, list[Round]]:
-    kinds: dict[str, Callable[[], AbstractContextManager[Service | None]]] = {
-        OFF: lambda: _notifications(lab, ""),
-        ON: lambda: _notifications(lab, NEEDED),
-        DAEMON: lambda: _daemon(lab),
-    }
-    rounds: dict[str, list[Round]] = {name: [] for name in kinds}
-    names = list(kinds)
-    for number in range(scale.writer_rounds):
-        say(f"round {number + 1} of {scale.writer_rounds}")
-        at = number % len(names)
-        for name in names[at:] + names[:at]:
-            with kinds[name]() as service:
-                rounds[name].append(
-                    _write(lab, scale.writer_threads, scale.writer_seconds, service)
-                )
-    return rounds
-
-
 @contextmanager
-def _notifications(lab: Lab, flags: str) -> Iterator[None]:
+def _prepared(lab: Lab, kind: str) -> Iterator[Service | None]:
+    """An empty database, with the daemon attached and listening if that is asked for."""
     lab.clear()
-    lab.admin.config_set(SETTING, flags)
-    settle(lab.admin)
-    yield
-
-
-@contextmanager
-def _daemon(lab: Lab) -> Iterator[Service]:
-    """The daemon, attached to an empty database and listening."""
+    lab.admin.config_set(SETTING, "" if kind == OFF else NEEDED)
+    if kind != DAEMON:
+        lab.settle()
+        yield None
+        return
     options = ("--url", lab.server.url, "--keep-last", f"{KEEP}", "--trigger", f"{TRIGGER}")
-    with _notifications(lab, NEEDED), Service(*options, command="listen") as service:
+    with Service(*options, command="listen") as service:
         service.wait_for("ready: listening")
-        settle(lab.admin)
+        lab.settle()
         yield service
 
 
-def _write(lab: Lab, threads: int, seconds: float, service: Service | None) -> Round:
-    writer = _Writer(lab.server.client(), threads)
-    for _ in range(_WARM_UP):
-        writer.step()
-    result = Round()
-    before = _cpu_seconds(service)
-    begun = time.perf_counter()
-    while time.perf_counter() - begun < seconds:
-        put, put_writes = writer.step()
-        result.put.append(put * 1000)
-        result.put_writes.append(put_writes * 1000)
-    result.seconds = time.perf_counter() - begun
-    result.daemon_cpu = (_cpu_seconds(service) - before) / result.seconds
-    writer.client.close()
-    return result
+def _round(lab: Lab, kind: str, scale: Scale) -> Round:
+    with _prepared(lab, kind) as service:
+        writer = Writer(_saver(lab), scale.writer_threads)
+        for _ in range(WARM_UP):
+            writer.step()
+        seconds: list[tuple[float, float]] = []
+        worked, begun = _cpu_seconds(service), time.perf_counter()
+        while time.perf_counter() - begun < scale.writer_seconds:
+            seconds.append(writer.step())
+        took = time.perf_counter() - begun
+        put, put_writes = (1000 * statistics.median(some) for some in zip(*seconds, strict=True))
+        return Round(put, put_writes, len(seconds) / took, (_cpu_seconds(service) - worked) / took)
+
+
+def _saver(lab: Lab) -> RedisSaver:
+    saver = RedisSaver(redis_client=lab.server.client())
+    saver.setup()
+    return saver
 
 
 def _cpu_seconds(service: Service | None) -> float:
@@ -136,39 +113,40 @@ def _cpu_seconds(service: Service | None) -> float:
         return 0.0
     stat = Path(f"/proc/{service.process.pid}/stat").read_text(encoding="utf-8")
     fields = stat.rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-class _Writer:
+@dataclass
+class Writer:
     """Threads that grow by one checkpoint after the other, written by the saver."""
 
-    def __init__(self, client: redis.Redis, threads: int) -> None:
-        self.client = client
-        self._saver = RedisSaver(redis_client=client)
-        self._saver.setup()
-        self.names = [f"writer{number}" for number in range(threads)]
-        self._turns = itertools.cycle(self.names)
+    saver: RedisSaver
+    threads: int
+    keys: defaultdict[str, list[tuple[float, str]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    """Of each thread, when its checkpoints were written, and where they are."""
+
+    def __post_init__(self) -> None:
+        self._turns = itertools.cycle([f"writer{number}" for number in range(self.threads)])
         self._configs: dict[str, RunnableConfig] = {}
-        self._steps: defaultdict[str, int] = defaultdict(int)
-        self.last: tuple[str, str] = ("", "")
 
     def step(self) -> tuple[float, float]:
         """One checkpoint and its two writes; the seconds that `put` and `put_writes` took."""
-        name = next(self._turns)
-        number = self._steps[name]
-        self._steps[name] += 1
-        first: RunnableConfig = {"configurable": {"thread_id": name, "checkpoint_ns": ""}}
-        before = self._configs.get(name, first)
-        checkpoint = _checkpoint(number)
+        self.name = next(self._turns)
+        mine = self.keys[self.name]
+        number = len(mine)
+        first: RunnableConfig = {"configurable": {"thread_id": self.name, "checkpoint_ns": ""}}
+        before, checkpoint = self._configs.get(self.name, first), _checkpoint(number)
         begun = time.perf_counter()
-        after = self._saver.put(
+        after = self.saver.put(
             before, checkpoint, {"source": "loop", "step": number, "parents": {}}, {}
         )
         between = time.perf_counter()
-        self._saver.put_writes(after, [("messages", "hi"), ("count", number)], str(uuid4()))
+        self.saver.put_writes(after, [("messages", "hi"), ("count", number)], str(uuid4()))
         ended = time.perf_counter()
-        self._configs[name] = after
-        self.last = (name, checkpoint["id"])
+        self._configs[self.name] = after
+        mine.append((time.monotonic(), f"checkpoint:{self.name}:__empty__:{checkpoint['id']}"))
         return between - begun, ended - between
 
 
@@ -190,102 +168,42 @@ def _checkpoint(number: int) -> Checkpoint:
     )
 
 
-def _add_latencies(section: Section, rounds: dict[str, list[Round]]) -> None:
-    header = ["", "put, ms", "99 %", "put_writes, ms", "99 %", "put to none", "put_writes to none"]
-    header += ["checkpoints/s", "CPU of the daemon"]
-    rows = [_row(rounds, name) for name in rounds]
-    section.tables.append(Table("", header, rows))
-    section.targets += [
-        Target(f"{what}: daemon attached to no notifications", _slower(rounds, DAEMON, what), 1.05)
-        for what in ("put", "put_writes")
-    ]
-    section.data |= {name: [_as_data(one) for one in some] for name, some in rounds.items()}
+def _add_rounds(section: Section, rounds: dict[str, list[Round]]) -> None:
+    def slower(name: str, what: Callable[[Round], float]) -> float:
+        """The median over the rounds, each compared with the one without notifications."""
+        pairs = zip(rounds[name], rounds[OFF], strict=True)
+        return statistics.median(ratio(what(one), what(none)) for one, none in pairs)
 
+    def put(one: Round) -> float:
+        return one.put
 
-def _row(rounds: dict[str, list[Round]], name: str) -> list[str]:
-    some = rounds[name]
-    cells = [name]
-    for what in ("put", "put_writes"):
-        cells += [str(_medians(some, what)), short(_tail(some, what))]
-    cells += [f"{_slower(rounds, name, what):.3f} {TIMES}" for what in ("put", "put_writes")]
-    return [*cells, _rate(some), _daemon_share(some)]
+    def put_writes(one: Round) -> float:
+        return one.put_writes
 
-
-def _as_data(one: Round) -> dict[str, float]:
-    return {
-        "put_ms": spread(one.put).median,
-        "put_writes_ms": spread(one.put_writes).median,
-        "checkpoints": len(one.put),
-        "seconds": one.seconds,
-        "daemon_cpu": one.daemon_cpu,
-    }
-
-
-def _medians(rounds: list[Round], what: str) -> Spread:
-    return spread([spread(getattr(one, what)).median for one in rounds])
-
-
-def _tail(rounds: list[Round], what: str) -> float:
-    times = sorted(time for one in rounds for time in getattr(one, what))
-    return float(times[len(times) * 99 // 100])
-
-
-def _slower(rounds: dict[str, list[Round]], name: str, what: str) -> float:
-    """The median over the rounds, each compared with the one without notifications beside it."""
-    pairs = zip(rounds[name], rounds[OFF], strict=True)
-    medians = [
-        ratio(spread(getattr(one, what)).median, spread(getattr(none, what)).median)
-        for one, none in pairs
-    ]
-    return spread(medians).median
-
-
-def _rate(rounds: list[Round]) -> str:
-    return short(spread([len(one.put) / one.seconds for one in rounds]).median)
-
-
-def _daemon_share(rounds: list[Round]) -> str:
-    share = spread([one.daemon_cpu for one in rounds]).median
-    return f"{share * 100:.0f} %" if share else ""
-
-
-# --- the most that a thread holds -------------------------------------------------------------
-
-
-def _most_held(lab: Lab, threads: int, seconds: float) -> Held:
-    """Write, and ask after each step how many of the thread's checkpoints there are."""
-    writer = _Writer(lab.server.client(), threads)
-    there: defaultdict[str, deque[tuple[float, str]]] = defaultdict(deque)
-    held = Held()
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        writer.step()
-        name, checkpoint_id = writer.last
-        mine = there[name]
-        mine.append((time.monotonic(), f"checkpoint:{name}:__empty__:{checkpoint_id}"))
-        count = int(lab.admin.exists(*(key for _, key in mine)))
-        # The oldest go first, so that the newest are those that are left.
-        held.trims += len(mine) > count
-        while len(mine) > count:
-            mine.popleft()
-        fresh = sum(at > time.monotonic() - GRACE_SECONDS for at, _ in mine)
-        held.most = max(held.most, count)
-        held.excess = max(held.excess, count - TRIGGER - fresh)
-    writer.client.close()
-    return held
-
-
-def _add_most_held(section: Section, lab: Lab, scale: Scale, say: Say) -> None:
     rows = []
-    for threads in (1, scale.writer_threads):
-        title = f"at full speed into {threads} thread{'s' * (threads > 1)}"
-        say(f"the most that is held, {title}")
-        with _daemon(lab):
-            held = _most_held(lab, threads, scale.writer_seconds)
-        if not held.trims:
-            section.missing.append(f"what is held {title}, for nothing was trimmed in that time")
-            continue
-        rows.append([title, f"{TRIGGER}", f"{held.most}", f"{held.excess}"])
-        section.targets.append(Target(f"{title}: {_BEYOND}", held.excess, 0, unit=""))
-        section.data[title] = {"most": held.most, "excess": held.excess, "trims": held.trims}
-    section.tables.append(Table("", ("", "trigger", "the most a thread held", _BEYOND), rows))
+    for name, some in rounds.items():
+        cells = [name, *(spread([what(one) for one in some]) for what in (put, put_writes))]
+        cells += [f"{slower(name, what):.3f} {TIMES}" for what in (put, put_writes)]
+        cells += [short(statistics.median(one.checkpoints for one in some))]
+        share = statistics.median(one.daemon_cpu for one in some)
+        rows.append([*cells, f"{share * 100:.0f} %" if name == DAEMON else ""])
+    section.table("", (*HEADER, "CPU of the daemon"), rows)
+    for what in (put, put_writes):
+        title = f"{what.__name__}: daemon attached to no notifications"
+        section.aim(title, slower(DAEMON, what), 1.05)
+
+
+def _most_held(lab: Lab, threads: int, seconds: float) -> tuple[int, int]:
+    """The most checkpoints that a thread had after a step, and the most beyond what it may."""
+    writer, most, excess, trims = Writer(_saver(lab), threads), 0, 0, 0
+    end = time.monotonic() + seconds
+    while time.monotonic() < end or not trims:
+        if time.monotonic() > end + PATIENCE:
+            raise RuntimeError("the daemon has trimmed nothing")
+        writer.step()
+        mine = writer.keys[writer.name]
+        count = int(lab.admin.exists(*(key for _, key in mine[-10 * TRIGGER :])))
+        trims += count < len(mine)
+        fresh = sum(at > time.monotonic() - GRACE_SECONDS for at, _ in mine)
+        most, excess = max(most, count), max(excess, count - TRIGGER - fresh)
+    return most, excess

@@ -1,0 +1,131 @@
+"""The ways to trim one thread: as people do it today, at the least cost there can be, and ours.
+
+Each gets a lab and a thread, prepares what the clock does not count, and returns what it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias, get_args
+
+from langchain_core.runnables import RunnableConfig
+
+from benchmarks.fill import Filled
+from benchmarks.lab import KEEP, Lab
+from benchmarks.wire import pack
+from redis_retention import LookIn, Policy, Retention
+from redis_retention.engine import DEFAULT_KEYS_PER_CALL
+
+POLICY = Policy(keep_last=KEEP)
+KEYS_PER_UNLINK = 500
+
+Way: TypeAlias = Callable[[Lab, Filled], Callable[[], object]]
+
+
+def loop(lab: Lab, thread: Filled) -> Callable[[], object]:
+    """What users write: list the checkpoints, delete the old ones one after the other.
+
+    It knows of the registry, so that it leaves no writes behind.
+    """
+    place: RunnableConfig = {"configurable": {"thread_id": thread.name}}
+
+    def act() -> None:
+        for found in list(lab.saver.list(place))[KEEP:]:
+            suffix = f"{thread.name}:__empty__:{found.config['configurable']['checkpoint_id']}"
+            writes: Any = lab.client.zrange(f"write_keys_zset:{suffix}", 0, -1)
+            for key in (*writes, f"write_keys_zset:{suffix}", f"checkpoint:{suffix}"):
+                lab.client.delete(key)
+
+    return act
+
+
+def prune(lab: Lab, thread: Filled) -> Callable[[], object]:
+    """What the saver has to offer itself."""
+    return lambda: lab.saver.prune([thread.name], keep_last=KEEP)
+
+
+def floor(lab: Lab, *threads: Filled, scan: bool = False) -> Callable[[], object]:
+    """UNLINK of keys that are known beforehand, after one SCAN of everything if that is asked for.
+
+    No client and no decision costs anything, so nothing that deletes the same keys can be much
+    faster.
+    """
+    keys = [key for thread in threads for key in thread.victims(KEEP)]
+    parts = [keys[at : at + KEYS_PER_UNLINK] for at in range(0, len(keys), KEYS_PER_UNLINK)]
+    packed = [pack("UNLINK", *part) for part in parts]
+
+    def act() -> None:
+        if scan:
+            lab.wire.scan()
+        for call in packed:
+            lab.wire.ask(call)
+
+    return act
+
+
+def default(lab: Lab, thread: Filled) -> Callable[[], object]:
+    """What `redis-retention trim` does when nothing else is said, to a thread it never saw."""
+    return lambda: Retention(lab.client).trim(thread.name, POLICY)
+
+
+def default_indexed(lab: Lab, thread: Filled) -> Callable[[], object]:
+    """The same to a thread whose index is ready."""
+    _index(lab, thread)
+    return default(lab, thread)
+
+
+def indexed_only(
+    lab: Lab, thread: Filled, keys_per_call: int = DEFAULT_KEYS_PER_CALL
+) -> Callable[[], object]:
+    """By the index alone, as `listen` and `run` trim."""
+    _index(lab, thread)
+    retention = Retention(lab.client, keys_per_call=keys_per_call)
+    return lambda: retention.trim(thread.name, POLICY, indexed_only=True)
+
+
+def by_scan(lab: Lab, thread: Filled) -> Callable[[], object]:
+    """By a look at the whole database."""
+    return lambda: Retention(lab.client).trim(thread.name, POLICY, look_in="scan")
+
+
+def plan(lab: Lab, thread: Filled) -> Callable[[], object]:
+    """What `redis-retention plan` does to a thread whose index is ready."""
+    _index(lab, thread)
+    return lambda: Retention(lab.client).plan(thread.name, POLICY)
+
+
+def sweep(lab: Lab) -> None:
+    """Trim all threads."""
+    Retention(lab.client).sweep(POLICY)
+
+
+def load_scripts(lab: Lab) -> None:
+    """Let the server know the scripts, as it does from the first call on."""
+    for look_in in get_args(LookIn):
+        Retention(lab.client).trim("nobody", POLICY, look_in=look_in)
+    Retention(lab.client).plan("nobody", POLICY)
+
+
+def _index(lab: Lab, thread: Filled) -> None:
+    """Let the index be ready, by a trim that keeps everything."""
+    Retention(lab.admin).trim(thread.name, Policy(keep_last=len(thread.checkpoints)))
+
+
+LOOP, PRUNE, FLOOR = "list, then delete one by one", f"RedisSaver.prune(keep_last={KEEP})", "floor"
+DEFAULT = "redis-retention trim, index ready"
+UNSEEN = "redis-retention trim, never seen"
+INDEXED = "redis-retention trim --indexed-only"
+SCAN = "redis-retention trim --scan"
+PLAN = "redis-retention plan"
+
+WAYS: dict[str, Way] = {
+    DEFAULT: default_indexed,
+    UNSEEN: default,
+    INDEXED: indexed_only,
+    SCAN: by_scan,
+    PRUNE: prune,
+    LOOP: loop,
+    FLOOR: floor,
+    PLAN: plan,
+}
+NEED_SEARCH = (PRUNE, LOOP)

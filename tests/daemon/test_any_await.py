@@ -1,0 +1,154 @@
+"""Whatever is changed while the daemon awaits a reply, it neither ends nor gets stuck."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+import redis
+
+from redis_retention import Policy, Retention, sweeping
+from redis_retention.daemon import Daemon, Options
+from redis_retention.engine import Engine, Rule
+from redis_retention.sources.sweep import Sweeper
+from redis_retention.sweeping import Schedule
+from tests.daemon.interfering import Interfered
+from tests.daemon.service import PATIENCE, eventually
+from tests.daemon.writers import Writer, ids
+from tests.servers.start import Server
+
+KEEP, TRIGGER = 2, 6
+POLICY = Policy(keep_last=KEEP)
+INDEX, PINS = "retention:index:checkpoint:", "retention:pins:checkpoint:"
+_QUIET_SECONDS = 0.15
+
+
+class Meddler:
+    """Does something once, at an await that is chosen beforehand."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._left: int | None = None
+        self._deed: Callable[[], object] = lambda: None
+        self._last = time.monotonic()
+        self.done = False
+
+    def arm(self, at: int, deed: Callable[[], object]) -> None:
+        with self._lock:
+            self._left, self._deed, self._last = at, deed, time.monotonic()
+            self.done = False
+
+    def between(self) -> None:
+        with self._lock:
+            self._last = time.monotonic()
+            if self._left is None:
+                return
+            self._left -= 1
+            if self._left >= 0:
+                return
+            self._left, deed = None, self._deed
+        deed()
+        self.done = True
+
+    def over(self) -> bool:
+        """Whether the deed is done, or there are no more awaits."""
+        return self.done or time.monotonic() - self._last > _QUIET_SECONDS
+
+
+class Meddled:
+    """A daemon in this process, and what can be done to it and its threads."""
+
+    def __init__(self, daemon: Daemon, client: redis.Redis) -> None:
+        self.daemon = daemon
+        self.client = client
+        self.rules = [Rule(b"*", POLICY, TRIGGER)]
+        self.saver = Writer(client, []).saver
+
+    def use(self, rules: Sequence[Rule]) -> None:
+        self.daemon._rules = list(rules)
+        self.daemon._listener.rules = rules
+
+    def restore(self, thread: str) -> None:
+        self.client.delete(INDEX + thread, PINS + thread)
+        self.use(self.rules)
+
+
+CHANGES: dict[str, Callable[[Meddled, str], object]] = {
+    "all policies are removed": lambda it, thread: it.use([]),
+    "another thread's policy is left": lambda it, thread: it.use([Rule(b"x", POLICY, TRIGGER)]),
+    "the policy is stricter": lambda it, thread: it.use([Rule(b"*", Policy(keep_last=1), 1)]),
+    "the thread is pinned": lambda it, thread: Retention(it.client).pin(thread),
+    "its pins are something else": lambda it, thread: it.client.set(PINS + thread, "x"),
+    "its index is gone": lambda it, thread: it.client.delete(INDEX + thread),
+    "its index is something else": lambda it, thread: it.client.set(INDEX + thread, "x"),
+    "the thread is deleted": lambda it, thread: it.saver.delete_thread(thread),
+    "the scripts are gone": lambda it, thread: it.client.script_flush(),
+}
+
+
+@asynccontextmanager
+async def meddled(server: Server, meddler: Meddler) -> AsyncIterator[Meddled]:
+    client = Interfered(host="127.0.0.1", port=server.port)
+    client.between = meddler.between
+    # So few that a trim takes several calls.
+    engine = Engine(keys_per_call=10, grace_ms=0)
+    daemon = Daemon(
+        client,
+        engine,
+        Options(POLICY, TRIGGER, Schedule()),
+        lambda rules, _: Sweeper(engine, rules).steps(),
+    )
+    running = asyncio.create_task(daemon.run())
+    try:
+        await until(lambda: daemon.activity.listening or running.done())
+        yield Meddled(daemon, server.client())
+        assert not running.done()
+    finally:
+        daemon._stop.set()
+        await asyncio.wait_for(running, PATIENCE)
+
+
+async def until(fulfilled: Callable[[], bool], explain: Callable[[], object] = lambda: "") -> None:
+    await asyncio.to_thread(eventually, fulfilled, explain)
+
+
+def checkpoints(client: redis.Redis, thread: str) -> int:
+    """How many there are, without the stub of one that was deleted before its writes came."""
+    keys = client.scan_iter(f"checkpoint:{thread}:*")
+    return sum(bool(client.json().get(key, "$.thread_id")) for key in keys)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_whatever_changes_at_any_await_the_daemon_goes_on(
+    redis_stack: Server, stack: redis.Redis, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    monkeypatch.setattr(sweeping, "_SHORTEST_REST_SECONDS", 0.0)
+    # A lease stays until it expires if the script that gives it back is lost at that moment.
+    monkeypatch.setattr(sweeping, "LEASE_SECONDS", 3.0)
+    meddler = Meddler()
+    async with meddled(redis_stack, meddler) as it:
+        for at in itertools.count():
+            thread = f"thread-{at}"
+            writer = Writer(redis_stack.client(), [thread])
+            meddler.arm(at, lambda name=thread: CHANGES[change](it, name))  # type: ignore[misc]
+            await asyncio.to_thread(writer.write, TRIGGER + 6)
+            it.daemon._ask_for_sweep("a test wants it")
+            await until(meddler.over)
+            if not meddler.done:
+                break
+            it.restore(thread)
+            # A thread whose index was taken away is found by the next sweep.
+            await asyncio.to_thread(writer.write, TRIGGER)
+            it.daemon._ask_for_sweep("a test wants it")
+            await until(
+                lambda name=thread: checkpoints(stack, name) <= TRIGGER,  # type: ignore[misc]
+                lambda at=at: f"{change} at await {at}: {it.daemon.activity}",  # type: ignore[misc]
+            )
+            assert ids(stack, thread)[-1:] == writer.newest(thread, 1)
+    # A call or two of the listener, the pages of a sweep, and its trims.
+    assert at > 10
