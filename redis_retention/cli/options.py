@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -19,22 +18,17 @@ from redis_retention.engine import (
     SMALLEST_KEYS_PER_CALL,
 )
 from redis_retention.policy import Policy
+from redis_retention.spans import read_span
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_SPAN = re.compile(r"(\d+)([smhdw])", re.ASCII)
-
 
 def as_span(value: str) -> timedelta:
-    """A time: a whole number and a unit, as in ``30s``, ``15m``, ``12h``, ``7d``, ``2w``."""
-    read = _SPAN.fullmatch(value)
-    if not read or not int(read[1]):
-        raise click.BadParameter(f"{value!r} is not a time such as 30s, 15m, 12h, 7d or 2w.")
+    """A time, see `read_span`."""
     try:
-        return timedelta(**{_UNITS[read[2]]: int(read[1])})
-    except OverflowError as error:
-        raise click.BadParameter(f"{value!r} is too long.") from error
+        return read_span(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def as_grace(value: str) -> timedelta:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from redis_retention import bodies
 from redis_retention.cli.connection import Settings, connect, pass_settings
 from redis_retention.cli.options import global_options
 from redis_retention.cli.output import counted, named, show, show_json, size
@@ -43,27 +42,9 @@ def stats(settings: Settings, /, top: int) -> None:
     finally:
         client.close()
     if settings.json:
-        show_json(as_json(found))
+        show_json(bodies.of_stats(found))
     else:
         show_stats(found)
-
-
-def as_json(found: Stats) -> dict[str, Any]:
-    """The numbers for programs; `bytes` are estimates."""
-    return {
-        "threads": found.threads,
-        "checkpoints": found.checkpoints,
-        "bytes": found.bytes,
-        "bytes_sampled": found.sampled,
-        "largest": [
-            {
-                "thread": one.thread.decode("utf-8", "replace"),
-                "checkpoints": one.checkpoints,
-                "bytes": one.bytes,
-            }
-            for one in found.largest
-        ],
-    }
 
 
 def show_stats(found: Stats) -> None:
