@@ -96,6 +96,11 @@ def of_rules(rules: Iterable[Rule]) -> Body:
     return {"policies": [of_rule(rule) for rule in rules]}
 
 
+def of_removed_rule(pattern: bytes, removed: bool) -> Body:
+    """What became of a stored policy."""
+    return {"pattern": text(pattern), "removed": removed}
+
+
 # --- pins ------------------------------------------------------------------------------------
 
 

@@ -27,6 +27,7 @@ COMMANDS = {
     "sweep": "sweep:sweep",
     "listen": "listen:listen",
     "run": "run:run",
+    "serve": "serve:serve",
     "stats": "stats:stats",
     "doctor": "doctor:doctor",
     "demo": "demo:demo",

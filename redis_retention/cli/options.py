@@ -17,7 +17,7 @@ from redis_retention.engine import (
     LARGEST_KEYS_PER_CALL,
     SMALLEST_KEYS_PER_CALL,
 )
-from redis_retention.policy import Policy
+from redis_retention.policy import stated_policy
 from redis_retention.spans import read_span
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -150,17 +150,13 @@ def policy_options(function: Function) -> Function:
         expire_waiting: bool,
         **options: Any,
     ) -> Any:
-        keeps = keep_last or keep_within or keep_runs
-        if expire_waiting and not expire_threads_after:
-            raise click.UsageError("--expire-waiting goes with --expire-threads-after")
-        policy = Policy(
-            keep_last=(keep_last or 1) if keeps or not expire_threads_after else None,
+        given = stated_policy(
+            keep_last=keep_last,
             keep_within=keep_within,
             keep_runs=keep_runs,
             expire_after=expire_threads_after,
             expire_waiting=expire_waiting,
         )
-        given = policy if keeps or expire_threads_after else None
         return function(*arguments, policy=given, **options)
 
     return with_policy  # type: ignore[return-value]

@@ -103,7 +103,7 @@ def remove_policy(settings: Settings, pattern: bytes) -> None:
     with retention(settings) as found:
         removed = found.remove_policy(pattern)
     if settings.json:
-        show_json({"pattern": pattern.decode("utf-8", "replace"), "removed": removed})
+        show_json(bodies.of_removed_rule(pattern, removed))
     elif removed:
         show(Text(f"Removed the policy for {shown(pattern)}."))
     else:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, time, timedelta
+from pathlib import Path
 from typing import Any
 
 import click
 
 from redis_retention.cli.configured import Configured
 from redis_retention.cli.connection import Settings, pass_settings
+from redis_retention.cli.http import Address, http_of, http_options
 from redis_retention.cli.options import as_span, global_options
 from redis_retention.cli.serving import Service, serve, service_options
 from redis_retention.daemon import Options, Told
@@ -55,6 +57,7 @@ def _sweep(engine: Engine, rules: Sequence[Rule], told: Told) -> Steps[SweepResu
     metavar="HH:MM",
     help="At what time of day to sweep, by the clock of this machine.",
 )
+@http_options(default=None)
 @service_options
 @global_options()
 @pass_settings
@@ -65,6 +68,10 @@ def run(
     trigger: int | None,
     sweep_every: timedelta | None,
     sweep_at: time | None,
+    http: Address | None,
+    token_file: Path | None,
+    read_only: bool,
+    allow_host: str | None,
     **rest: Any,
 ) -> Service:
     """Trim all threads by itself: the listener and the sweeper, as a service.
@@ -75,4 +82,6 @@ def run(
     if sweep_every is None and sweep_at is None:
         sweep_every = DEFAULT_EVERY
     schedule = Schedule(sweep_every, sweep_at)
-    return Service(replace(settings), Options(policy, trigger, schedule), **rest)
+    served = http_of(http, token_file, read_only, allow_host)
+    options = Options(policy, trigger, schedule)
+    return Service(replace(settings), options, http=served, **rest)

@@ -8,14 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from redis_retention import bodies
-from redis_retention.cli.connection import Settings, connect, pass_settings
+from redis_retention.cli.connection import Settings, pass_settings, retention
 from redis_retention.cli.options import global_options
 from redis_retention.cli.output import counted, named, show, show_json, size
-from redis_retention.engine import Engine
-from redis_retention.layouts import LangGraphRedis
 from redis_retention.stats import Stats
-from redis_retention.stats import stats as read_stats
-from redis_retention.transport import Transport
 
 
 @click.command
@@ -34,13 +30,8 @@ def stats(settings: Settings, /, top: int) -> None:
 
     It is read from the indexes, which a sweep completes; sizes are estimated from samples.
     """
-    layout = LangGraphRedis(settings.checkpoint_prefix, settings.write_prefix)
-    engine = Engine(layout, prefix=settings.prefix)
-    client = connect(settings.url)
-    try:
-        found = Transport(client).run(read_stats(engine, top))
-    finally:
-        client.close()
+    with retention(settings) as it:
+        found = it.stats(top)
     if settings.json:
         show_json(bodies.of_stats(found))
     else:

@@ -1,0 +1,98 @@
+"""The lease of a sweep: a key that one of several programs holds, as steps.
+
+It is renewed between the requests of what is done under it, and expires by itself when its holder
+dies. A string, ``{prefix}lease:sweep:{saver}``, with a token of the holder.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Any
+from uuid import uuid4
+
+from redis.lock import Lock
+
+from redis_retention.engine import Engine, RetentionError
+from redis_retention.stopping import Stopped
+from redis_retention.transport import Pause, Steps, T, command, driven
+
+LEASE_SECONDS = 30.0
+_RENEWALS = 6
+
+
+class LeaseTaken(RetentionError):
+    """Somebody else holds it."""
+
+
+class Lease:
+    """The lease of the sweeps of one saver's threads."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._key = f"{engine.prefix}lease:sweep:{engine.layout.tag}"
+        self._token = uuid4().hex
+        self._milliseconds = int(LEASE_SECONDS * 1000)
+        self._renew_seconds = LEASE_SECONDS / _RENEWALS
+        self._renewed = 0.0
+
+    def take(self) -> Steps[bool]:
+        """Take it, if nobody has it."""
+        self._renewed = monotonic()
+        taken = yield from command("SET", self._key, self._token, "NX", "PX", self._milliseconds)
+        return bool(taken)
+
+    def give_back(self) -> Steps[None]:
+        """Let the next one have it. If that fails, it expires."""
+        yield from command("EVAL", Lock.LUA_RELEASE_SCRIPT, 1, self._key, self._token)
+
+    def keeping(self, steps: Steps[T]) -> Steps[T]:
+        """The same steps, while it is renewed.
+
+        Raises:
+            Stopped: It was lost, since the steps were held up for longer than it lasts.
+        """
+
+        def pass_on(wanted: Any) -> Steps[Any]:
+            if isinstance(wanted, Pause):
+                return (yield from self._pause(wanted.seconds))
+            yield from self._renew()
+            return (yield wanted)
+
+        try:
+            return (yield from driven(steps, pass_on))
+        finally:
+            steps.close()
+
+    def during(self, steps: Steps[T]) -> Steps[T]:
+        """Take it, do the steps, give it back.
+
+        Raises:
+            LeaseTaken: Somebody else has it.
+            Stopped: It was lost.
+        """
+        if not (yield from self.take()):
+            raise LeaseTaken("somebody else is sweeping: try again when that is done")
+        try:
+            result = yield from self.keeping(steps)
+        except GeneratorExit:
+            # Nothing can be sent any more.
+            raise
+        except BaseException:
+            yield from self.give_back()
+            raise
+        yield from self.give_back()
+        return result
+
+    def _renew(self) -> Steps[None]:
+        now = monotonic()
+        if now - self._renewed < self._renew_seconds:
+            return
+        script, key = Lock.LUA_REACQUIRE_SCRIPT, self._key
+        if not (yield from command("EVAL", script, 1, key, self._token, self._milliseconds)):
+            raise Stopped("the lease was lost")
+        self._renewed = now
+
+    def _pause(self, seconds: float) -> Steps[None]:
+        while seconds > 0:
+            yield Pause(min(seconds, self._renew_seconds))
+            seconds -= self._renew_seconds
+            yield from self._renew()
