@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,7 +66,9 @@ def local_zone() -> tzinfo:
     try:
         return tzlocal.reload_localzone()
     except (LookupError, ValueError, OSError) as error:
-        raise ValueError(f"cannot tell the time zone of this machine: {error}") from error
+        said = os.environ.get("TZ")
+        why = f": TZ is {said!r}" if said else ""
+        raise ValueError(f"cannot tell the time zone of this machine{why}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,4 +102,4 @@ def _zone(given: tzinfo | None, times: Sequence[str]) -> tzinfo:
     try:
         return local_zone()
     except ValueError as error:
-        raise click.UsageError(f"{error}: say it with --time-zone") from error
+        raise click.UsageError(f"{error}; say it with --time-zone") from error
