@@ -23,9 +23,10 @@ from redis_retention.engine import Engine, RetentionError, Rule
 from redis_retention.logs import fields, logger
 from redis_retention.policies import Policies
 from redis_retention.policy import Policy
+from redis_retention.schedule import Schedule
 from redis_retention.sources.keyspace import CHECK_SECONDS, Listener, State
 from redis_retention.sources.notifications import ADVICE
-from redis_retention.sweeping import Schedule, SharedSweeper, SweepResult
+from redis_retention.sweeping import SharedSweeper, SweepResult
 from redis_retention.transport import AsyncClient, AsyncTransport, Steps
 
 log = logger("daemon")
@@ -158,11 +159,9 @@ class Daemon:
         """Whether it is connected, see `ready`."""
         return self.ready
 
-    async def service(self) -> dict[str, Any]:
+    def service(self) -> dict[str, Any]:
         """What it does, for `/api/health`."""
         activity = self.activity
-        finished = activity.sweep_finished
-        next_sweep = None if self._sweeper is None else await self._sweeper.next_sweep()
         return {
             "listening": activity.listening,
             "waiting": self.waiting,
@@ -337,8 +336,11 @@ class Daemon:
         }
 
 
-def _iso(moment: datetime) -> str:
-    return moment.isoformat(timespec="seconds")
+def _iso(since_1970: float) -> str | None:
+    """A moment in words; None when it is not known."""
+    if not since_1970:
+        return None
+    return datetime.fromtimestamp(since_1970, timezone.utc).isoformat(timespec="seconds")
 
 
 async def _end_all(tasks: Sequence[asyncio.Task[Any]]) -> None:

@@ -29,7 +29,7 @@ class Observed(Protocol):
     async def is_ready(self) -> bool:
         """Whether it can do its work."""
 
-    async def service(self) -> dict[str, Any] | None:
+    def service(self) -> dict[str, Any] | None:
         """What the daemon does; None where there is none."""
 
 
@@ -51,5 +51,5 @@ class Alone:
             return False
         return True
 
-    async def service(self) -> None:
+    def service(self) -> None:
         """There is no daemon."""

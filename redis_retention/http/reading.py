@@ -83,6 +83,6 @@ async def health(shared: Shared) -> Response:
             "healthy": observed.healthy,
             "ready": await observed.is_ready(),
             "read_only": shared.read_only,
-            "daemon": await observed.service(),
+            "daemon": observed.service(),
         }
     )
