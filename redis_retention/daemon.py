@@ -167,10 +167,8 @@ class Daemon:
             "waiting": self.waiting,
             "sweeping": activity.sweep_running,
             "sweep_progress": round(activity.sweep_progress, 4),
-            "last_sweep": _iso(datetime.fromtimestamp(finished, timezone.utc))
-            if finished
-            else None,
-            "next_sweep": None if next_sweep is None else _iso(next_sweep),
+            "last_sweep": _iso(activity.sweep_finished),
+            "next_sweep": _iso(activity.sweep_next),
             "counters": {**self._counters(), "bytes_deleted": activity.bytes_deleted},
             "errors": dict(activity.errors),
         }

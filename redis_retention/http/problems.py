@@ -23,8 +23,8 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
 
 NO_POLICY = (
-    'say in the body what to keep, as in {"policy": {"keep_last": 10}}, or store it by '
-    "PUT /api/policies/*"
+    "say what to keep, with keep_last, keep_within, keep_runs or expire_threads_after, or store it "
+    "by PUT /api/policies/*"
 )
 """What to do when no policy is given and no stored one matches."""
 

@@ -48,9 +48,9 @@ def bind(host: str, port: int, option: str) -> socket.socket:
         )[0]
         return socket.create_server(address, family=family, backlog=_WAITING_CONNECTIONS)
     except OSError as error:
+        why = (error.strerror or str(error)).partition(" (while")[0]
         raise RetentionError(
-            f"cannot listen on {host}:{port}: {error.strerror}; choose another address or port "
-            f"with {option}"
+            f"cannot listen on {host}:{port}: {why}; choose another port or address with {option}"
         ) from error
 
 
