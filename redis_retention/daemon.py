@@ -22,11 +22,12 @@ from redis_retention.engine import Engine, RetentionError, Rule
 from redis_retention.logs import fields, logger
 from redis_retention.policies import DEFAULT_PATTERN, Policies
 from redis_retention.policy import Policy
+from redis_retention.sans_io import Operation
 from redis_retention.schedule import Schedule
 from redis_retention.sources.keyspace import CHECK_SECONDS, Listener, State
 from redis_retention.sources.notifications import ADVICE
 from redis_retention.sweeping import SharedSweeper, SweepResult
-from redis_retention.transport import AsyncClient, AsyncTransport, Steps
+from redis_retention.transport import AsyncClient, AsyncTransport
 
 log = logger("daemon")
 
@@ -83,7 +84,7 @@ class Daemon:
         client: A client that answers bytes and does not try again by itself; it is closed.
         engine: What trims.
         options: What to do.
-        sweep: Makes the steps of one sweep by rules, which tells how much of it is done; None for
+        sweep: Makes the operation of one sweep by rules, which reports its progress; None for
             the listener alone.
         reread: Reads the options again.
         database: The number of the database.
@@ -95,7 +96,7 @@ class Daemon:
         client: AsyncClient,
         engine: Engine,
         options: Options,
-        sweep: Callable[[Sequence[Rule], Told], Steps[SweepResult]] | None = None,
+        sweep: Callable[[Sequence[Rule], Told], Operation[SweepResult]] | None = None,
         *,
         reread: Callable[[], Options] | None = None,
         database: int = 0,
@@ -124,7 +125,7 @@ class Daemon:
         self._sweeper = self._new_sweeper(sweep)
 
     def _new_sweeper(
-        self, sweep: Callable[[Sequence[Rule], Told], Steps[SweepResult]] | None
+        self, sweep: Callable[[Sequence[Rule], Told], Operation[SweepResult]] | None
     ) -> SharedSweeper | None:
         schedule = self._options.schedule
         if sweep is None or schedule is None:

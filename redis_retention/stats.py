@@ -9,9 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from redis_retention.engine import Engine, chunks
+from redis_retention.sans_io import (
+    Argument,
+    Call,
+    Nodes,
+    Operation,
+    command,
+    send,
+)
 from redis_retention.scripts import load
 from redis_retention.sources.scan import escape_glob
-from redis_retention.transport import Argument, Call, Nodes, Steps, ask, command
 
 SAMPLED_THREADS = 100
 SAMPLES_PER_THREAD = 5
@@ -68,7 +75,7 @@ class _Measured:
         return self.bytes / self.samples if self.samples else None
 
 
-def stats(engine: Engine, top: int) -> Steps[Stats]:
+def stats(engine: Engine, top: int) -> Operation[Stats]:
     """Read all indexes in one pass, and measure some threads.
 
     Args:
@@ -94,7 +101,7 @@ def stats(engine: Engine, top: int) -> Steps[Stats]:
     return result
 
 
-def _some_indexes(engine: Engine, cursor: int, node: Any) -> Steps[tuple[int, list[bytes]]]:
+def _some_indexes(engine: Engine, cursor: int, node: Any) -> Operation[tuple[int, list[bytes]]]:
     pattern = escape_glob(engine.index_key(b"")) + b"*"
     reply = yield from command(
         "SCAN", cursor, "MATCH", pattern, "COUNT", _KEYS_PER_SCAN, "TYPE", "zset", node=node
@@ -117,13 +124,13 @@ def _lot(weight: int) -> float:
 
 def _measured(
     engine: Engine, keys: Iterable[bytes], samples: int, node: Any = None
-) -> Steps[list[tuple[bytes, _Measured]]]:
+) -> Operation[list[tuple[bytes, _Measured]]]:
     """For each index how many checkpoints it knows, and what some of them take."""
     found: list[tuple[bytes, _Measured]] = []
     script = load("measure", engine.layout.name)
     arguments: list[Argument] = [engine.index_key(b""), *engine.layout.arguments(), samples, 0]
     for some in chunks(keys, _per_call(samples, node)):
-        reply = yield from ask(Call(script, some, arguments))
+        reply = yield from send(Call(script, some, arguments))
         found += [(key, _Measured(*row)) for key, row in zip(some, reply, strict=True)]
     return found
 
@@ -135,7 +142,7 @@ def _per_call(samples: int, node: Any) -> int:
     return _MEASURED_PER_CALL if samples else _INDEXES_PER_CALL
 
 
-def _sizes(engine: Engine, largest: Sequence[tuple[int, bytes]]) -> Steps[list[ThreadSize]]:
+def _sizes(engine: Engine, largest: Sequence[tuple[int, bytes]]) -> Operation[list[ThreadSize]]:
     start = len(engine.index_key(b""))
     sizes: list[ThreadSize] = []
     for _, key in largest:
@@ -145,7 +152,7 @@ def _sizes(engine: Engine, largest: Sequence[tuple[int, bytes]]) -> Steps[list[T
     return sizes
 
 
-def _estimate(engine: Engine, keys: Sequence[bytes], result: Stats) -> Steps[None]:
+def _estimate(engine: Engine, keys: Sequence[bytes], result: Stats) -> Operation[None]:
     total = 0.0
     threads = 0
     for key in keys:

@@ -24,8 +24,9 @@ from redis_retention.daemon import Daemon, Options, Told
 from redis_retention.engine import Engine, Rule
 from redis_retention.layouts import LangGraphRedis
 from redis_retention.logs import logger
+from redis_retention.sans_io import Operation
 from redis_retention.sweeping import SweepResult
-from redis_retention.transport import AsyncClient, Steps
+from redis_retention.transport import AsyncClient
 
 log = logger("service")
 
@@ -101,7 +102,7 @@ def service_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def serve(
     service: Service,
     reread: Callable[[], Service],
-    sweep: Callable[[Engine, Sequence[Rule], Told], Steps[SweepResult]] | None = None,
+    sweep: Callable[[Engine, Sequence[Rule], Told], Operation[SweepResult]] | None = None,
 ) -> None:
     """Serve until told to stop."""
     logs.configure("json" if service.log_format == "json" else "text", verbose=service.verbose)
@@ -122,7 +123,7 @@ def is_cluster(url: str) -> bool:
 async def _serve(
     service: Service,
     reread: Callable[[], Service],
-    sweep: Callable[[Engine, Sequence[Rule], Told], Steps[SweepResult]] | None,
+    sweep: Callable[[Engine, Sequence[Rule], Told], Operation[SweepResult]] | None,
     in_cluster: bool,
 ) -> None:
     settings = service.settings
