@@ -52,11 +52,14 @@ class Options:
         policy: What to keep of threads for which no stored policy counts.
         trigger: When to trim threads whose rule does not say it.
         schedule: When to sweep; None for the listener alone.
+        warn_checkpoint_bytes: Above how many bytes a new checkpoint is counted and named; None
+            measures none.
     """
 
     policy: Policy | None = None
     trigger: int | None = None
     schedule: Schedule | None = field(default_factory=Schedule)
+    warn_checkpoint_bytes: int | None = None
 
 
 def combined(stored: Sequence[Rule], options: Options) -> list[Rule]:
@@ -122,6 +125,7 @@ class Daemon:
             on_gap=self._ask_for_sweep,
             check_every=check_every,
         )
+        self._listener.large.threshold = options.warn_checkpoint_bytes
         self._sweeper = self._new_sweeper(sweep)
 
     def _new_sweeper(
@@ -259,6 +263,7 @@ class Daemon:
             # A slip in a file must not end a service that runs.
             log.error("kept the old configuration: %s", error)
             return
+        self._listener.large.threshold = self._options.warn_checkpoint_bytes
         if self._sweeper is not None and self._options.schedule is not None:
             self._sweeper.reschedule(self._options.schedule)
         self._rules_wanted.set()

@@ -79,6 +79,7 @@ def run(
     /,
     policy: Policy | None,
     trigger: int | None,
+    warn_checkpoint_bytes: int | None,
     sweep_every: timedelta | None,
     sweep_at: tuple[str, ...],
     time_zone: tzinfo | None,
@@ -92,7 +93,9 @@ def run(
     if sweep_every is None and not sweep_at:
         sweep_every = DEFAULT_EVERY
     schedule = Schedule(sweep_every, sweep_at, _zone(time_zone, sweep_at))
-    return Service(replace(settings), Options(policy, trigger, schedule), **rest)
+    return Service(
+        replace(settings), Options(policy, trigger, schedule, warn_checkpoint_bytes), **rest
+    )
 
 
 def _zone(given: tzinfo | None, times: Sequence[str]) -> tzinfo:

@@ -19,7 +19,11 @@ from redis.backoff import NoBackoff
 from redis_retention import logs
 from redis_retention.cli.configured import config_option
 from redis_retention.cli.connection import Settings, connect
-from redis_retention.cli.options import policy_options, trigger_option
+from redis_retention.cli.options import (
+    policy_options,
+    trigger_option,
+    warn_checkpoint_bytes_option,
+)
 from redis_retention.daemon import Daemon, Options, Told
 from redis_retention.engine import Engine, Rule
 from redis_retention.layouts import LangGraphRedis
@@ -63,6 +67,7 @@ def service_options(function: Callable[..., Any]) -> Callable[..., Any]:
         (
             policy_options,
             trigger_option,
+            warn_checkpoint_bytes_option,
             click.option(
                 "--metrics-port",
                 type=click.IntRange(0, 65535),

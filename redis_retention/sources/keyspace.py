@@ -38,6 +38,7 @@ from redis_retention.engine import Engine, RetentionError, Rule, Tally, Tracked
 from redis_retention.layouts import Family, too_long
 from redis_retention.logs import fields, logger
 from redis_retention.sans_io import command
+from redis_retention.sources.large import LargeCheckpoints
 from redis_retention.sources.notifications import ADVICE, Heard, Probe, Switch, switch_on
 from redis_retention.stopping import Stopped, stoppable
 from redis_retention.transport import AsyncClient, AsyncTransport, reconnect
@@ -206,6 +207,7 @@ class Listener:
         self.rules = rules
         self.state = State.STARTING
         self.activity = activity or Activity()
+        self.large = LargeCheckpoints(self.activity)
         self._client = client
         self._transport = AsyncTransport(client, self.activity.called)
         self._engine = engine
@@ -495,6 +497,7 @@ class Listener:
             tracked = await self._transport.run(self._engine.track(keys, self.rules))
             for thread in tracked:
                 await self._trimmed(thread)
+            await self._transport.run(self.large.measure(keys))
         for keys in self._callable(notes, Change.GONE):
             forgotten = await self._transport.run(self._engine.forget(keys))
             self.activity.index_entries_forgotten += forgotten
