@@ -15,7 +15,7 @@ from redis_retention.engine import Rule
 from redis_retention.pins import Pin
 from redis_retention.plan import Plan, PlannedCheckpoint
 from redis_retention.retention import TrimResult
-from redis_retention.stats import Stats, ThreadSize
+from redis_retention.stats import LargeCheckpoint, Stats, ThreadSize
 
 Body: TypeAlias = "dict[str, Any]"
 
@@ -74,12 +74,22 @@ def of_stats(found: Stats) -> Body:
         "bytes": found.bytes,
         "bytes_sampled": found.sampled,
         "largest": [of_size(one) for one in found.largest],
+        "large_checkpoints": found.large_checkpoints,
+        "largest_checkpoints": [_of_large(one) for one in found.largest_checkpoints],
     }
 
 
 def of_size(one: ThreadSize) -> Body:
     """How large one thread is."""
     return {"thread": text(one.thread), "checkpoints": one.checkpoints, "bytes": one.bytes}
+
+
+def _of_large(one: LargeCheckpoint) -> Body:
+    return {
+        "thread": text(one.thread),
+        "checkpoint_id": text(one.checkpoint_id),
+        "bytes": one.size,
+    }
 
 
 # --- policies --------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The lease of a sweep: a key that one of several programs holds, as steps.
+"""The lease of a sweep: a key that one of several programs holds, as operations.
 
 It is renewed between the requests of what is done under it, and expires by itself when its holder
 dies. A string, ``{prefix}lease:sweep:{saver}``, with a token of the holder.
@@ -7,14 +7,13 @@ dies. A string, ``{prefix}lease:sweep:{saver}``, with a token of the holder.
 from __future__ import annotations
 
 from time import monotonic
-from typing import Any
 from uuid import uuid4
 
 from redis.lock import Lock
 
 from redis_retention.engine import Engine, RetentionError
+from redis_retention.sans_io import Operation, Requests, Sleep, T, command, drive
 from redis_retention.stopping import Stopped
-from redis_retention.transport import Pause, Steps, T, command, driven
 
 LEASE_SECONDS = 30.0
 _RENEWALS = 6
@@ -34,36 +33,37 @@ class Lease:
         self._renew_seconds = LEASE_SECONDS / _RENEWALS
         self._renewed = 0.0
 
-    def take(self) -> Steps[bool]:
+    def take(self) -> Operation[bool]:
         """Take it, if nobody has it."""
         self._renewed = monotonic()
         taken = yield from command("SET", self._key, self._token, "NX", "PX", self._milliseconds)
         return bool(taken)
 
-    def give_back(self) -> Steps[None]:
+    def give_back(self) -> Operation[None]:
         """Let the next one have it. If that fails, it expires."""
         yield from command("EVAL", Lock.LUA_RELEASE_SCRIPT, 1, self._key, self._token)
 
-    def keeping(self, steps: Steps[T]) -> Steps[T]:
-        """The same steps, while it is renewed.
+    def keeping(self, operation: Operation[T]) -> Operation[T]:
+        """The same operation, while it is renewed.
 
         Raises:
-            Stopped: It was lost, since the steps were held up for longer than it lasts.
+            Stopped: It was lost, since it was held up for longer than it lasts.
         """
 
-        def pass_on(wanted: Any) -> Steps[Any]:
-            if isinstance(wanted, Pause):
-                return (yield from self._pause(wanted.seconds))
+        def pass_on(requests: Requests) -> Operation[object]:
+            if isinstance(requests, Sleep):
+                yield from self._sleep(requests.seconds)
+                return None
             yield from self._renew()
-            return (yield wanted)
+            return (yield requests)
 
         try:
-            return (yield from driven(steps, pass_on))
+            return (yield from drive(operation, pass_on))
         finally:
-            steps.close()
+            operation.close()
 
-    def during(self, steps: Steps[T]) -> Steps[T]:
-        """Take it, do the steps, give it back.
+    def during(self, operation: Operation[T]) -> Operation[T]:
+        """Take it, do something, give it back.
 
         Raises:
             LeaseTaken: Somebody else has it.
@@ -72,7 +72,7 @@ class Lease:
         if not (yield from self.take()):
             raise LeaseTaken("somebody else is sweeping: try again when that is done")
         try:
-            result = yield from self.keeping(steps)
+            result = yield from self.keeping(operation)
         except GeneratorExit:
             # Nothing can be sent any more.
             raise
@@ -82,7 +82,7 @@ class Lease:
         yield from self.give_back()
         return result
 
-    def _renew(self) -> Steps[None]:
+    def _renew(self) -> Operation[None]:
         now = monotonic()
         if now - self._renewed < self._renew_seconds:
             return
@@ -91,8 +91,8 @@ class Lease:
             raise Stopped("the lease was lost")
         self._renewed = now
 
-    def _pause(self, seconds: float) -> Steps[None]:
+    def _sleep(self, seconds: float) -> Operation[None]:
         while seconds > 0:
-            yield Pause(min(seconds, self._renew_seconds))
+            yield Sleep(min(seconds, self._renew_seconds))
             seconds -= self._renew_seconds
             yield from self._renew()

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from redis_retention import bodies
 from redis_retention.cli.connection import Settings, pass_settings, retention
-from redis_retention.cli.options import global_options
+from redis_retention.cli.options import global_options, warn_checkpoint_bytes_option
 from redis_retention.cli.output import counted, named, show, show_json, size
 from redis_retention.stats import Stats
 
@@ -23,23 +23,29 @@ from redis_retention.stats import Stats
     show_default=True,
     help="How many of the largest threads to show.",
 )
+@warn_checkpoint_bytes_option
 @global_options()
 @pass_settings
-def stats(settings: Settings, /, top: int) -> None:
+def stats(settings: Settings, /, top: int, warn_checkpoint_bytes: int | None) -> None:
     """Show how many threads and checkpoints there are, how large they are, and which the most.
 
     It is read from the indexes, which a sweep completes; sizes are estimated from samples.
     """
     with retention(settings) as it:
-        found = it.stats(top)
+        found = it.stats(top, warn_checkpoint_bytes)
     if settings.json:
         show_json(bodies.of_stats(found))
     else:
-        show_stats(found)
+        show_stats(found, warn_checkpoint_bytes)
 
 
-def show_stats(found: Stats) -> None:
-    """Print the numbers for people."""
+def show_stats(found: Stats, above: int | None = None) -> None:
+    """Print the numbers for people.
+
+    Args:
+        found: The numbers.
+        above: Above how many bytes a checkpoint is large.
+    """
     if not found.threads:
         show(Text("No thread is indexed; `redis-retention sweep` indexes all there are."))
         return
@@ -49,6 +55,28 @@ def show_stats(found: Stats) -> None:
     show(Text(total + "."))
     if found.largest:
         show(_table(found))
+    if above is not None:
+        show(Text(_sentence_of_large(found, above)))
+        if found.largest_checkpoints:
+            show(_table_of_large(found))
+
+
+def _sentence_of_large(found: Stats, above: int) -> str:
+    if found.large_checkpoints is None:
+        return "The server does not tell how large checkpoints are (MEMORY USAGE)."
+    threads = counted(found.large_checkpoints, "thread")
+    has = "has" if found.large_checkpoints == 1 else "have"
+    return f"{threads} {has} a newest checkpoint above {size(above)}."
+
+
+def _table_of_large(found: Stats) -> Table:
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    made.add_column("thread", overflow="fold")
+    made.add_column("checkpoint", overflow="fold")
+    made.add_column("bytes", justify="right", no_wrap=True)
+    for one in found.largest_checkpoints:
+        made.add_row(named(one.thread), named(one.checkpoint_id), size(one.size))
+    return made
 
 
 def _table(found: Stats) -> Table:

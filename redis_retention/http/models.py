@@ -182,6 +182,14 @@ class ThreadSize(_Answered):
     """Memory, estimated; null where the server does not tell."""
 
 
+class LargeCheckpoint(_Answered):
+    """A checkpoint that is larger than it should be, the newest of its thread."""
+
+    thread: str
+    checkpoint_id: str
+    bytes: int
+
+
 class Stats(_Answered):
     """How much there is, by the indexes."""
 
@@ -192,6 +200,10 @@ class Stats(_Answered):
     bytes_sampled: int
     """Checkpoints that the estimate is based on."""
     largest: list[ThreadSize]
+    large_checkpoints: int | None
+    """Threads whose newest checkpoint is larger than was asked; null if nothing was asked."""
+    largest_checkpoints: list[LargeCheckpoint]
+    """The largest of these checkpoints, the largest first."""
 
 
 class ListedThread(ThreadSize):

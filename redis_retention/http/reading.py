@@ -22,12 +22,14 @@ _LIMIT = 500
 @router.get("/cleanup/stats", response_model=models.Stats, tags=["threads"])
 async def stats(
     shared: Shared,
-    top: Annotated[
-        int, Query(ge=0, le=_LIMIT, description="How many of the largest to name.")
-    ] = 20,
+    top: Annotated[int, Query(ge=0, le=_LIMIT, description="How many of the largest.")] = 20,
+    above: Annotated[
+        int | None,
+        Query(ge=1, le=2**53, description="Name checkpoints with more bytes than this, too."),
+    ] = None,
 ) -> Response:
     """How many threads and checkpoints there are, and which threads are the largest."""
-    return JsonAnswer(bodies.of_stats(await shared.retention.stats(top)))
+    return JsonAnswer(bodies.of_stats(await shared.retention.stats(top, above)))
 
 
 @router.get("/threads", response_model=models.Threads, tags=["threads"])
