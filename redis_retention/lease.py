@@ -12,11 +12,25 @@ from uuid import uuid4
 from redis.lock import Lock
 
 from redis_retention.engine import Engine, RetentionError
-from redis_retention.sans_io import Operation, Requests, Sleep, T, command, drive
+from redis_retention.sans_io import (
+    Argument,
+    Call,
+    Operation,
+    Requests,
+    Sleep,
+    T,
+    command,
+    drive,
+    send,
+)
+from redis_retention.scripts import Script
 from redis_retention.stopping import Stopped
 
 LEASE_SECONDS = 30.0
 _RENEWALS = 6
+
+_RELEASE = Script.of("release", Lock.LUA_RELEASE_SCRIPT)
+_RENEW = Script.of("renew", Lock.LUA_REACQUIRE_SCRIPT)
 
 
 class LeaseTaken(RetentionError):
@@ -41,7 +55,7 @@ class Lease:
 
     def give_back(self) -> Operation[None]:
         """Let the next one have it. If that fails, it expires."""
-        yield from command("EVAL", Lock.LUA_RELEASE_SCRIPT, 1, self._key, self._token)
+        yield from send(Call(_RELEASE, [self._key], [self._token]))
 
     def keeping(self, operation: Operation[T]) -> Operation[T]:
         """The same operation, while it is renewed.
@@ -86,8 +100,8 @@ class Lease:
         now = monotonic()
         if now - self._renewed < self._renew_seconds:
             return
-        script, key = Lock.LUA_REACQUIRE_SCRIPT, self._key
-        if not (yield from command("EVAL", script, 1, key, self._token, self._milliseconds)):
+        arguments: list[Argument] = [self._token, self._milliseconds]
+        if not (yield from send(Call(_RENEW, [self._key], arguments))):
             raise Stopped("the lease was lost")
         self._renewed = now
 
