@@ -11,6 +11,7 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from redis_retention import bodies
+from redis_retention.activity import Activity
 from redis_retention.bodies import Body
 from redis_retention.http.backend import Backend
 from redis_retention.http.problems import Problem, problem_of
@@ -68,10 +69,16 @@ class Job:
 
 
 class Jobs:
-    """The sweeps of one process."""
+    """The sweeps of one process.
 
-    def __init__(self, backend: Backend) -> None:
+    Args:
+        backend: What sweeps.
+        activity: Where to count what is done.
+    """
+
+    def __init__(self, backend: Backend, activity: Activity) -> None:
         self._backend = backend
+        self._activity = activity
         self._jobs: dict[str, Job] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -160,6 +167,8 @@ class Jobs:
                 **options, alone=not options["dry_run"], stopped=stopped, progress=progress
             )
             job.status = "done"
+            if not job.result.dry_run:
+                self._activity.count(job.result)
         except Exception as error:
             if not begun.is_set():
                 del self._jobs[job.id]
@@ -173,6 +182,7 @@ class Jobs:
             job.status = "cancelled"
             return
         job.status = "failed"
+        self._activity.failed(error)
         problem = problem_of(error, self._backend.server)
         if problem is None and not isinstance(error, Stopped):
             log.error("the sweep has failed", exc_info=error)

@@ -32,8 +32,7 @@ def exact(scope: Scope) -> dict[str, Any]:
     sent = None if raw is None else raw.partition(b"?")[0].decode("latin-1")
     # Some frameworks strip the path of what they mount by, others do not.
     if sent is None or unquote(sent) not in (path, root + path):
-        sent = path.encode("utf-8", "surrogateescape").decode("latin-1")
-        sent = "/".join(encoded(part.encode("latin-1")) for part in sent.split("/"))
+        sent = encoded_path(path)
     return {**scope, "path": _normal(sent), "root_path": _normal(encoded_path(root))}
 
 

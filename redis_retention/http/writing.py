@@ -101,6 +101,7 @@ async def set_policy(
             "say what to keep: keep_last, keep_within, keep_runs or expire_threads_after",
         )
     rule = await shared.retention.set_policy(policy, decoded(pattern), trigger=stored.trigger)
+    shared.observed.rules_changed()
     return JsonAnswer(bodies.of_rule(rule))
 
 
@@ -108,7 +109,9 @@ async def set_policy(
 async def remove_policy(shared: Shared, pattern: PatternSegment) -> Response:
     """Remove the policy with exactly this pattern."""
     name = decoded(pattern)
-    return JsonAnswer(bodies.of_removed_rule(name, await shared.retention.remove_policy(name)))
+    removed = await shared.retention.remove_policy(name)
+    shared.observed.rules_changed()
+    return JsonAnswer(bodies.of_removed_rule(name, removed))
 
 
 @router.put("/threads/{thread}/pins/{checkpoint}", response_model=models.Pinned, tags=["pins"])
