@@ -158,15 +158,21 @@ def _is_foreign(headers: Headers) -> bool:
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return True
     origin = headers.get("origin")
-    return origin is not None and _address(origin) != _address(f"http://{headers.get('host', '')}")
+    if origin is None:
+        return False
+    # A proxy may have spoken TLS: the scheme is the browser's, the name is what it has asked for.
+    scheme = origin.partition(":")[0]
+    home = _address(f"{scheme}://{headers.get('host', '')}")
+    return home is None or _address(origin) != home
 
 
-def _address(origin: str) -> tuple[str | None, int | None] | None:
+def _address(origin: str) -> tuple[str, int] | None:
     try:
         parts = urlsplit(origin)
-        return parts.hostname, parts.port or _PORTS.get(parts.scheme)
+        port = parts.port or _PORTS.get(parts.scheme)
     except ValueError:
         return None
+    return None if parts.hostname is None or port is None else (parts.hostname, port)
 
 
 def _name(host: str) -> str:

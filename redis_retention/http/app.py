@@ -25,7 +25,7 @@ from redis_retention.http.backend import Backend
 from redis_retention.http.context import Context
 from redis_retention.http.jobs import Jobs
 from redis_retention.http.observed import Alone, Observed
-from redis_retention.http.problems import Problem, ProblemDocument, problem_of
+from redis_retention.http.problems import Problem, ProblemDocument, documented, problem_of
 from redis_retention.logs import logger
 from redis_retention.policy import InvalidPolicy
 
@@ -45,9 +45,8 @@ _DETAILS = {
 
 _FAILURES = (RetentionError, InvalidPolicy, RedisError, RedisClusterException, OSError)
 
-_TEXT: dict[str, Any] = {
-    "response_class": PlainTextResponse,
-    "responses": {503: {"description": "No.", "content": {"text/plain": {}}}},
+_NOT_FINE: dict[int | str, dict[str, Any]] = {
+    503: {"description": "No.", "content": {"text/plain": {"schema": {"type": "string"}}}}
 }
 
 _METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
@@ -93,7 +92,14 @@ def application(
     for router in (reading.router, writing.router):
         app.include_router(router)
     for path, endpoint in probes.endpoints(observed).items():
-        app.add_api_route(path, endpoint, tags=["service"], **_TEXT)
+        failing = _NOT_FINE if path in PROBES else documented(401, 403, 503)
+        app.add_api_route(
+            path,
+            endpoint,
+            tags=["service"],
+            response_class=PlainTextResponse,
+            responses=failing,
+        )
     # These answer HEAD, too.
     app.router.routes.extend([*probes.routes(observed), *page.routes()])
     app.openapi = _described(app.openapi, asks_for_token=access.token is not None)  # type: ignore[method-assign]

@@ -13,8 +13,9 @@ from starlette.types import Scope
 
 
 def encoded(name: bytes) -> str:
-    """A name as one segment of a path."""
-    return quote_from_bytes(name, safe="")
+    """A name as one segment of a path, which none takes for the way to another."""
+    segment = quote_from_bytes(name, safe="")
+    return segment.replace(".", "%2E") if name in (b".", b"..") else segment
 
 
 def decoded(segment: str) -> bytes:

@@ -22,7 +22,7 @@ from redis_retention.http.paths import decoded
 from redis_retention.http.problems import Problem, documented
 from redis_retention.pins import Pin
 
-router = APIRouter(prefix="/api", responses=documented(401, 403, 409, 413, 415, 422, 503))
+router = APIRouter(prefix="/api", responses=documented(400, 401, 403, 409, 413, 415, 422, 503))
 
 Namespace = Annotated[
     str, Query(description="The checkpoint's subgraph; empty for the graph itself.")
