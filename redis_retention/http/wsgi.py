@@ -12,7 +12,9 @@ from urllib.parse import unquote, urlsplit
 
 from a2wsgi import ASGIMiddleware
 from flask import Blueprint, Request, request
+from flask.blueprints import BlueprintSetupState
 from starlette.types import ASGIApp, Receive, Scope, Send
+from werkzeug.routing import BaseConverter
 from werkzeug.wrappers import Response
 
 from redis_retention.http.access import LARGEST_BODY
@@ -22,7 +24,15 @@ from redis_retention.http.problems import Problem
 Environ: TypeAlias = "dict[str, Any]"
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
-_PATH = "<path:path>"
+_PATH = "<retention_path:path>"
+
+
+class _AnyPath(BaseConverter):
+    """What stands below a prefix, line breaks in an id among it."""
+
+    part_isolating = False
+    regex = "(?s:.+?)"
+    weight = 200
 
 
 def blueprint(make: Callable[[], ASGIApp], name: str, url_prefix: str) -> Blueprint:
@@ -44,6 +54,10 @@ def blueprint(make: Callable[[], ASGIApp], name: str, url_prefix: str) -> Bluepr
             return Response(bytes(refused.body), refused.status_code, dict(refused.headers))
         return Response.from_app(application.get(), environ, buffered=True)
 
+    def register(state: BlueprintSetupState) -> None:
+        state.app.url_map.converters["retention_path"] = _AnyPath
+
+    made.record(register)
     for rule in ("/", f"/{_PATH}"):
         made.add_url_rule(
             rule,

@@ -88,7 +88,11 @@ async def test_openapi_names_the_prefix(mounted: httpx.AsyncClient) -> None:
     assert [one["url"] for one in said["servers"]] == [PREFIX]
 
 
-@pytest.mark.parametrize("thread", HOSTILE.values(), ids=HOSTILE.keys())
+# Starlette itself finds nothing below a prefix whose path has a line break in it.
+MOUNTABLE = {name: thread for name, thread in HOSTILE.items() if b"\n" not in thread}
+
+
+@pytest.mark.parametrize("thread", MOUNTABLE.values(), ids=MOUNTABLE.keys())
 async def test_ids_below_a_prefix(async_client: Any, stack: redis.Redis, thread: bytes) -> None:
     Retention(stack).pin(thread, note="this one")
     app = _in_fastapi(retention_app(async_client))
