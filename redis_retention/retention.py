@@ -110,6 +110,8 @@ class TrimResult:
         left_alone: Threads that were not touched because something in them cannot be judged,
             because no stored policy matches them, or because something with them has failed.
         threads_refused: How many of these have failed.
+        bytes_deleted: The memory that was freed, estimated; None where nobody has asked for it (see
+            `Retention`), the server does not tell, or nothing was deleted.
     """
 
     threads: int = 0
@@ -121,6 +123,7 @@ class TrimResult:
     elapsed_ms: float = 0.0
     left_alone: list[LeftAlone] = field(default_factory=list)
     threads_refused: int = 0
+    bytes_deleted: int | None = None
 
     def add(self, thread: bytes, result: scan.ThreadResult) -> None:
         """Count one thread's result in."""
@@ -129,6 +132,8 @@ class TrimResult:
         self.checkpoints_deleted += result.deleted.checkpoints
         self.checkpoints_kept += result.kept
         self.keys_deleted += result.deleted.keys
+        if result.deleted.bytes:
+            self.bytes_deleted = (self.bytes_deleted or 0) + result.deleted.bytes
         if result.left_alone is not None:
             shown = thread.decode("utf-8", "replace")
             self.left_alone.append(LeftAlone(shown, result.left_alone))
@@ -180,6 +185,7 @@ class _Steps:
         grace: timedelta,
         policy: Policy | None,
         trigger: int | None,
+        weigh: bool,
     ) -> None:
         layout = LangGraphRedis(checkpoint_prefix, write_prefix)
         self._engine = Engine(
@@ -187,6 +193,7 @@ class _Steps:
             prefix=prefix,
             keys_per_call=keys_per_call,
             grace_ms=grace // timedelta(milliseconds=1),
+            weigh=weigh,
         )
         self._policies = Policies(layout, prefix)
         self._pins = Pins(self._engine)
@@ -362,6 +369,7 @@ class _Steps:
             result.checkpoints_deleted = swept.checkpoints_deleted
             result.checkpoints_kept = swept.checkpoints_kept
             result.keys_deleted = swept.keys_deleted
+            result.bytes_deleted = swept.bytes_deleted or None
             result.refuse(swept.refused)
         result.elapsed_ms = (perf_counter() - begun) * 1000
         return result
@@ -418,9 +426,11 @@ class _Steps:
                 why = error
         return (yield from self._scan([name], why, looking))[name]
 
-    def _largest(self, most: int, after: ThreadSize | None) -> Operation[list[ThreadSize]]:
+    def _largest(
+        self, most: int, after: ThreadSize | None, match: ThreadId
+    ) -> Operation[list[ThreadSize]]:
         place = None if after is None else (after.checkpoints, after.thread)
-        return stats.largest(self._engine, most, place)
+        return stats.largest(self._engine, most, place, _encoded(match))
 
     def _measure(self, threads: Iterable[ThreadId]) -> Operation[list[ThreadSize]]:
         return stats.measure(self._engine, map(self._engine.layout.stored_thread, threads))
@@ -487,6 +497,7 @@ class Retention(_Steps):
         policy: What to keep where a call does not say it and no stored policy but the default
             matches: it takes the place of the stored default.
         trigger: The trigger that goes with it, for sweeps.
+        weigh: Estimate the memory that trims free, by some more calls of MEMORY USAGE.
     """
 
     def __init__(
@@ -500,9 +511,10 @@ class Retention(_Steps):
         grace: timedelta = DEFAULT_GRACE,
         policy: Policy | None = None,
         trigger: int | None = None,
+        weigh: bool = False,
     ) -> None:
         super().__init__(
-            checkpoint_prefix, write_prefix, prefix, keys_per_call, grace, policy, trigger
+            checkpoint_prefix, write_prefix, prefix, keys_per_call, grace, policy, trigger, weigh
         )
         self._transport = Transport(client)
 
@@ -599,14 +611,17 @@ class Retention(_Steps):
         """
         return self._transport.run(stats.stats(self._engine, top, above))
 
-    def largest(self, most: int, *, after: ThreadSize | None = None) -> list[ThreadSize]:
+    def largest(
+        self, most: int, *, after: ThreadSize | None = None, match: ThreadId = "*"
+    ) -> list[ThreadSize]:
         """The threads with the most checkpoints, by the indexes; they are not measured.
 
         Args:
             most: How many of them.
             after: Only those that come behind this one.
+            match: Only those whose ids match this glob.
         """
-        return self._transport.run(self._largest(most, after))
+        return self._transport.run(self._largest(most, after, match))
 
     def measure(self, threads: Iterable[ThreadId]) -> list[ThreadSize]:
         """How large threads are, estimated from some checkpoints of each."""
@@ -688,9 +703,10 @@ class AsyncRetention(_Steps):
         grace: timedelta = DEFAULT_GRACE,
         policy: Policy | None = None,
         trigger: int | None = None,
+        weigh: bool = False,
     ) -> None:
         super().__init__(
-            checkpoint_prefix, write_prefix, prefix, keys_per_call, grace, policy, trigger
+            checkpoint_prefix, write_prefix, prefix, keys_per_call, grace, policy, trigger, weigh
         )
         self._transport = AsyncTransport(client)
 
@@ -746,9 +762,11 @@ class AsyncRetention(_Steps):
         """Say how much there is; see `Retention.stats`."""
         return await self._transport.run(stats.stats(self._engine, top, above))
 
-    async def largest(self, most: int, *, after: ThreadSize | None = None) -> list[ThreadSize]:
+    async def largest(
+        self, most: int, *, after: ThreadSize | None = None, match: ThreadId = "*"
+    ) -> list[ThreadSize]:
         """The threads with the most checkpoints; see `Retention.largest`."""
-        return await self._transport.run(self._largest(most, after))
+        return await self._transport.run(self._largest(most, after, match))
 
     async def measure(self, threads: Iterable[ThreadId]) -> list[ThreadSize]:
         """How large threads are; see `Retention.measure`."""

@@ -33,7 +33,7 @@ from redis.exceptions import (
 )
 
 from redis_retention import policies
-from redis_retention.activity import Activity
+from redis_retention.activity import Activity, Trim
 from redis_retention.engine import Engine, RetentionError, Rule, Tally, Tracked
 from redis_retention.layouts import Family, too_long
 from redis_retention.logs import fields, logger
@@ -551,7 +551,8 @@ class Listener:
     def _count(self, thread: bytes, deleted: Tally) -> None:
         if not deleted.keys:
             return
-        self.activity.trimmed(deleted.checkpoints, deleted.keys, deleted.bytes)
+        tally = deleted.checkpoints, deleted.keys, deleted.bytes
+        self.activity.trimmed(Trim("listener", thread, 1, *tally))
         log.debug(
             "trimmed",
             extra=fields(thread=thread, checkpoints=deleted.checkpoints, keys=deleted.keys),
