@@ -53,6 +53,7 @@ class Activity:
         sweeps: Sweeps by how they ended: ``done``, ``failed``, ``stopped``.
         sweep_seconds: How long the last sweep took.
         sweep_finished: Seconds since 1970 when the last sweep was done.
+        sweep_next: Seconds since 1970 when the next sweep is due; 0 while that is not known.
         sweep_running: Whether a sweep is under way in this process.
         sweep_progress: How far it is, or the last one was, from 0 to 1.
         threads: Threads that the last sweep has found.
@@ -75,6 +76,7 @@ class Activity:
     sweeps: dict[str, int] = field(default_factory=dict)
     sweep_seconds: float = 0.0
     sweep_finished: float = 0.0
+    sweep_next: float = 0.0
     sweep_running: bool = False
     sweep_progress: float = 0.0
     threads: int = 0

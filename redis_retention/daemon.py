@@ -22,9 +22,10 @@ from redis_retention.engine import Engine, RetentionError, Rule
 from redis_retention.logs import fields, logger
 from redis_retention.policies import DEFAULT_PATTERN, Policies
 from redis_retention.policy import Policy
+from redis_retention.schedule import Schedule
 from redis_retention.sources.keyspace import CHECK_SECONDS, Listener, State
 from redis_retention.sources.notifications import ADVICE
-from redis_retention.sweeping import Schedule, SharedSweeper, SweepResult
+from redis_retention.sweeping import SharedSweeper, SweepResult
 from redis_retention.transport import AsyncClient, AsyncTransport, Steps
 
 log = logger("daemon")

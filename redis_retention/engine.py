@@ -502,16 +502,23 @@ class Engine:
 
     def _note_seen(self, thread: bytes, documents: Mapping[bytes, int]) -> Steps[dict[bytes, str]]:
         """Note those of a thread's documents that are root checkpoints, and say what they are."""
-        root_key = self.layout.root_key
-        roots = {key: root for key in documents if (root := root_key(key)) is not None}
-        named = sorted(key for key, root in roots.items() if root.thread == thread)
+        roots = self.roots_by_name(thread, documents)
         statuses: dict[bytes, str] = {}
-        for some in chunks(named, NAMES_PER_CALL):
-            ids = [roots[key].checkpoint_id for key in some]
+        for some in chunks(sorted(roots), NAMES_PER_CALL):
+            ids = [roots[key] for key in some]
             reply = yield from self._note(thread, ids, [documents[key] for key in some])
             found = zip(some, _words(reply), strict=True)
             statuses.update((key, status) for key, status in found if status in CHECKPOINTS)
         return statuses
+
+    def roots_by_name(self, thread: bytes, documents: Iterable[bytes]) -> dict[bytes, bytes]:
+        """Those of some documents that can only be a thread's root checkpoints, with their ids."""
+        roots = ((key, self.layout.root_key(key)) for key in documents)
+        return {
+            key: root.checkpoint_id
+            for key, root in roots
+            if root and root.certain and root.thread == thread
+        }
 
     def _note(self, thread: bytes, ids: Sequence[bytes], seen: Sequence[int]) -> Steps[list[bytes]]:
         arguments: list[Argument] = [thread, *self.layout.arguments(), len(ids), *ids, *seen]

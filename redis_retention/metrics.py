@@ -58,6 +58,7 @@ _GAUGES: dict[str, str] = {
     "sweep_progress": "How far the sweep is, or the last one was, from 0 to 1.",
     "sweep_seconds": "How long the last sweep of this process took.",
     "sweep_finished": "When the last sweep of this process was done, in seconds since 1970.",
+    "sweep_next": "When the next sweep is due, in seconds since 1970; 0 while that is not known.",
 }
 _LAG = "From an event to the reply of the call that has dealt with it."
 _SCRIPTS = "One call of a script, as the client sees it."

@@ -103,36 +103,18 @@ class LangGraphRedis:
             rest = rest.rsplit(b":", self.write_parts)[0]
         return b":" + rest
 
-    def pointer_key(self, suffix: bytes) -> bytes:
+    def latest_key(self, suffix: bytes) -> bytes:
         """The latest pointer of the namespace in which a checkpoint is."""
         return f"{self.checkpoint_prefix}_latest".encode() + suffix.rpartition(b":")[0]
 
-    def root_thread(self, checkpoint_key: bytes) -> bytes | None:
-        """The thread of what looks like a root checkpoint's key; None for other keys."""
-        start = f"{self.checkpoint_prefix}:".encode()
-        thread, found, _ = checkpoint_key.rpartition(_ROOT_MARK)
-        return thread[len(start) :] if found and thread.startswith(start) else None
-
-    @staticmethod
-    def root_of_suffix(suffix: bytes) -> tuple[bytes, bytes] | None:
-        """Thread and id of a suffix that can only be a root checkpoint's.
-
-        A sweep asks this of every key of a new thread.
-        """
-        if suffix[-_ROOT_LENGTH:-_UUID_LENGTH] == _ROOT_MARK:
-            checkpoint_id = suffix[-_UUID_LENGTH:]
-            if _is_uuid(checkpoint_id):
-                return suffix[1:-_ROOT_LENGTH], checkpoint_id
-        thread, mark, checkpoint_id = suffix.rpartition(_ROOT_MARK)
-        return (thread[1:], checkpoint_id) if mark and _is_ulid(checkpoint_id) else None
-
     def root_key(self, key: bytes) -> RootKey | None:
-        """What a name says that can only be a root checkpoint's, or the root's latest pointer.
+        """What the name of a root checkpoint's key says, or that of the root's latest pointer.
 
-        No other namespace ends like the root's.
+        No other namespace ends like the root's, so that a UUID or a ULID after it leaves no doubt.
         """
         checkpoint, write, latest = self._starts
-        if key.startswith(checkpoint):
+        is_document = key.startswith(checkpoint)
+        if is_document:
             found = _read_root(Family.CHECKPOINT, key[len(checkpoint) - 1 :])
             if found is not None:
                 return found
@@ -145,9 +127,22 @@ class LangGraphRedis:
         elif key.startswith(latest) and key.endswith(_ROOT_MARK[:-1]):
             thread = key[len(latest) : 1 - len(_ROOT_MARK)]
             return RootKey(Family.LATEST, thread, key[len(latest) - 1 :], b"")
-        return None
+        if not is_document:
+            return None
+        suffix = key[len(checkpoint) - 1 :]
+        thread, mark, checkpoint_id = suffix.rpartition(_ROOT_MARK)
+        if not mark:
+            return None
+        return RootKey(Family.CHECKPOINT, thread[1:], suffix, checkpoint_id, certain=False)
 
 
 def _read_root(family: Family, suffix: bytes) -> RootKey | None:
-    root = LangGraphRedis.root_of_suffix(suffix)
-    return None if root is None else RootKey(family, root[0], suffix, root[1])
+    """What a suffix says that can only be a root checkpoint's."""
+    if suffix[-_ROOT_LENGTH:-_UUID_LENGTH] == _ROOT_MARK:
+        checkpoint_id = suffix[-_UUID_LENGTH:]
+        if _is_uuid(checkpoint_id):
+            return RootKey(family, suffix[1:-_ROOT_LENGTH], suffix, checkpoint_id)
+    thread, mark, checkpoint_id = suffix.rpartition(_ROOT_MARK)
+    if mark and _is_ulid(checkpoint_id):
+        return RootKey(family, thread[1:], suffix, checkpoint_id)
+    return None

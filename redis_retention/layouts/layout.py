@@ -35,19 +35,21 @@ class Family(Enum):
 
 
 class RootKey(NamedTuple):
-    """What a name says that can be read in one way only: it belongs to the root namespace.
+    """What the name of a key in the root namespace says.
 
     Attributes:
         family: What the key is for.
         thread: The thread as it stands in the keys.
         suffix: What all keys of the checkpoint have in common; of a pointer, its place.
         checkpoint_id: The id of the checkpoint; empty for a pointer.
+        certain: The name can be read in no other way.
     """
 
     family: Family
     thread: bytes
     suffix: bytes
     checkpoint_id: bytes
+    certain: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +135,12 @@ class Layout(Protocol):
             rest: The key without what its family's names begin with.
         """
 
-    def pointer_key(self, suffix: bytes) -> bytes:
-        """The latest pointer of the namespace in which a checkpoint is."""
-
-    def root_thread(self, checkpoint_key: bytes) -> bytes | None:
-        """The thread of what looks like a root checkpoint's key, whatever its id looks like."""
-
-    def root_of_suffix(self, suffix: bytes) -> tuple[bytes, bytes] | None:
-        """Thread and id of a suffix that can only be a root checkpoint's, None for others."""
+    def latest_key(self, suffix: bytes) -> bytes | None:
+        """The latest pointer of a checkpoint's namespace, None where the format has none."""
 
     def root_key(self, key: bytes) -> RootKey | None:
-        """What a name says that can only be a root checkpoint's, or the root's latest pointer."""
+        """What the name of a root checkpoint's key says, or that of the root's latest pointer.
+
+        A sweep asks this of every key of a new thread. Of what is not certain only documents of
+        checkpoints are answered; None for all else.
+        """

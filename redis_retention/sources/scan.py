@@ -136,9 +136,9 @@ def thread_names(layout: Layout) -> Steps[list[bytes]]:
     names: dict[bytes, None] = {}
 
     def take(key: bytes) -> None:
-        thread = layout.root_thread(key)
-        if thread is not None:
-            names[thread] = None
+        root = layout.root_key(key)
+        if root is not None and root.family is Family.CHECKPOINT:
+            names[root.thread] = None
 
     [start] = (start for start, family in layout.families().items() if family is Family.CHECKPOINT)
     yield from _each_key(escape_glob(start) + b"*", take)

@@ -77,8 +77,7 @@ class Search:
             found.documents[suffix] = key
             # Of one that is gone there may be a registry, which no search index has.
             found.registries.add(suffix)
-        suffixes = {*found.documents, *found.writes}
-        found.pointers = {self._pointer(suffix) for suffix in suffixes}
+        found.pointers = self._pointers({*found.documents, *found.writes})
         return found
 
     def tagged(self, value: bytes, field: str | None = None) -> Steps[list[bytes]]:
@@ -135,15 +134,11 @@ class Search:
         for some in chunks(gone, DOCUMENTS_PER_CALL):
             yield from engine.forget(some)
         known = {engine.document(thread, m) for m in members} - unjudged
-        root_key = self._layout.root_key
-        names, unread = [], []
-        for key in sorted(set(found.documents.values()) - known):
-            root = root_key(key)
-            # Where runs begin, only documents say.
-            if root and root.thread == thread and not policy.keep_runs and key not in unjudged:
-                names.append(root.checkpoint_id)
-            else:
-                unread.append(key)
+        new = sorted(set(found.documents.values()) - known)
+        # Where runs begin, only documents say.
+        roots = {} if policy.keep_runs else engine.roots_by_name(thread, new)
+        names = [name for key, name in roots.items() if key not in unjudged]
+        unread = [key for key in new if key not in roots or key in unjudged]
         for some in chunks(unread, DOCUMENTS_PER_CALL):
             yield from engine.take(some, thread)
         return names
@@ -171,8 +166,7 @@ class Search:
             Remains(suffix, sorted(after.writes.get(suffix, ())), suffix in trimmed)
             for suffix in orphaned
         ]
-        used = {self._pointer(suffix) for suffix in after.documents}
-        pointers = sorted({self._pointer(suffix) for suffix in orphaned} - used)
+        pointers = sorted(self._pointers(orphaned) - self._pointers(after.documents))
         cleaned, stubs = yield from self._engine.clean(thread, remains, pointers)
         result.kept += stubs
         result.deleted.add(cleaned.checkpoints, cleaned.keys)
@@ -190,8 +184,8 @@ class Search:
     def _suffix(self, family: Family, key: bytes) -> bytes:
         return self._layout.suffix(family, key[len(self._indexes[family].start) :])
 
-    def _pointer(self, suffix: bytes) -> bytes:
-        return self._layout.pointer_key(suffix)
+    def _pointers(self, suffixes: Iterable[bytes]) -> set[bytes]:
+        return {key for suffix in suffixes if (key := self._layout.latest_key(suffix)) is not None}
 
     # --- queries ----------------------------------------------------------------------------------
 

@@ -318,28 +318,31 @@ class Sweeper:
 
     def _sorted(self, keys: Sequence[bytes]) -> _Page:
         page, root_key, states = _Page(), self._engine.layout.root_key, self._known.states
-        for key in self._unsettled(keys):
+        held = self._held
+        for key in self._unknown(keys):
             if len(key) > LONGEST_KEY:
                 self._note_too_long(key)
                 continue
             root = root_key(key)
-            if root is not None and root.family is Family.LATEST:
-                page.pointers.append((root, key))
-            elif root is not None:
-                if root.thread not in states:
-                    page.threads[root.thread] = None
-                page.roots.append((root, key))
+            if root is not None and root.certain:
+                if root.family is Family.LATEST:
+                    page.pointers.append((root, key))
+                elif root.thread in held:
+                    is_document = root.family is Family.CHECKPOINT
+                    self._hold_key(root.thread, root.checkpoint_id, is_document)
+                else:
+                    if root.thread not in states:
+                        page.threads[root.thread] = None
+                    page.roots.append((root, key))
             elif key.startswith(self._starts):
                 self._sort_other(page, key)
         return page
 
-    def _unsettled(self, keys: Sequence[bytes]) -> Sequence[bytes]:
-        """The keys that are neither known to belong to a root checkpoint in an index nor held."""
-        keys = self._unknown(keys) if self._known.checkpoints else keys
-        return self._unheld(keys) if self._held else keys
-
     def _unknown(self, keys: Sequence[bytes]) -> Sequence[bytes]:
+        """The keys that are not known to belong to a root checkpoint that an index knows."""
         known = self._known.checkpoints
+        if not known:
+            return keys
         (document, document_end), (write, write_end), (registry, registry_end) = self._beginnings
         write_parts = self._engine.layout.write_parts
         # This is where a sweep with nothing to do spends its time: no call of our own for a key.
@@ -357,25 +360,6 @@ class Sweeper:
             )
             not in known
         ]
-
-    def _unheld(self, keys: Sequence[bytes]) -> Sequence[bytes]:
-        held, layout = self._held, self._engine.layout
-        root_of_suffix, write_parts = layout.root_of_suffix, layout.write_parts
-        (document, document_end), (write, write_end), (registry, registry_end) = self._beginnings
-        unheld = []
-        for key in keys:
-            is_document, root = key.startswith(document), None
-            if is_document:
-                root = root_of_suffix(key[document_end:])
-            elif key.startswith(registry):
-                root = root_of_suffix(key[registry_end:])
-            elif key.startswith(write):
-                root = root_of_suffix(key[write_end:].rsplit(b":", write_parts)[0])
-            if root is None or root[0] not in held:
-                unheld.append(key)
-            else:
-                self._hold_key(root[0], root[1], is_document)
-        return unheld
 
     def _sort_other(self, page: _Page, key: bytes) -> None:
         if key.startswith(self._index_start):

@@ -227,9 +227,8 @@ class ByNames(Engine):
         found = yield from super().index(thread, documents)
         key = self.index_key(thread)
         for document, status in found.statuses.items():
-            root = self.layout.root_key(document)
-            if status in {*CHECKPOINTS, "stub"} and root and root.thread == thread:
-                checkpoint_id = root.checkpoint_id
+            checkpoint_id = self.roots_by_name(thread, [document]).get(document)
+            if status in {*CHECKPOINTS, "stub"} and checkpoint_id is not None:
                 start = b"s\0" + checkpoint_id
                 range_ = (key, b"[" + start, b"(" + start + b"\1")
                 yield from command("ZREMRANGEBYLEX", *range_)
