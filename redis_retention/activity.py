@@ -47,6 +47,7 @@ class Activity:
         keys_deleted: All keys deleted, the documents with them.
         bytes_deleted: The memory that they took, estimated from samples where the server tells.
         index_entries_forgotten: Index entries of checkpoints that others have deleted.
+        large_checkpoints: New checkpoint documents above the size to warn of.
         errors: What went wrong, by the kind of error.
         lag: From the event to the reply of the call that has dealt with it.
         scripts: One call of each script, by its name.
@@ -70,6 +71,7 @@ class Activity:
     keys_deleted: int = 0
     bytes_deleted: int = 0
     index_entries_forgotten: int = 0
+    large_checkpoints: int = 0
     errors: dict[str, int] = field(default_factory=dict)
     lag: Distribution = field(default_factory=Distribution)
     scripts: dict[str, Distribution] = field(default_factory=dict)

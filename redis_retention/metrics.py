@@ -48,6 +48,7 @@ _COUNTERS: dict[str, str] = {
     "keys_deleted": "Keys deleted, checkpoint documents with them.",
     "bytes_deleted": "Memory that these took, estimated from samples where the server tells.",
     "index_entries_forgotten": "Index entries of checkpoints that others have deleted.",
+    "large_checkpoints": "New checkpoint documents above --warn-checkpoint-bytes.",
 }
 _GAUGES: dict[str, str] = {
     "listening": "Whether events arrive.",

@@ -24,9 +24,13 @@ from redis.exceptions import LockError, LockNotOwnedError, ReadOnlyError, RedisE
 from redis_retention.activity import Activity
 from redis_retention.engine import Engine, RetentionError
 from redis_retention.logs import fields, logger
+from redis_retention.sans_io import (
+    Operation,
+    command,
+)
 from redis_retention.schedule import Schedule
 from redis_retention.stopping import Stopped, stoppable
-from redis_retention.transport import AsyncClient, AsyncTransport, Steps, command, reconnect
+from redis_retention.transport import AsyncClient, AsyncTransport, reconnect
 
 log = logger("sweeper")
 
@@ -109,7 +113,7 @@ class SharedSweeper:
     Args:
         client: A client that answers bytes.
         engine: Says how our keys are called.
-        sweep: The steps of one sweep.
+        sweep: Makes the operation of one sweep.
         schedule: When to sweep without being asked; may be changed while it runs.
         activity: Where to count what is done.
         clock: Answers what time it is, in UTC.
@@ -119,7 +123,7 @@ class SharedSweeper:
         self,
         client: AsyncClient,
         engine: Engine,
-        sweep: Callable[[], Steps[SweepResult]],
+        sweep: Callable[[], Operation[SweepResult]],
         schedule: Schedule,
         activity: Activity,
         clock: Callable[[], datetime] = utc_now,
@@ -278,8 +282,8 @@ class SharedSweeper:
         outcome = "failed"
         begun_ms = await self._now_ms()
         try:
-            steps = stoppable(self._sweep(), lambda: self._stopping or lease.lost)
-            result = await self._transport.run(steps)
+            operation = stoppable(self._sweep(), lambda: self._stopping or lease.lost)
+            result = await self._transport.run(operation)
             await self._transport.run(command("SET", self._swept_key, begun_ms))
             outcome = "done"
             self._report(result, monotonic() - begun)

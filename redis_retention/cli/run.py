@@ -16,9 +16,9 @@ from redis_retention.cli.serving import Service, serve, service_options
 from redis_retention.daemon import Options, Told
 from redis_retention.engine import Engine, Rule
 from redis_retention.policy import Policy
+from redis_retention.sans_io import Operation
 from redis_retention.schedule import Schedule, as_cron, as_zone, local_zone
 from redis_retention.sources.sweep import Progress, Sweeper, SweepResult
-from redis_retention.transport import Steps
 
 DEFAULT_EVERY = timedelta(hours=1)
 
@@ -44,11 +44,11 @@ def _serve(service: Service, reread: Callable[[], Service]) -> None:
     serve(service, reread, _sweep)
 
 
-def _sweep(engine: Engine, rules: Sequence[Rule], told: Told) -> Steps[SweepResult]:
+def _sweep(engine: Engine, rules: Sequence[Rule], told: Told) -> Operation[SweepResult]:
     def progress(done: Progress) -> None:
         told(done.keys / max(done.total, 1))
 
-    return Sweeper(engine, rules, progress=progress).steps()
+    return Sweeper(engine, rules, progress=progress).sweep()
 
 
 @click.command(cls=Configured, serve=_serve)
@@ -79,6 +79,7 @@ def run(
     /,
     policy: Policy | None,
     trigger: int | None,
+    warn_checkpoint_bytes: int | None,
     sweep_every: timedelta | None,
     sweep_at: tuple[str, ...],
     time_zone: tzinfo | None,
@@ -92,7 +93,9 @@ def run(
     if sweep_every is None and not sweep_at:
         sweep_every = DEFAULT_EVERY
     schedule = Schedule(sweep_every, sweep_at, _zone(time_zone, sweep_at))
-    return Service(replace(settings), Options(policy, trigger, schedule), **rest)
+    return Service(
+        replace(settings), Options(policy, trigger, schedule, warn_checkpoint_bytes), **rest
+    )
 
 
 def _zone(given: tzinfo | None, times: Sequence[str]) -> tzinfo:

@@ -16,9 +16,14 @@ from redis.exceptions import NoPermissionError, ResponseError
 from redis_retention.engine import DOCUMENTS_PER_CALL, Engine, Remains, chunks
 from redis_retention.layouts import Family, SearchIndex
 from redis_retention.policy import Policy
+from redis_retention.sans_io import (
+    Command,
+    Nodes,
+    Operation,
+    command,
+)
 from redis_retention.sources import scan
 from redis_retention.sources.scan import Found, ThreadResult
-from redis_retention.transport import Command, Nodes, Steps, command
 
 _KEYS_PER_PAGE = 1000
 # Cursors that nobody has read to their end are few, and soon gone.
@@ -61,7 +66,7 @@ class Search:
         self._examined = False
         self._complete = True
 
-    def find(self, thread: bytes) -> Steps[Found]:
+    def find(self, thread: bytes) -> Operation[Found]:
         """Look for all of a thread's keys that a search index or our own index names.
 
         Raises:
@@ -80,7 +85,7 @@ class Search:
         found.pointers = self._pointers({*found.documents, *found.writes})
         return found
 
-    def tagged(self, value: bytes, field: str | None = None) -> Steps[list[bytes]]:
+    def tagged(self, value: bytes, field: str | None = None) -> Operation[list[bytes]]:
         """The checkpoint documents that may have a value in a tag, the thread's if none is named.
 
         Raises:
@@ -89,7 +94,7 @@ class Search:
         hits = yield from self._search(value, [Family.CHECKPOINT], field=field)
         return hits[Family.CHECKPOINT]
 
-    def trim(self, thread: bytes, policy: Policy) -> Steps[ThreadResult]:
+    def trim(self, thread: bytes, policy: Policy) -> Operation[ThreadResult]:
         """Index what our index does not know of a thread, trim it, and clean up after its writers.
 
         Raises:
@@ -97,7 +102,7 @@ class Search:
         """
         return (yield from self._engine.healed(thread, lambda: self._trim(thread, policy)))
 
-    def _trim(self, thread: bytes, policy: Policy) -> Steps[ThreadResult]:
+    def _trim(self, thread: bytes, policy: Policy) -> Operation[ThreadResult]:
         before = Found()
         hits, members = yield from self._look(thread, [Family.CHECKPOINT])
         self._sort(thread, Family.CHECKPOINT, hits[Family.CHECKPOINT], before)
@@ -124,7 +129,7 @@ class Search:
         members: Sequence[bytes],
         gone: Iterable[bytes],
         policy: Policy,
-    ) -> Steps[list[bytes]]:
+    ) -> Operation[list[bytes]]:
         """Bring our index up to date, but for the root checkpoints that a trim may take by name."""
         engine = self._engine
         unjudged = {engine.document(thread, m) for m in members if m.startswith(b"x")}
@@ -145,7 +150,7 @@ class Search:
 
     def _clean(
         self, thread: bytes, before: Found, gone: Iterable[bytes], result: ThreadResult
-    ) -> Steps[None]:
+    ) -> Operation[None]:
         """Delete what writers left of checkpoints that are gone.
 
         It is looked for after the trim: then little is left to be found.
@@ -191,7 +196,7 @@ class Search:
 
     def _look(
         self, thread: bytes, families: Sequence[Family]
-    ) -> Steps[tuple[dict[Family, list[bytes]], list[bytes]]]:
+    ) -> Operation[tuple[dict[Family, list[bytes]], list[bytes]]]:
         """What the search indexes find of a thread, and the entries of checkpoints in our own."""
         key = self._engine.index_key(thread)
         entries = Command(("ZRANGEBYLEX", key, b"[s", b"(y"))
@@ -206,7 +211,7 @@ class Search:
         other: Command | None = None,
         reply: list[bytes] | None = None,
         field: str | None = None,
-    ) -> Steps[dict[Family, list[bytes]]]:
+    ) -> Operation[dict[Family, list[bytes]]]:
         """The keys that the search indexes of some families find, the first page of each in one go.
 
         Args:
@@ -259,7 +264,7 @@ class Search:
         )
 
     @staticmethod
-    def _all_pages(index: SearchIndex, page: Any) -> Steps[list[bytes]]:
+    def _all_pages(index: SearchIndex, page: Any) -> Operation[list[bytes]]:
         keys: list[bytes] = []
         while True:
             rows, cursor = page

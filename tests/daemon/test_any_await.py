@@ -110,7 +110,7 @@ async def meddled(server: Server, meddler: Meddler) -> AsyncIterator[Meddled]:
         client,
         engine,
         Options(POLICY, TRIGGER, Schedule()),
-        lambda rules, _: Sweeper(engine, rules).steps(),
+        lambda rules, _: Sweeper(engine, rules).sweep(),
     )
     running = asyncio.create_task(daemon.run())
     try:

@@ -14,10 +14,13 @@ import redis.asyncio
 from redis_retention import sweeping
 from redis_retention.activity import Activity
 from redis_retention.engine import Engine
+from redis_retention.sans_io import (
+    Operation,
+    command,
+)
 from redis_retention.schedule import Schedule
 from redis_retention.sources.sweep import SweepResult
 from redis_retention.sweeping import SharedSweeper, utc_now
-from redis_retention.transport import Steps, command
 from tests.daemon.proxy import Proxy
 from tests.daemon.service import PATIENCE, eventually
 from tests.servers.start import Server
@@ -35,7 +38,7 @@ class Sweeps:
         self._calls = calls
         self._error = error
 
-    def steps(self) -> Steps[SweepResult]:
+    def sweep(self) -> Operation[SweepResult]:
         self.running += 1
         self.most = max(self.most, self.running)
         try:
@@ -68,7 +71,7 @@ async def sweeper(
 ) -> AsyncIterator[SharedSweeper]:
     client = redis.asyncio.Redis.from_url(server.url)
     made = SharedSweeper(
-        client, Engine(), sweeps.steps, schedule, activity or Activity(), clock or utc_now
+        client, Engine(), sweeps.sweep, schedule, activity or Activity(), clock or utc_now
     )
     running = asyncio.create_task(made.run())
     try:
