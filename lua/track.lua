@@ -37,7 +37,7 @@
 
 -- Arguments of one rule.
 local RULE = 7
--- Bytes of a thread id, as in redis_retention/layouts/layout.py.
+-- Bytes of a thread id: the same as in Python.
 local LONGEST_THREAD = 4096
 local index_start, pins_start = ARGV[1], ARGV[2]
 local limit, only, estimate_memory = tonumber(ARGV[5]), ARGV[6], ARGV[7] == "1"
