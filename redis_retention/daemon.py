@@ -18,7 +18,8 @@ from redis.exceptions import RedisError
 
 from redis_retention import policies
 from redis_retention.activity import Activity
-from redis_retention.engine import Engine, RetentionError, Rule
+from redis_retention.engine import Engine, Rule
+from redis_retention.errors import RetentionError
 from redis_retention.logs import fields, logger
 from redis_retention.policies import DEFAULT_PATTERN, Policies
 from redis_retention.policy import Policy

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from redis_retention.activity import Activity, Distribution
-from redis_retention.engine import RetentionError
+from redis_retention.errors import RetentionError
 from redis_retention.logs import fields, logger
 
 try:

@@ -21,7 +21,8 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from redis_retention.engine import DEFAULT_PREFIX, RetentionError, Rule
+from redis_retention.engine import DEFAULT_PREFIX, Rule
+from redis_retention.errors import RetentionError
 from redis_retention.glob import parse
 from redis_retention.layouts import Layout
 from redis_retention.policy import InvalidPolicy, Policy

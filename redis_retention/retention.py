@@ -8,17 +8,16 @@ from datetime import timedelta
 from time import perf_counter
 from typing import Literal, TypeAlias, get_args
 
+from redis_retention.batches import batched
 from redis_retention.engine import (
     DEFAULT_GRACE_MS,
     DEFAULT_KEYS_PER_CALL,
     DEFAULT_PREFIX,
     Engine,
     Place,
-    Refusals,
-    RetentionError,
     Rule,
-    chunks,
 )
+from redis_retention.errors import Refusals, RetentionError
 from redis_retention.glob import parse
 from redis_retention.layouts import LONGEST_THREAD, LangGraphRedis
 from redis_retention.pins import Pin, Pins
@@ -150,7 +149,7 @@ class _Each:
             self.result.add(thread, (yield from operation))
             return
         failed = scan.ThreadResult()
-        self.result.add(thread, (yield from self._refusals.tried(thread, operation, failed)))
+        self.result.add(thread, (yield from self._refusals.attempt(thread, operation, failed)))
 
     def finish(self) -> None:
         """Count in what has failed."""
@@ -234,8 +233,8 @@ class _Steps:
         self, name: bytes, policy: Policy, dry_run: bool
     ) -> Operation[scan.ThreadResult]:
         if dry_run:
-            judged = yield from self._engine.judge(name, policy)
-            return scan.would_be(judged)
+            decisions = yield from self._engine.plan(name, policy)
+            return scan.would_be(decisions)
         return scan.done((yield from self._engine.trim(name, policy)))
 
     def _trim_searched(
@@ -343,7 +342,7 @@ class _Steps:
         yield from self._engine.check_server()
         names = yield from scan.thread_names(self._engine.layout)
         wanted, each = filter(parse(pattern).matches, names), _Each(result)
-        for some in chunks(wanted, _THREADS_PER_PASS):
+        for some in batched(wanted, _THREADS_PER_PASS):
             found = yield from scan.find(self._engine.layout, some)
             for name in some:
                 rule = rule_for(rules, name)
@@ -364,11 +363,11 @@ class _Steps:
         chosen = (yield from self._policies_for([name], policy))[name]
         if look_in == "index":
             yield from self._engine.check_server()
-            judged = yield from self._engine.judge(name, chosen, describe=True)
+            decisions = yield from self._engine.plan(name, chosen, describe=True)
         else:
             found = yield from self._found(name, look_in, looking)
-            judged = yield from scan.plan(self._engine, name, found, chosen)
-        return planned(name, judged)
+            decisions = yield from scan.plan(self._engine, name, found, chosen)
+        return planned(name, decisions)
 
     def _found(self, name: bytes, look_in: LookIn, looking: OnLooking) -> Operation[scan.Found]:
         why = None

@@ -22,7 +22,8 @@ from redis.asyncio.lock import Lock
 from redis.exceptions import LockError, LockNotOwnedError, ReadOnlyError, RedisError
 
 from redis_retention.activity import Activity
-from redis_retention.engine import Engine, RetentionError
+from redis_retention.engine import Engine
+from redis_retention.errors import RetentionError
 from redis_retention.logs import fields, logger
 from redis_retention.sans_io import (
     Operation,

@@ -14,7 +14,7 @@ from redis_retention import __version__
 from redis_retention.cli.connection import Settings
 from redis_retention.cli.errors import explain
 from redis_retention.cli.options import global_options
-from redis_retention.engine import RetentionError
+from redis_retention.errors import RetentionError
 from redis_retention.policy import InvalidPolicy
 
 COMMANDS = {

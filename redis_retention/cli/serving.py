@@ -138,7 +138,7 @@ async def _serve(
         keys_per_call=settings.keys_per_call,
         grace_ms=settings.grace // timedelta(milliseconds=1),
         # It costs a trim some 10 microseconds, and only the metrics show it.
-        weigh=service.metrics_port is not None,
+        estimate_memory=service.metrics_port is not None,
     )
     client = async_client(settings.url, in_cluster)
 

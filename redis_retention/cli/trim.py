@@ -18,7 +18,7 @@ from redis_retention.cli.options import (
     policy_options,
 )
 from redis_retention.cli.output import result_json, show_json, show_result
-from redis_retention.engine import RetentionError
+from redis_retention.errors import RetentionError
 from redis_retention.policy import Policy
 from redis_retention.retention import LookIn, NoPolicy
 

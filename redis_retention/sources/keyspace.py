@@ -34,7 +34,8 @@ from redis.exceptions import (
 
 from redis_retention import policies
 from redis_retention.activity import Activity
-from redis_retention.engine import Engine, RetentionError, Rule, Tally, Tracked
+from redis_retention.engine import UNSUPPORTED, Deleted, Engine, Rule, Tracked
+from redis_retention.errors import RetentionError
 from redis_retention.layouts import Family, too_long
 from redis_retention.logs import fields, logger
 from redis_retention.sans_io import command
@@ -515,8 +516,8 @@ class Listener:
         return list(slots.values())
 
     async def _trimmed(self, tracked: Tracked) -> None:
-        if tracked.unjudged:
-            self._warn_once(tracked.thread, _UNJUDGED)
+        if tracked.unsupported:
+            self._warn_once(tracked.thread, UNSUPPORTED)
             return
         if tracked.refused is not None:
             self._set_aside(tracked.thread, RetentionError(tracked.refused))
@@ -548,7 +549,7 @@ class Listener:
         self.activity.failed(error)
         self._warn_once(thread, str(error))
 
-    def _count(self, thread: bytes, deleted: Tally) -> None:
+    def _count(self, thread: bytes, deleted: Deleted) -> None:
         if not deleted.keys:
             return
         self.activity.trimmed(deleted.checkpoints, deleted.keys, deleted.bytes)
@@ -557,16 +558,16 @@ class Listener:
             extra=fields(thread=thread, checkpoints=deleted.checkpoints, keys=deleted.keys),
         )
 
-    async def _go_on(self, thread: bytes) -> Tally:
+    async def _go_on(self, thread: bytes) -> Deleted:
         rule = policies.rule_for(self.rules, thread)
         if rule is None:
             # Nobody wants it any more.
-            return Tally()
+            return Deleted()
         operation = self._engine.trim(thread, rule.policy)
         try:
             trimmed = await self._transport.run(stoppable(operation, self._stopping.is_set))
         except Stopped:
-            return Tally()
+            return Deleted()
         return trimmed.deleted
 
     def _warn_once(self, thread: bytes, reason: str) -> None:
@@ -580,8 +581,6 @@ def _place(key: bytes) -> bytes:
     """What the documents of one thread and namespace have in common."""
     return key.rpartition(b":")[0]
 
-
-_UNJUDGED = "a checkpoint says something that this version cannot judge"
 
 _GAPS = {
     State.STARTING: "the listener has started",

@@ -25,20 +25,17 @@ from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as NoReplyError
 
 from redis_retention import glob
+from redis_retention.batches import batched
 from redis_retention.engine import (
     DOCUMENTS_PER_CALL,
-    LEFTOVER_AGE_MS,
+    ORPHAN_AGE_MS,
+    Deleted,
     Engine,
-    Refusals,
-    Remains,
-    RetentionError,
+    OrphanGroup,
     Rule,
-    Tally,
     Trimmed,
-    chunks,
-    is_of_one_thread,
-    is_script_error,
 )
+from redis_retention.errors import Refusals, RetentionError, is_of_one_thread, is_script_error
 from redis_retention.layouts import LONGEST_KEY, Family, Layout, RootKey, too_long
 from redis_retention.policies import rule_for
 from redis_retention.policy import Policy
@@ -224,7 +221,7 @@ class Sweeper:
         *,
         match: bytes = b"*",
         max_keys_per_second: int | None = None,
-        older_than_ms: int = LEFTOVER_AGE_MS,
+        older_than_ms: int = ORPHAN_AGE_MS,
         progress: Callable[[Progress], None] | None = None,
     ) -> None:
         self._engine = engine
@@ -316,7 +313,7 @@ class Sweeper:
             elif state not in (_State.KNOWN, _State.UNWANTED):
                 # What it points at in a thread that has checkpoints is not for a sweep to judge.
                 others.append(key)
-        for some in chunks(others, _KEYS_PER_LOOK):
+        for some in batched(others, _KEYS_PER_LOOK):
             yield from self._each_alone(some, self._ask)
         if self._held_bytes >= _MOST_HELD:
             yield from self._flush()
@@ -379,16 +376,16 @@ class Sweeper:
         page.others.append(key)
 
     def _ask(self, keys: Sequence[bytes]) -> Operation[None]:
-        look = yield from self._engine.look(keys, self._match)
-        for documents in chunks(look.documents, DOCUMENTS_PER_CALL):
+        look = yield from self._engine.inspect(keys, self._match)
+        for documents in batched(look.documents, DOCUMENTS_PER_CALL):
             yield from self._each_alone(documents, self._take)
-        self._remains.extend(look.remains)
+        self._remains.extend(look.orphans)
         self._pointers.extend(look.pointers)
         if len(self._remains) + len(self._pointers) > _REMEMBERED:
             yield from self._clean()
 
     def _take(self, documents: Sequence[bytes]) -> Operation[None]:
-        taken = yield from self._engine.take(documents)
+        taken = yield from self._engine.add(documents)
         # Their indexes may not have been whole when their threads were met.
         self._again |= taken.checkpoints > 0
         for thread, reason in taken.refused.items():
@@ -404,12 +401,12 @@ class Sweeper:
                 self._known.set(thread, _State.UNWANTED)
             elif not self._known.full or thread in page.indexed:
                 wanted.append(thread)
-        for some in chunks(wanted, _THREADS_PER_STEP):
+        for some in batched(wanted, _THREADS_PER_STEP):
             yield from self._work_off(some)
 
     def _alone(self, thread: bytes, operation: Operation[T], otherwise: T) -> Operation[T]:
         """What is wrong with one thread is no other's matter, unless it is wrong with all."""
-        result = yield from self._refusals.tried(
+        result = yield from self._refusals.attempt(
             thread, self._dropping(thread, operation), otherwise
         )
         if thread in self._result.refused:
@@ -435,7 +432,7 @@ class Sweeper:
             if not is_of_one_thread(error):
                 raise
             if len(items) == 1:
-                yield from self._refusals.tried(items[0], do(items), None)
+                yield from self._refusals.attempt(items[0], do(items), None)
                 return
             middle = len(items) // 2
             yield from self._each_alone(items[:middle], do)
@@ -466,7 +463,7 @@ class Sweeper:
             for thread in indexed:
                 unread = _unread(indexes[thread])
                 if unread:
-                    operation = self._engine.read_up(thread, unread)
+                    operation = self._engine.read_unread(thread, unread)
                     yield from self._alone(thread, operation, None)
                     indexes |= yield from self._indexes([thread])
             self._unfinished += [thread for thread in over if _has_old_subgraph(indexes[thread])]
@@ -506,7 +503,7 @@ class Sweeper:
         """Take the names that are held into the indexes: there are too many of them to wait."""
         for thread, held in self._held.items():
             if held.names:
-                yield from self._alone(thread, self._engine.note(thread, held.ids()), None)
+                yield from self._alone(thread, self._engine.add_roots(thread, held.ids()), None)
         self._held.clear()
         self._held_bytes = 0
         self._flushed = self._again = True
@@ -541,7 +538,7 @@ class Sweeper:
             trimmed = yield from self._trim(thread, rule.policy, complete=True, names=ids)
             left, keys = trimmed.left, trimmed.deleted.keys + trimmed.keys_left
         else:
-            yield from self._engine.read_names(thread, ids)
+            yield from self._engine.read_roots(thread, ids)
             left, keys = yield from self._engine.count(thread)
         # If not: a stub, writes without their checkpoint, or that its registry does not name.
         self._again |= keys != held.keys
@@ -553,7 +550,7 @@ class Sweeper:
             return {}
         found: dict[bytes, list[bytes]] = {}
         for thread, members in zip(
-            threads, (yield from self._engine.members(threads, _LARGE)), strict=True
+            threads, (yield from self._engine.index_entries(threads, _LARGE)), strict=True
         ):
             if isinstance(members, RetentionError):
                 self._refuse(thread, str(members))
@@ -615,8 +612,8 @@ class Sweeper:
 
     def _mend(self, thread: bytes) -> Operation[None]:
         """Take out of an index what others have deleted."""
-        documents = yield from self._engine.entries(thread)
-        for some in chunks(documents, DOCUMENTS_PER_CALL):
+        documents = yield from self._engine.indexed_documents(thread)
+        for some in batched(documents, DOCUMENTS_PER_CALL):
             yield from self._engine.forget(some)
 
     def _retire(self) -> Operation[None]:
@@ -624,7 +621,7 @@ class Sweeper:
         while self._pinned:
             thread = self._pinned.pop()
             if self._wanted.matches(thread):
-                yield from self._alone(thread, self._engine.retire(thread), None)
+                yield from self._alone(thread, self._engine.forget_thread(thread), None)
 
     # --- what is left of checkpoints that are gone -----------------------------------------------
 
@@ -638,11 +635,11 @@ class Sweeper:
         self._remains.clear()
         self._pointers.clear()
         for thread in remains.keys() | pointers.keys():
-            groups = [Remains(suffix, writes) for suffix, writes in remains[thread].items()]
-            operation = self._engine.clean(
+            groups = [OrphanGroup(suffix, writes) for suffix, writes in remains[thread].items()]
+            operation = self._engine.delete_orphans(
                 thread, groups, pointers[thread], older_than_ms=self._older_than_ms
             )
-            cleaned, _ = yield from self._alone(thread, operation, (Tally(), 0))
+            cleaned, _ = yield from self._alone(thread, operation, (Deleted(), 0))
             self._result.checkpoints_deleted += cleaned.checkpoints
             self._result.keys_deleted += cleaned.keys
 
