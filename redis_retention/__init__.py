@@ -8,18 +8,13 @@
 
 from redis_retention.engine import Place, Rule
 from redis_retention.errors import RetentionError
+from redis_retention.named import LookIn
+from redis_retention.operations import NoPolicy
 from redis_retention.pins import Pin
 from redis_retention.plan import Plan, PlannedCheckpoint
 from redis_retention.policy import InvalidPolicy, Policy
-from redis_retention.retention import (
-    AsyncRetention,
-    LeftAlone,
-    LookIn,
-    Looking,
-    NoPolicy,
-    Retention,
-    TrimResult,
-)
+from redis_retention.results import LeftAlone, Looking, TrimResult
+from redis_retention.retention import AsyncRetention, Retention
 
 __version__ = "0.1.0"
 

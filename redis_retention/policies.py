@@ -55,6 +55,19 @@ def rule_for(rules: Iterable[Rule], thread: bytes) -> Rule | None:
     return next(iter(matching(rules, thread)), None)
 
 
+def is_eligible(checkpoints: int, rule: Rule) -> bool:
+    """Whether a trim of a thread could find anything: it costs ten times as much as a look.
+
+    Args:
+        checkpoints: How many the thread has.
+        rule: What to keep of it; without a trigger, more than that is too many.
+    """
+    if rule.policy.expire_after is not None:
+        return True
+    allowed = rule.policy.keep_last if rule.trigger is None else rule.trigger
+    return allowed is not None and checkpoints > allowed
+
+
 def check(rule: Rule) -> None:
     """Refuse a rule that would mean nothing.
 

@@ -19,6 +19,7 @@ from redis_retention.engine import (
     unsupported_reason,
 )
 from redis_retention.engine.entries import newest_of_each_namespace
+from redis_retention.errors import RetentionError
 from redis_retention.layouts import Family, Layout
 from redis_retention.policy import Policy
 from redis_retention.sans_io import (
@@ -150,6 +151,16 @@ def thread_names(layout: Layout) -> Operation[list[bytes]]:
     [start] = (start for start, family in layout.families().items() if family is Family.CHECKPOINT)
     yield from _each_key(escape_glob(start) + b"*", take)
     return list(names)
+
+
+def refuse_cluster() -> Operation[None]:
+    """Make sure that the server is a single one.
+
+    Raises:
+        RetentionError: It is a cluster, in which a script may not look at all keys.
+    """
+    if (yield Nodes()) != [None]:
+        raise RetentionError("a cluster cannot be swept: trim its threads by name")
 
 
 def each_page(
