@@ -8,6 +8,7 @@
 
 from redis_retention.engine import Place, Rule
 from redis_retention.errors import RetentionError
+from redis_retention.lease import LeaseTaken
 from redis_retention.named import LookIn
 from redis_retention.operations import NoPolicy
 from redis_retention.pins import Pin
@@ -15,12 +16,15 @@ from redis_retention.plan import Plan, PlannedCheckpoint
 from redis_retention.policy import InvalidPolicy, Policy
 from redis_retention.results import LeftAlone, Looking, TrimResult
 from redis_retention.retention import AsyncRetention, Retention
+from redis_retention.stats import Stats, ThreadSize
+from redis_retention.stopping import Stopped
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AsyncRetention",
     "InvalidPolicy",
+    "LeaseTaken",
     "LeftAlone",
     "LookIn",
     "Looking",
@@ -33,6 +37,9 @@ __all__ = [
     "Retention",
     "RetentionError",
     "Rule",
+    "Stats",
+    "Stopped",
+    "ThreadSize",
     "TrimResult",
     "__version__",
 ]

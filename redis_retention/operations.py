@@ -7,17 +7,21 @@ from dataclasses import replace
 from time import perf_counter
 from typing import TypeAlias
 
+from redis_retention import stats
 from redis_retention.engine import Engine, Place, Rule
 from redis_retention.errors import RetentionError
 from redis_retention.layouts import LONGEST_THREAD
+from redis_retention.lease import Lease
 from redis_retention.named import LookIn, NamedThreads, look_in_of
 from redis_retention.pins import Pin, Pins
 from redis_retention.plan import Plan, planned
-from redis_retention.policies import DEFAULT_PATTERN, Policies, check, matching
+from redis_retention.policies import DEFAULT_PATTERN, Policies, check, matching, with_default
 from redis_retention.policy import Policy
 from redis_retention.results import EachThread, Looking, TrimResult
 from redis_retention.sans_io import Operation
 from redis_retention.sources.sweep import Progress, Sweeper, sweep_dry
+from redis_retention.stats import Stats, ThreadSize
+from redis_retention.stopping import stoppable
 
 ThreadId: TypeAlias = "str | bytes"
 
@@ -31,8 +35,9 @@ class NoPolicy(RetentionError):
 class Operations:
     """Everything that can be done with the threads of one saver, without I/O."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, policy: Policy | None, trigger: int | None) -> None:
         self._engine = engine
+        self._default = policy, trigger
         self._policies = Policies(engine.layout, engine.prefix)
         self._pins = Pins(engine)
 
@@ -102,6 +107,8 @@ class Operations:
         dry_run: bool = False,
         max_keys_per_second: int | None = None,
         progress: Callable[[Progress], None] | None = None,
+        alone: bool = False,
+        stopped: Callable[[], bool] | None = None,
     ) -> Operation[TrimResult]:
         """Trim all threads, within a bound of memory whatever the size of the database.
 
@@ -114,11 +121,29 @@ class Operations:
                 the threads, and more passes.
             max_keys_per_second: Look at no more keys than this.
             progress: Is notified how far the sweep has come.
+            alone: Take the lease that the daemons of this database share, so that only one sweeps.
+            stopped: Is asked before each request whether to stop there.
 
         Raises:
             NoPolicy: No policy is given and none is stored.
+            LeaseTaken: `alone`, and somebody else is sweeping.
+            Stopped: `stopped` has said so, or the lease was lost.
             RetentionError: The server lacks RedisJSON, or is a cluster.
         """
+        operation = self._sweep(policy, trigger, match, dry_run, max_keys_per_second, progress)
+        if stopped is not None:
+            operation = stoppable(operation, stopped)
+        return Lease(self._engine).during(operation) if alone else operation
+
+    def _sweep(
+        self,
+        policy: Policy | None,
+        trigger: int | None,
+        match: ThreadId,
+        dry_run: bool,
+        max_keys_per_second: int | None,
+        progress: Callable[[Progress], None] | None,
+    ) -> Operation[TrimResult]:
         begun = perf_counter()
         pattern = _encoded(match)
         check(Rule(pattern, policy or Policy(), trigger))
@@ -145,6 +170,32 @@ class Operations:
             result.refuse(swept.refused)
         result.elapsed_ms = (perf_counter() - begun) * 1000
         return result
+
+    # --- sizes ------------------------------------------------------------------------------------
+
+    def stats(self, top: int = 20, above: int | None = None) -> Operation[Stats]:
+        """Say how much there is, and which threads are the largest, by the indexes.
+
+        Args:
+            top: How many of the largest threads to name.
+            above: Measure the newest checkpoint of each thread, too, and name those with more
+                bytes.
+        """
+        return stats.stats(self._engine, top, above)
+
+    def largest(self, most: int, *, after: ThreadSize | None = None) -> Operation[list[ThreadSize]]:
+        """The threads with the most checkpoints, by the indexes; they are not measured.
+
+        Args:
+            most: How many of them.
+            after: Only those that come behind this one.
+        """
+        place = None if after is None else (after.checkpoints, after.thread)
+        return stats.largest(self._engine, most, place)
+
+    def measure(self, threads: Iterable[ThreadId]) -> Operation[list[ThreadSize]]:
+        """How large threads are, estimated from some checkpoints of each."""
+        return stats.measure(self._engine, map(self._engine.layout.stored_thread, threads))
 
     # --- stored policies --------------------------------------------------------------------------
 
@@ -224,13 +275,22 @@ class Operations:
             )
         return name
 
+    def use(self, policy: Policy | None, trigger: int | None = None) -> None:
+        """Let another policy take the place of the stored default from now on."""
+        self._default = policy, trigger
+
+    def _rules(self) -> Operation[list[Rule]]:
+        """The rules that count where no policy is given."""
+        stored = yield from self._policies.rules()
+        return with_default(stored, *self._default)
+
     def _policies_of(
         self, names: Sequence[bytes], policy: Policy | None
     ) -> Operation[dict[bytes, Policy]]:
         """The policy of each thread, without those that no stored policy matches."""
         if policy is not None:
             return dict.fromkeys(names, policy)
-        rules = yield from self._policies.rules()
+        rules = yield from self._rules()
         found = {name: matching(rules, name) for name in names}
         if names and not any(found.values()):
             raise NoPolicy("no policy given, and no stored one matches")
@@ -239,7 +299,7 @@ class Operations:
     def _rules_of_sweep(self, policy: Policy | None, trigger: int | None) -> Operation[list[Rule]]:
         if policy is not None:
             return [Rule(b"*", policy, trigger)]
-        rules = yield from self._policies.rules()
+        rules = yield from self._rules()
         if not rules:
             raise NoPolicy("no policy given, and none is stored")
         return [replace(rule, trigger=trigger or rule.trigger) for rule in rules]

@@ -8,14 +8,10 @@ from datetime import timedelta
 from functools import wraps
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
-from redis_retention.engine import (
-    DEFAULT_GRACE_MS,
-    DEFAULT_KEYS_PER_CALL,
-    DEFAULT_PREFIX,
-    Engine,
-)
+from redis_retention.engine import DEFAULT_GRACE_MS, DEFAULT_KEYS_PER_CALL, DEFAULT_PREFIX, Engine
 from redis_retention.layouts import LangGraphRedis
 from redis_retention.operations import Operations
+from redis_retention.policy import Policy
 from redis_retention.sans_io import Operation, T
 from redis_retention.transport import AsyncClient, AsyncTransport, Client, Transport
 
@@ -36,6 +32,8 @@ class _Retention(Generic[ClientT]):
         prefix: str = DEFAULT_PREFIX,
         keys_per_call: int = DEFAULT_KEYS_PER_CALL,
         grace: timedelta = DEFAULT_GRACE,
+        policy: Policy | None = None,
+        trigger: int | None = None,
     ) -> None:
         engine = Engine(
             LangGraphRedis(checkpoint_prefix, write_prefix),
@@ -44,7 +42,11 @@ class _Retention(Generic[ClientT]):
             grace_ms=grace // timedelta(milliseconds=1),
         )
         self._client = client
-        self._operations = Operations(engine)
+        self._operations = Operations(engine, policy, trigger)
+
+    def use(self, policy: Policy | None, trigger: int | None = None) -> None:
+        """Let another policy take the place of the stored default from now on."""
+        self._operations.use(policy, trigger)
 
 
 def _blocking(
@@ -95,11 +97,17 @@ class Retention(_Retention[Client]):
         keys_per_call: Keys that one call may delete while the server does nothing else.
         grace: How long a checkpoint is retained that no other has as its parent yet, and how long
             a thread must have been known to be idle before it expires.
+        policy: What to keep where a call does not say it and no stored policy but the default
+            matches: it takes the place of the stored default.
+        trigger: The trigger that goes with it, for sweeps.
     """
 
     trim = _blocking(Operations.trim)
     plan = _blocking(Operations.plan)
     sweep = _blocking(Operations.sweep)
+    stats = _blocking(Operations.stats)
+    largest = _blocking(Operations.largest)
+    measure = _blocking(Operations.measure)
     set_policy = _blocking(Operations.set_policy)
     remove_policy = _blocking(Operations.remove_policy)
     policies = _blocking(Operations.policies)
@@ -116,6 +124,9 @@ class AsyncRetention(_Retention[AsyncClient]):
     trim = _awaitable(Operations.trim)
     plan = _awaitable(Operations.plan)
     sweep = _awaitable(Operations.sweep)
+    stats = _awaitable(Operations.stats)
+    largest = _awaitable(Operations.largest)
+    measure = _awaitable(Operations.measure)
     set_policy = _awaitable(Operations.set_policy)
     remove_policy = _awaitable(Operations.remove_policy)
     policies = _awaitable(Operations.policies)
