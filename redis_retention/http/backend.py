@@ -69,7 +69,7 @@ class Backend:
             "keys_per_call": keys_per_call,
             "grace": grace,
             # It costs little beside a request, and people want to see it.
-            "weigh": True,
+            "estimate_memory": True,
         }
         self.server = _server_of(client)
         self.retention: AsyncRetention

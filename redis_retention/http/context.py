@@ -14,7 +14,8 @@ from redis_retention.http.history import History, trim_of
 from redis_retention.http.jobs import Jobs
 from redis_retention.http.listing import Sizes
 from redis_retention.http.observed import Observed
-from redis_retention.retention import AsyncRetention, TrimResult
+from redis_retention.results import TrimResult
+from redis_retention.retention import AsyncRetention
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,11 @@ from redis.exceptions import RedisClusterException, RedisError
 
 from redis_retention.activity import Trim
 from redis_retention.bodies import Body, text
-from redis_retention.engine import RetentionError
+from redis_retention.errors import RetentionError
 from redis_retention.http.backend import Backend
 from redis_retention.http.paths import encoded
 from redis_retention.logs import logger
-from redis_retention.retention import TrimResult
+from redis_retention.results import TrimResult
 
 log = logger("http")
 
