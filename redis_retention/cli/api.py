@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from redis_retention.cli.connection import REPLY_SECONDS, Settings, async_client
 from redis_retention.cli.http import HttpOptions
-from redis_retention.engine import RetentionError
+from redis_retention.errors import RetentionError
 from redis_retention.policy import Policy
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ from redis_retention import bodies
 from redis_retention.activity import Activity
 from redis_retention.bodies import Body
 from redis_retention.http.backend import Backend
+from redis_retention.http.history import trim_of
 from redis_retention.http.problems import Problem, problem_of
 from redis_retention.logs import fields, logger
-from redis_retention.retention import TrimResult
+from redis_retention.results import TrimResult
 from redis_retention.sources.sweep import Progress
 from redis_retention.stopping import Stopped
 
@@ -72,8 +73,8 @@ class Jobs:
     """The sweeps of one process.
 
     Args:
-        backend: What sweeps.
-        activity: Where to count what is done.
+        backend: The retention that sweeps.
+        activity: Where to count what they do.
     """
 
     def __init__(self, backend: Backend, activity: Activity) -> None:
@@ -168,7 +169,7 @@ class Jobs:
             )
             job.status = "done"
             if not job.result.dry_run:
-                self._activity.count(job.result)
+                self._activity.trimmed(trim_of("sweep", None, job.result))
         except Exception as error:
             if not begun.is_set():
                 del self._jobs[job.id]

@@ -10,11 +10,15 @@ from datetime import timedelta
 import pytest
 import redis
 from langgraph.checkpoint.redis import RedisSaver
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from redis_retention import AsyncRetention, Policy, Retention, RetentionError
-from redis_retention.retention import NoPolicy
-from redis_retention.sources import scan, sweep
-from redis_retention.sources.sweep import Progress, Stage
+from redis_retention.operations import NoPolicy
+from redis_retention.sources import scan
+from redis_retention.sources.sweep import Progress, Stage, new
+from redis_retention.sources.sweep.known import Known
+from tests.daemon.proxy import Proxy
 from tests.model.snapshot import difference, read_database
 from tests.model.threads import (
     MovePointer,
@@ -282,6 +286,29 @@ def test_a_cluster_is_refused_with_a_reason(started: Callable[..., Server]) -> N
         Retention(client).sweep(KEEP)
 
 
+def test_however_many_threads_are_refused_all_others_are_swept(stack: redis.Redis) -> None:
+    bad = [f"bad-{number}" for number in range(30)]
+    fill(stack, ["good", *bad], 6)
+    for name in bad:
+        stack.set(f"retention:index:checkpoint:{name}", "not an index")
+
+    result = Retention(stack).sweep(KEEP)
+
+    assert result.threads_refused == len(bad)
+    assert len(documents(stack, "good")) == 3
+
+
+def test_a_server_that_does_not_reply_any_more_ends_a_sweep(
+    redis_stack: Server, stack: redis.Redis
+) -> None:
+    fill(stack, [f"thread-{number}" for number in range(50)], 6)
+    with Proxy(redis_stack.port) as proxy:
+        once = Retry(NoBackoff(), 0)
+        client = redis.Redis(port=proxy.port, socket_timeout=0.2, retry=once)
+        with client, pytest.raises(redis.TimeoutError):
+            Retention(client).sweep(KEEP, progress=lambda _: proxy.silence())
+
+
 def test_every_thread_is_right_after_sweeps_beside_writers(client: redis.Redis) -> None:
     names = [f"busy-{n}" for n in range(8)]
     fill(client, names, 6)
@@ -394,7 +421,7 @@ def test_what_no_registry_names_goes_with_a_new_thread_too(client: redis.Redis) 
 def test_names_that_are_too_many_to_wait_go_into_the_indexes(
     stack: redis.Redis, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    monkeypatch.setattr(sweep, "_MOST_HELD", most)
+    monkeypatch.setattr(new, "_MOST_BYTES", most)
     monkeypatch.setattr(scan, "_KEYS_PER_PAGE", 10)
     names = [f"thread-{number}" for number in range(12)]
     fill(stack, names, 6)
@@ -419,8 +446,8 @@ async def test_one_connection_is_enough(redis_stack: Server, stack: redis.Redis)
 def test_what_is_not_remembered_is_asked_of_the_server(
     stack: redis.Redis, monkeypatch: pytest.MonkeyPatch, most: int, large: int
 ) -> None:
-    monkeypatch.setattr(sweep, "_MOST_CHECKPOINTS", most)
-    monkeypatch.setattr(sweep, "_LARGE", large)
+    monkeypatch.setattr(Known, "MOST_CHECKPOINTS", most)
+    monkeypatch.setattr(Known, "MOST_ENTRIES", large)
     names = [f"thread-{number}" for number in range(12)]
     fill(stack, names, 6)
 
