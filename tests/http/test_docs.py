@@ -67,7 +67,9 @@ def shape(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: shape(one) for name, one in value.items()}
     if isinstance(value, list):
-        return [shape(one) for one in value]
+        # How many samples a history has is of no importance.
+        shapes = [shape(one) for one in value]
+        return [one for at, one in enumerate(shapes) if one not in shapes[:at]]
     return (
         "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value)
     )

@@ -26,6 +26,9 @@ async def test_a_thread_is_trimmed(
     said, told = answer.json(), run("trim", "b", "--keep-last", "2", "--json").json
     assert said.pop("elapsed_ms") > 0
     assert told.pop("elapsed_ms") > 0
+    # The command line does not ask how much was freed.
+    assert said.pop("bytes_deleted") > 0
+    assert told.pop("bytes_deleted") is None
     assert said == told
     assert documents(stack, "a") == ids[-2:]
 
