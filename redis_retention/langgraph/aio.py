@@ -23,10 +23,10 @@ from redis.asyncio import Redis, RedisCluster
 from redis_retention.engine import DEFAULT_KEYS_PER_CALL, DEFAULT_PREFIX
 from redis_retention.langgraph import listing, threads
 from redis_retention.langgraph.background import AsyncInline, AsyncWorker
-from redis_retention.langgraph.keeping import Keeper, Mode, OnError, TrimCounts, keeper_for
 from redis_retention.langgraph.last import AsyncLast
 from redis_retention.langgraph.pruning import prunes, warn_left_alone
 from redis_retention.langgraph.threads import KeptCheckpoint
+from redis_retention.langgraph.trimmer import Mode, OnError, TrimCounts, Trimmer, trimmer_for
 from redis_retention.policy import Policy
 from redis_retention.retention import DEFAULT_GRACE, AsyncRetention
 from redis_retention.sans_io import T
@@ -79,7 +79,7 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
 
     def _retain(self, *, mode: Mode, **options: Any) -> None:
         """Begin to trim."""
-        self._keeper: Keeper = keeper_for(
+        self._trimmer: Trimmer = trimmer_for(
             self._redis,
             checkpoint_prefix=self._checkpoint_prefix,
             write_prefix=self._checkpoint_write_prefix,
@@ -96,7 +96,7 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
             grace=options["grace"],
         )
         trims = AsyncInline if mode == "inline" else AsyncWorker
-        self._trims: AsyncInline | AsyncWorker = trims(self._keeper, self._transport)
+        self._trims: AsyncInline | AsyncWorker = trims(self._trimmer, self._transport)
 
     @classmethod
     @asynccontextmanager
@@ -158,7 +158,7 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
     @property
     def trims(self) -> TrimCounts:
         """What was trimmed since the saver was made."""
-        return self._keeper.counts
+        return self._trimmer.counts
 
     async def aput(
         self,
@@ -173,7 +173,7 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
         if isinstance(self._trims, AsyncInline):
             return await self._put_inline(self._trims, *arguments)
         stored = await super().aput(*arguments)
-        put = self._keeper.note(config, stored)
+        put = self._trimmer.puts.add(config, stored)
         if put is not None:
             await self._trims.put(put)
         return stored
@@ -183,7 +183,7 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
         like: Any = copy.copy(self)
         like._redis = last
         stored: RunnableConfig = await super(AsyncRetentionRedisSaver, like).aput(*arguments)
-        await trims.put(self._keeper.note(arguments[0], stored), last.commands)
+        await trims.put(self._trimmer.puts.add(arguments[0], stored), last.commands)
         return stored
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
@@ -199,7 +199,7 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
         """List checkpoints, newest first; see `RetentionRedisSaver.list`."""
-        engine, run = self._keeper.engine, self._transport.run
+        engine, run = self._trimmer.engine, self._transport.run
         wanted = listing.Wanted.of(engine, config, filter, before)
         left, none_yet = limit, True
         names = await run(listing.names(engine, wanted))
@@ -238,18 +238,18 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Delete a thread entirely, whatever any policy or pin says."""
-        thread = self._keeper.engine.layout.stored_thread(str(thread_id))
-        await self._transport.run(threads.delete(self._keeper.engine, thread))
-        self._keeper.forget([thread])
+        thread = self._trimmer.engine.layout.stored_thread(str(thread_id))
+        await self._transport.run(threads.delete(self._trimmer.engine, thread))
+        self._trimmer.puts.forget([thread])
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> Kept:  # type: ignore[override]
         """Delete the checkpoints of some runs; see `RetentionRedisSaver.delete_for_runs`."""
-        return await self._transport.run(threads.delete_runs(self._keeper.engine, run_ids))
+        return await self._transport.run(threads.delete_runs(self._trimmer.engine, run_ids))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy all checkpoints and writes of a thread; see `RetentionRedisSaver.copy_thread`."""
-        source, target = threads.different(self._keeper.engine, source_thread_id, target_thread_id)
-        await self._transport.run(threads.copy(self._keeper.engine, source, target))
+        source, target = threads.different(self._trimmer.engine, source_thread_id, target_thread_id)
+        await self._transport.run(threads.copy(self._trimmer.engine, source, target))
 
     # --- for other threads than that of the event loop --------------------------------------------
 

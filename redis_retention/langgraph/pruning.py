@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from redis_retention.langgraph.keeping import log
+from redis_retention.langgraph.trimmer import log
 from redis_retention.logs import fields
 from redis_retention.policy import Policy
 from redis_retention.results import TrimResult

@@ -23,10 +23,10 @@ from redis import Redis, RedisCluster
 from redis_retention.engine import DEFAULT_KEYS_PER_CALL, DEFAULT_PREFIX
 from redis_retention.langgraph import listing, threads
 from redis_retention.langgraph.background import Inline, Worker
-from redis_retention.langgraph.keeping import Keeper, Mode, OnError, TrimCounts, keeper_for
 from redis_retention.langgraph.last import Last
 from redis_retention.langgraph.pruning import prunes, warn_left_alone
 from redis_retention.langgraph.threads import KeptCheckpoint
+from redis_retention.langgraph.trimmer import Mode, OnError, TrimCounts, Trimmer, trimmer_for
 from redis_retention.policy import Policy
 from redis_retention.retention import DEFAULT_GRACE, Retention
 from redis_retention.transport import Transport
@@ -98,7 +98,7 @@ class RetentionRedisSaver(RedisSaver):
 
     def _retain(self, *, mode: Mode, **options: Any) -> None:
         """Begin to trim."""
-        self._keeper: Keeper = keeper_for(
+        self._trimmer: Trimmer = trimmer_for(
             self._redis,
             checkpoint_prefix=self._checkpoint_prefix,
             write_prefix=self._checkpoint_write_prefix,
@@ -115,7 +115,7 @@ class RetentionRedisSaver(RedisSaver):
             grace=options["grace"],
         )
         trims = Inline if mode == "inline" else Worker
-        self._trims: Inline | Worker = trims(self._keeper, self._transport)
+        self._trims: Inline | Worker = trims(self._trimmer, self._transport)
         weakref.finalize(self, self._trims.stop).atexit = False
 
     @classmethod
@@ -178,7 +178,7 @@ class RetentionRedisSaver(RedisSaver):
     @property
     def trims(self) -> TrimCounts:
         """What was trimmed since the saver was made."""
-        return self._keeper.counts
+        return self._trimmer.counts
 
     def put(
         self,
@@ -191,7 +191,7 @@ class RetentionRedisSaver(RedisSaver):
         if isinstance(self._trims, Inline):
             return self._put_inline(self._trims, config, checkpoint, metadata, new_versions)
         stored = super().put(config, checkpoint, metadata, new_versions)
-        put = self._keeper.note(config, stored)
+        put = self._trimmer.puts.add(config, stored)
         if put is not None:
             self._trims.put(put)
         return stored
@@ -201,7 +201,7 @@ class RetentionRedisSaver(RedisSaver):
         like: Any = copy.copy(self)
         like._redis = last
         stored: RunnableConfig = super(RetentionRedisSaver, like).put(*arguments)
-        trims.put(self._keeper.note(arguments[0], stored), last.commands)
+        trims.put(self._trimmer.puts.add(arguments[0], stored), last.commands)
         return stored
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
@@ -225,7 +225,7 @@ class RetentionRedisSaver(RedisSaver):
             before: List only checkpoints that are older than this one.
             limit: List no more than so many.
         """
-        engine, run = self._keeper.engine, self._transport.run
+        engine, run = self._trimmer.engine, self._transport.run
         wanted = listing.Wanted.of(engine, config, filter, before)
         left, none_yet = limit, True
         names = run(listing.names(engine, wanted))
@@ -279,9 +279,9 @@ class RetentionRedisSaver(RedisSaver):
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete a thread entirely, whatever any policy or pin says."""
-        thread = self._keeper.engine.layout.stored_thread(str(thread_id))
-        self._transport.run(threads.delete(self._keeper.engine, thread))
-        self._keeper.forget([thread])
+        thread = self._trimmer.engine.layout.stored_thread(str(thread_id))
+        self._transport.run(threads.delete(self._trimmer.engine, thread))
+        self._trimmer.puts.forget([thread])
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> Kept:  # type: ignore[override]
         """Delete the checkpoints of some runs, but for those that others still need.
@@ -297,7 +297,7 @@ class RetentionRedisSaver(RedisSaver):
         Raises:
             RetentionError: A thread cannot be judged; nothing of that one is deleted.
         """
-        return self._transport.run(threads.delete_runs(self._keeper.engine, run_ids))
+        return self._transport.run(threads.delete_runs(self._trimmer.engine, run_ids))
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy all checkpoints and writes of a thread to another one.
@@ -305,5 +305,5 @@ class RetentionRedisSaver(RedisSaver):
         Raises:
             ValueError: They are the same.
         """
-        source, target = threads.different(self._keeper.engine, source_thread_id, target_thread_id)
-        self._transport.run(threads.copy(self._keeper.engine, source, target))
+        source, target = threads.different(self._trimmer.engine, source_thread_id, target_thread_id)
+        self._transport.run(threads.copy(self._trimmer.engine, source, target))
