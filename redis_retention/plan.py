@@ -19,9 +19,9 @@ class PlannedCheckpoint:
             says.
         source: ``input``, ``loop``, ``update`` or ``fork``, as LangGraph calls it.
         step: Its superstep.
-        size: Bytes of memory of its document and writes; None where the server does not tell.
-        reasons: Why it stays; empty when it goes.
-        keys: Keys that go with it.
+        size: Bytes of memory of its document and writes; None where that is not permitted.
+        reasons: Why it is retained; empty when it is deleted.
+        keys: Keys that are deleted with it.
     """
 
     namespace: str
@@ -35,7 +35,7 @@ class PlannedCheckpoint:
 
     @property
     def kept(self) -> bool:
-        """Whether it stays."""
+        """Whether it is retained."""
         return bool(self.reasons)
 
     def age_seconds(self, now: datetime) -> float | None:
@@ -59,17 +59,17 @@ class Plan:
 
     @property
     def kept(self) -> list[PlannedCheckpoint]:
-        """The checkpoints that stay."""
+        """The checkpoints that are retained."""
         return [checkpoint for checkpoint in self.checkpoints if checkpoint.kept]
 
     @property
     def deleted(self) -> list[PlannedCheckpoint]:
-        """The checkpoints that go."""
+        """The checkpoints that are deleted."""
         return [checkpoint for checkpoint in self.checkpoints if not checkpoint.kept]
 
     @property
     def bytes_deleted(self) -> int | None:
-        """Memory of what goes, None where the server does not tell."""
+        """Memory of what is deleted, None where MEMORY USAGE is not permitted."""
         sizes = [checkpoint.size for checkpoint in self.deleted]
         return None if None in sizes else sum(size or 0 for size in sizes)
 

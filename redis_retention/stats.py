@@ -22,7 +22,7 @@ SAMPLED_THREADS = 100
 SAMPLES_PER_THREAD = 5
 _KEYS_PER_SCAN = 1000
 _INDEXES_PER_CALL = 200
-# Measuring reads the documents: a call for few threads stays short.
+# Measuring reads the documents: a call for few threads is short.
 _MEASURED_PER_CALL = 5
 
 

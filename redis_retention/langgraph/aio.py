@@ -147,7 +147,7 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
         _exc_val: BaseException | None,
         _exc_tb: TracebackType | None,
     ) -> None:
-        """Finish the trims that wait, and close the client unless somebody has brought it."""
+        """Finish the trims that wait, and close the client unless it was given."""
         await self._trims.close()
         await super().__aexit__(_exc_type, _exc_val, _exc_tb)
 
@@ -298,7 +298,7 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
         self._from_outside(self.acopy_thread(source_thread_id, target_thread_id))
 
     def _from_outside(self, wanted: Coroutine[Any, Any, T]) -> T:
-        """What a coroutine brings, run by the event loop.
+        """The result of a coroutine, run by the event loop.
 
         Raises:
             RuntimeError: The saver is not set up, or this is the event loop's own thread.

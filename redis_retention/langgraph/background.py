@@ -1,4 +1,4 @@
-"""Does what puts leave to do beside them: in one thread, or in one task of an event loop."""
+"""Trims after puts, beside them or within: in one thread, or in one task of an event loop."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WINDOW_SECONDS = 0.05
 _RETRY_SECONDS = 1.0
 # For how long a program that ends waits for the last trims.
 _CLOSE_SECONDS = 30.0
-# A worker looks so often whether its saver is gone.
+# A worker checks so often whether its saver is gone.
 _IDLE_SECONDS = 60.0
 
 
@@ -96,7 +96,7 @@ class Inline:
         """There is nothing left to do."""
 
     def stop(self) -> None:
-        """Nor is there when nobody has closed it."""
+        """Nor is there when it was not closed."""
 
 
 class Worker:
@@ -117,7 +117,7 @@ class Worker:
         self._closing = False
 
     def put(self, put: Put) -> None:
-        """Remember a put; nobody waits for what follows from it."""
+        """Remember a put, and return at once."""
         if self._process != os.getpid():
             # A fork has taken neither the thread along nor, perhaps, a lock that is free. What
             # waits is the parent's to do.
@@ -243,7 +243,7 @@ class AsyncWorker:
         self._closing = asyncio.Event()
 
     async def put(self, put: Put) -> None:
-        """Remember a put; nobody waits for what follows from it."""
+        """Remember a put, and return at once."""
         self._queue.append(put)
         self._start()
         if put.urgent:

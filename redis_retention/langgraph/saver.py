@@ -51,10 +51,10 @@ class RetentionRedisSaver(RedisSaver):
             what `retention` keeps; for stored policies without a trigger of their own, never.
         mode: ``background`` trims beside the puts, so that none waits for it; ``inline`` within
             them, for programs that may stop when they have answered.
-        on_error: Is told when a trim has failed, with the ids of its threads. No put fails by it.
+        on_error: Is called when a trim has failed, with the ids of its threads. No put fails by it.
         prefix: What all keys of our own begin with.
         keys_per_call: Keys that one call may delete while the server does nothing else.
-        grace: How long a checkpoint stays that no other has as its parent yet.
+        grace: How long a checkpoint is retained that no other has as its parent yet.
 
     Raises:
         InvalidPolicy: The trigger is less than what is kept.
@@ -170,7 +170,7 @@ class RetentionRedisSaver(RedisSaver):
         self.close()
 
     def close(self) -> None:
-        """Finish the trims that wait, and close the client unless somebody has brought it."""
+        """Finish the trims that wait, and close the client unless it was given."""
         self._trims.close()
         if self._owns_its_client:
             self._redis.close()
@@ -256,7 +256,7 @@ class RetentionRedisSaver(RedisSaver):
 
         Beside the newest checkpoint of each namespace, what its delta channels are replayed from
         stays, what is pinned, and forks that are younger than the grace period. A subgraph that
-        has ended goes with the checkpoint that has started it.
+        has ended is deleted with the checkpoint that has started it.
 
         Args:
             thread_ids: Which threads.
@@ -292,10 +292,10 @@ class RetentionRedisSaver(RedisSaver):
             run_ids: As in ``configurable.run_id``, or else in the metadata.
 
         Returns:
-            The checkpoints of these runs that stay, and why.
+            The checkpoints of these runs that are retained, and why.
 
         Raises:
-            RetentionError: A thread cannot be judged; nothing of that one is deleted.
+            RetentionError: A thread is not understood; nothing of that one is deleted.
         """
         return self._transport.run(threads.delete_runs(self._trimmer.engine, run_ids))
 

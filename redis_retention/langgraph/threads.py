@@ -37,14 +37,14 @@ _OWNER = ("$.thread_id", "$.checkpoint_ns", "$.checkpoint_id", f"$.{_RUN_FIELD}"
 
 @dataclass(frozen=True, slots=True)
 class KeptCheckpoint:
-    """A checkpoint of a run that was to be deleted, and that stays.
+    """A checkpoint of a run that was to be deleted, and that is retained.
 
     Attributes:
         thread_id: Its thread.
         checkpoint_ns: Its namespace, ``""`` for the graph itself.
         checkpoint_id: Its id.
-        reason: ``delta`` when a delta channel of a checkpoint that stays is replayed from it,
-            ``sends`` when one takes its pending sends, ``pinned`` when somebody has pinned it.
+        reason: ``delta`` when a delta channel of a retained checkpoint is replayed from it,
+            ``sends`` when one takes its pending sends, ``pinned`` when it is pinned.
     """
 
     thread_id: str
@@ -98,7 +98,7 @@ def delete_runs(engine: Engine, runs: Iterable[str]) -> Operation[list[KeptCheck
     """Delete the checkpoints of some runs, but for those that others need; say which these are.
 
     Raises:
-        RetentionError: A thread of theirs cannot be judged. Of that one nothing is deleted.
+        RetentionError: A thread of theirs is not understood. Of that one nothing is deleted.
     """
     names = [name.encode("utf-8", "surrogateescape") for name in dict.fromkeys(runs) if name]
     if not names:

@@ -42,7 +42,7 @@ Mode: TypeAlias = Literal["background", "inline"]
 OnError: TypeAlias = Callable[[Exception, list[str]], None]
 """Is notified of what went wrong, and with which threads."""
 
-# A trigger that nobody has set is so many times what is kept.
+# The default trigger is so many times what is kept.
 _TRIGGER_FACTOR = 3
 _RULES_SECONDS = 5.0
 

@@ -124,7 +124,7 @@ def find(
     Args:
         layout: The saver's storage format.
         threads: Whose keys.
-        looked_at: Is told of each page how far that is into the database, in keys.
+        looked_at: Is called after each page with the number of keys looked at so far.
     """
     found = {thread: Found() for thread in threads}
 
@@ -133,7 +133,7 @@ def find(
             for thread in _threads_of(rest, found):
                 found[thread].add(layout, family, key, rest)
 
-    # One thread's keys can be told apart by the server.
+    # The server can match one thread's keys by itself.
     match = b"*:" + escape_glob(next(iter(threads))) + b":*" if len(found) == 1 else b"*"
     yield from _each_key(match, take, looked_at)
     return found
