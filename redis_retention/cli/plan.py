@@ -23,25 +23,8 @@ from redis_retention.cli.scanning import scan_shown
 from redis_retention.named import LookIn
 from redis_retention.operations import NoPolicy
 from redis_retention.pins import Pin
-from redis_retention.plan import Plan, PlannedCheckpoint
+from redis_retention.plan import REASONS, Plan, PlannedCheckpoint
 from redis_retention.policy import Policy
-
-REASONS = {
-    "last": "among the newest, as --keep-last says",
-    "within": "young enough for --keep-within",
-    "run": "the end of a run, as --keep-runs says",
-    "pinned": "kept by a pin",
-    "all": "nothing is deleted until the thread expires",
-    "latest": "LangGraph goes on from it",
-    "delta": "a retained checkpoint is replayed from it",
-    "sends": "the one after it takes its pending sends from it",
-    "invocation": "of a subgraph whose root checkpoint is retained",
-    "unclear": "not known well enough to delete it",
-    "recent": "nothing follows it yet, and it has not been there for the grace period",
-    "ahead": "it descends from the latest checkpoint, and may be about to be named",
-    "idle": "its thread has just been found idle, and expires after the grace period",
-}
-"""Why a checkpoint is retained, in words."""
 
 
 @click.command
