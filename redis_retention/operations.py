@@ -35,7 +35,9 @@ class NoPolicy(RetentionError):
 class Operations:
     """Everything that can be done with the threads of one saver, without I/O."""
 
-    def __init__(self, engine: Engine, policy: Policy | None, trigger: int | None) -> None:
+    def __init__(
+        self, engine: Engine, policy: Policy | None = None, trigger: int | None = None
+    ) -> None:
         self._engine = engine
         self._default = policy, trigger
         self._policies = Policies(engine.layout, engine.prefix)

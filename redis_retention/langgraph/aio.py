@@ -6,9 +6,8 @@ import asyncio
 import copy
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -20,17 +19,19 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.redis.aio import AsyncRedisSaver
 from redis.asyncio import Redis, RedisCluster
 
-from redis_retention.engine import DEFAULT_KEYS_PER_CALL, DEFAULT_PREFIX
 from redis_retention.langgraph import listing, threads
 from redis_retention.langgraph.background import AsyncInline, AsyncWorker
 from redis_retention.langgraph.last import AsyncLast
 from redis_retention.langgraph.pruning import prunes, warn_left_alone
 from redis_retention.langgraph.threads import KeptCheckpoint
-from redis_retention.langgraph.trimmer import Mode, OnError, TrimCounts, Trimmer, trimmer_for
+from redis_retention.langgraph.trimmer import RetentionOptions, TrimCounts, Trimmer, trimmer_for
+from redis_retention.operations import Operations
 from redis_retention.policy import Policy
-from redis_retention.retention import DEFAULT_GRACE, AsyncRetention
 from redis_retention.sans_io import T
 from redis_retention.transport import AsyncTransport
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 # `list` is a method below.
 Kept: TypeAlias = list[KeptCheckpoint]
@@ -51,13 +52,7 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
         ttl: dict[str, Any] | None = None,
         checkpoint_prefix: str = "checkpoint",
         checkpoint_write_prefix: str = "checkpoint_write",
-        retention: Policy | None = None,
-        trigger: int | None = None,
-        mode: Mode = "background",
-        on_error: OnError | None = None,
-        prefix: str = DEFAULT_PREFIX,
-        keys_per_call: int = DEFAULT_KEYS_PER_CALL,
-        grace: timedelta = DEFAULT_GRACE,
+        **options: Unpack[RetentionOptions],
     ) -> None:
         super().__init__(
             redis_url,
@@ -67,35 +62,14 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
             checkpoint_prefix=checkpoint_prefix,
             checkpoint_write_prefix=checkpoint_write_prefix,
         )
-        self._retain(
-            retention=retention,
-            trigger=trigger,
-            mode=mode,
-            on_error=on_error,
-            prefix=prefix,
-            keys_per_call=keys_per_call,
-            grace=grace,
-        )
+        self._retain(**options)
 
-    def _retain(self, *, mode: Mode, **options: Any) -> None:
+    def _retain(self, **options: Unpack[RetentionOptions]) -> None:
         """Begin to trim."""
-        self._trimmer: Trimmer = trimmer_for(
-            self._redis,
-            checkpoint_prefix=self._checkpoint_prefix,
-            write_prefix=self._checkpoint_write_prefix,
-            mode=mode,
-            **options,
-        )
+        prefixes = self._checkpoint_prefix, self._checkpoint_write_prefix
+        self._trimmer: Trimmer = trimmer_for(self._redis, *prefixes, **options)
         self._transport = AsyncTransport(self._redis)
-        self._retention = AsyncRetention(
-            self._redis,
-            checkpoint_prefix=self._checkpoint_prefix,
-            write_prefix=self._checkpoint_write_prefix,
-            prefix=options["prefix"],
-            keys_per_call=options["keys_per_call"],
-            grace=options["grace"],
-        )
-        trims = AsyncInline if mode == "inline" else AsyncWorker
+        trims = AsyncInline if options.get("mode") == "inline" else AsyncWorker
         self._trims: AsyncInline | AsyncWorker = trims(self._trimmer, self._transport)
 
     @classmethod
@@ -109,13 +83,7 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
         ttl: dict[str, Any] | None = None,
         checkpoint_prefix: str = "checkpoint",
         checkpoint_write_prefix: str = "checkpoint_write",
-        retention: Policy | None = None,
-        trigger: int | None = None,
-        mode: Mode = "background",
-        on_error: OnError | None = None,
-        prefix: str = DEFAULT_PREFIX,
-        keys_per_call: int = DEFAULT_KEYS_PER_CALL,
-        grace: timedelta = DEFAULT_GRACE,
+        **options: Unpack[RetentionOptions],
     ) -> AsyncIterator[AsyncRetentionRedisSaver]:
         """A saver that is set up, and closed at the end of the context."""
         saver = cls(
@@ -125,13 +93,7 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
             ttl=ttl,
             checkpoint_prefix=checkpoint_prefix,
             checkpoint_write_prefix=checkpoint_write_prefix,
-            retention=retention,
-            trigger=trigger,
-            mode=mode,
-            on_error=on_error,
-            prefix=prefix,
-            keys_per_call=keys_per_call,
-            grace=grace,
+            **options,
         )
         async with saver:
             yield saver
@@ -234,7 +196,8 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
                 await self.adelete_thread(thread_id)
         elif thread_ids:
             names = [str(name) for name in thread_ids]
-            warn_left_alone(await self._retention.trim(names, keep))
+            operation = Operations(self._trimmer.engine).trim(names, keep)
+            warn_left_alone(await self._transport.run(operation))
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Delete a thread entirely, whatever any policy or pin says."""

@@ -6,9 +6,8 @@ import copy
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -20,16 +19,18 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.redis import RedisSaver
 from redis import Redis, RedisCluster
 
-from redis_retention.engine import DEFAULT_KEYS_PER_CALL, DEFAULT_PREFIX
 from redis_retention.langgraph import listing, threads
 from redis_retention.langgraph.background import Inline, Worker
 from redis_retention.langgraph.last import Last
 from redis_retention.langgraph.pruning import prunes, warn_left_alone
 from redis_retention.langgraph.threads import KeptCheckpoint
-from redis_retention.langgraph.trimmer import Mode, OnError, TrimCounts, Trimmer, trimmer_for
+from redis_retention.langgraph.trimmer import RetentionOptions, TrimCounts, Trimmer, trimmer_for
+from redis_retention.operations import Operations
 from redis_retention.policy import Policy
-from redis_retention.retention import DEFAULT_GRACE, Retention
 from redis_retention.transport import Transport
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 # `list` is a method below.
 Kept: TypeAlias = list[KeptCheckpoint]
@@ -70,13 +71,7 @@ class RetentionRedisSaver(RedisSaver):
         ttl: dict[str, Any] | None = None,
         checkpoint_prefix: str = "checkpoint",
         checkpoint_write_prefix: str = "checkpoint_write",
-        retention: Policy | None = None,
-        trigger: int | None = None,
-        mode: Mode = "background",
-        on_error: OnError | None = None,
-        prefix: str = DEFAULT_PREFIX,
-        keys_per_call: int = DEFAULT_KEYS_PER_CALL,
-        grace: timedelta = DEFAULT_GRACE,
+        **options: Unpack[RetentionOptions],
     ) -> None:
         super().__init__(
             redis_url,
@@ -86,35 +81,14 @@ class RetentionRedisSaver(RedisSaver):
             checkpoint_prefix=checkpoint_prefix,
             checkpoint_write_prefix=checkpoint_write_prefix,
         )
-        self._retain(
-            retention=retention,
-            trigger=trigger,
-            mode=mode,
-            on_error=on_error,
-            prefix=prefix,
-            keys_per_call=keys_per_call,
-            grace=grace,
-        )
+        self._retain(**options)
 
-    def _retain(self, *, mode: Mode, **options: Any) -> None:
+    def _retain(self, **options: Unpack[RetentionOptions]) -> None:
         """Begin to trim."""
-        self._trimmer: Trimmer = trimmer_for(
-            self._redis,
-            checkpoint_prefix=self._checkpoint_prefix,
-            write_prefix=self._checkpoint_write_prefix,
-            mode=mode,
-            **options,
-        )
+        prefixes = self._checkpoint_prefix, self._checkpoint_write_prefix
+        self._trimmer: Trimmer = trimmer_for(self._redis, *prefixes, **options)
         self._transport = Transport(self._redis)
-        self._retention = Retention(
-            self._redis,
-            checkpoint_prefix=self._checkpoint_prefix,
-            write_prefix=self._checkpoint_write_prefix,
-            prefix=options["prefix"],
-            keys_per_call=options["keys_per_call"],
-            grace=options["grace"],
-        )
-        trims = Inline if mode == "inline" else Worker
+        trims = Inline if options.get("mode") == "inline" else Worker
         self._trims: Inline | Worker = trims(self._trimmer, self._transport)
         weakref.finalize(self, self._trims.stop).atexit = False
 
@@ -129,13 +103,7 @@ class RetentionRedisSaver(RedisSaver):
         ttl: dict[str, Any] | None = None,
         checkpoint_prefix: str = "checkpoint",
         checkpoint_write_prefix: str = "checkpoint_write",
-        retention: Policy | None = None,
-        trigger: int | None = None,
-        mode: Mode = "background",
-        on_error: OnError | None = None,
-        prefix: str = DEFAULT_PREFIX,
-        keys_per_call: int = DEFAULT_KEYS_PER_CALL,
-        grace: timedelta = DEFAULT_GRACE,
+        **options: Unpack[RetentionOptions],
     ) -> Iterator[RetentionRedisSaver]:
         """A saver that is closed at the end of the context; see the class for the arguments."""
         saver = cls(
@@ -145,13 +113,7 @@ class RetentionRedisSaver(RedisSaver):
             ttl=ttl,
             checkpoint_prefix=checkpoint_prefix,
             checkpoint_write_prefix=checkpoint_write_prefix,
-            retention=retention,
-            trigger=trigger,
-            mode=mode,
-            on_error=on_error,
-            prefix=prefix,
-            keys_per_call=keys_per_call,
-            grace=grace,
+            **options,
         )
         with saver:
             yield saver
@@ -275,7 +237,9 @@ class RetentionRedisSaver(RedisSaver):
             for thread_id in thread_ids:
                 self.delete_thread(thread_id)
         elif thread_ids:
-            warn_left_alone(self._retention.trim([str(name) for name in thread_ids], keep))
+            names = [str(name) for name in thread_ids]
+            operation = Operations(self._trimmer.engine).trim(names, keep)
+            warn_left_alone(self._transport.run(operation))
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete a thread entirely, whatever any policy or pin says."""

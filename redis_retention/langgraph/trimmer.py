@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from time import monotonic
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, TypedDict, get_args
 
 import redis
 import redis.asyncio
@@ -19,13 +19,23 @@ from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as NoReplyError
 
 from redis_retention.batches import batched
-from redis_retention.engine import DOCUMENTS_PER_CALL, UNSUPPORTED, Deleted, Engine, Rule, Tracked
+from redis_retention.engine import (
+    DEFAULT_KEYS_PER_CALL,
+    DEFAULT_PREFIX,
+    DOCUMENTS_PER_CALL,
+    UNSUPPORTED,
+    Deleted,
+    Engine,
+    Rule,
+    Tracked,
+)
 from redis_retention.errors import RetentionError
 from redis_retention.langgraph.puts import Put, PutCounts
 from redis_retention.layouts import LangGraphRedis
 from redis_retention.logs import fields, logger
 from redis_retention.policies import DEFAULT_PATTERN, Policies, check, rule_for
 from redis_retention.policy import Policy
+from redis_retention.retention import DEFAULT_GRACE
 from redis_retention.sans_io import (
     Command,
     Operation,
@@ -41,6 +51,24 @@ Mode: TypeAlias = Literal["background", "inline"]
 
 OnError: TypeAlias = Callable[[Exception, list[str]], None]
 """Is notified of what went wrong, and with which threads."""
+
+
+class TrimOptions(TypedDict, total=False):
+    """How a saver trims; `RetentionRedisSaver` says what each means, `trimmer_for` the defaults."""
+
+    trigger: int | None
+    mode: Mode
+    on_error: OnError | None
+    prefix: str
+    keys_per_call: int
+    grace: timedelta
+
+
+class RetentionOptions(TrimOptions, total=False):
+    """The same, and what to keep."""
+
+    retention: Policy | None
+
 
 # The default trigger is so many times what is kept.
 _TRIGGER_FACTOR = 3
@@ -246,16 +274,16 @@ class Trimmer:
 
 def trimmer_for(
     client: Client | AsyncClient,
-    *,
     checkpoint_prefix: str,
     write_prefix: str,
-    retention: Policy | None,
-    trigger: int | None,
-    mode: Mode,
-    on_error: OnError | None,
-    prefix: str,
-    keys_per_call: int,
-    grace: timedelta,
+    *,
+    retention: Policy | None = None,
+    trigger: int | None = None,
+    mode: Mode = "background",
+    on_error: OnError | None = None,
+    prefix: str = DEFAULT_PREFIX,
+    keys_per_call: int = DEFAULT_KEYS_PER_CALL,
+    grace: timedelta = DEFAULT_GRACE,
 ) -> Trimmer:
     """What trims a saver's threads.
 
