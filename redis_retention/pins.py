@@ -10,11 +10,7 @@ from dataclasses import dataclass
 
 from redis_retention.engine import CHECKPOINTS, Engine, Place
 from redis_retention.errors import RetentionError
-from redis_retention.sans_io import (
-    Nodes,
-    Operation,
-    command,
-)
+from redis_retention.sans_io import Nodes, Operation, command
 from redis_retention.sources.scan import each_page, escape_glob
 
 _WHOLE_THREAD = b""

@@ -11,12 +11,7 @@ from typing import Any
 from redis_retention import glob
 from redis_retention.batches import batched
 from redis_retention.engine import Engine
-from redis_retention.sans_io import (
-    Argument,
-    Nodes,
-    Operation,
-    command,
-)
+from redis_retention.sans_io import Argument, Nodes, Operation, command
 from redis_retention.sources.scan import escape_glob
 
 SAMPLED_THREADS = 100

@@ -14,10 +14,7 @@ from weakref import WeakSet
 
 from redis_retention.langgraph.puts import Put
 from redis_retention.langgraph.trimmer import PASSING, Trimmer
-from redis_retention.sans_io import (
-    Command,
-    Operation,
-)
+from redis_retention.sans_io import Command, Operation
 from redis_retention.transport import AsyncTransport, Transport
 
 # Puts that wait at most.

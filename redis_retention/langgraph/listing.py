@@ -19,10 +19,7 @@ from langgraph.constants import TASKS
 
 from redis_retention.engine import Engine
 from redis_retention.langgraph.threads import all_documents, decoded
-from redis_retention.sans_io import (
-    Command,
-    Operation,
-)
+from redis_retention.sans_io import Command, Operation
 from redis_retention.sources import scan
 from redis_retention.sources.search import NotSearchable, Search
 

@@ -17,12 +17,7 @@ from redis_retention.engine import (
 )
 from redis_retention.errors import RetentionError
 from redis_retention.layouts import Family
-from redis_retention.sans_io import (
-    Argument,
-    Command,
-    Nodes,
-    Operation,
-)
+from redis_retention.sans_io import Argument, Command, Nodes, Operation
 from redis_retention.sources import scan
 from redis_retention.sources.scan import Found
 from redis_retention.sources.search import NotSearchable, Search

@@ -36,11 +36,7 @@ from redis_retention.logs import fields, logger
 from redis_retention.policies import DEFAULT_PATTERN, Policies, check, rule_for
 from redis_retention.policy import Policy
 from redis_retention.retention import DEFAULT_GRACE
-from redis_retention.sans_io import (
-    Command,
-    Operation,
-    T,
-)
+from redis_retention.sans_io import Command, Operation, T
 from redis_retention.sources.search import NotSearchable, Search
 from redis_retention.transport import AsyncClient, Client
 

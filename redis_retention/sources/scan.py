@@ -22,14 +22,7 @@ from redis_retention.engine.entries import newest_of_each_namespace
 from redis_retention.errors import RetentionError
 from redis_retention.layouts import Family, Layout
 from redis_retention.policy import Policy
-from redis_retention.sans_io import (
-    Argument,
-    Command,
-    Nodes,
-    Operation,
-    Receive,
-    SendAhead,
-)
+from redis_retention.sans_io import Argument, Command, Nodes, Operation, Receive, SendAhead
 
 _GLOB_CHARACTERS = re.compile(rb"([*?\[\]\\^-])")
 _KEYS_PER_PAGE = 1000

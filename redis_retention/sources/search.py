@@ -17,12 +17,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 from redis_retention.engine import Engine, OrphanGroup
 from redis_retention.layouts import Family, SearchIndex
 from redis_retention.policy import Policy
-from redis_retention.sans_io import (
-    Command,
-    Nodes,
-    Operation,
-    command,
-)
+from redis_retention.sans_io import Command, Nodes, Operation, command
 from redis_retention.sources import scan
 from redis_retention.sources.scan import Found, ThreadResult
 
