@@ -8,16 +8,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from redis_retention.engine import Engine, chunks
+from redis_retention.batches import batched
+from redis_retention.engine import Engine
 from redis_retention.sans_io import (
     Argument,
-    Call,
     Nodes,
     Operation,
     command,
-    send,
 )
-from redis_retention.scripts import load
 from redis_retention.sources.scan import escape_glob
 
 SAMPLED_THREADS = 100
@@ -207,11 +205,10 @@ def _measured(
 ) -> Operation[list[tuple[bytes, _Measured]]]:
     """For each index how many checkpoints it knows, and what some of them take."""
     found: list[tuple[bytes, _Measured]] = []
-    script = load("measure", engine.layout.name)
     arguments: list[Argument] = [engine.index_key(b""), *engine.layout.arguments()]
     arguments += [samples, 0, int(newest)]
-    for some in chunks(keys, _per_call(samples or newest, node)):
-        reply = yield from send(Call(script, some, arguments))
+    for some in batched(keys, _per_call(samples or newest, node)):
+        reply = yield from engine.call("measure", some, arguments)
         found += [(key, _Measured(*row)) for key, row in zip(some, reply, strict=True)]
     return found
 

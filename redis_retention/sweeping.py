@@ -21,7 +21,8 @@ from typing import Protocol
 from redis.exceptions import ReadOnlyError, RedisError
 
 from redis_retention.activity import Activity
-from redis_retention.engine import Engine, RetentionError
+from redis_retention.engine import Engine
+from redis_retention.errors import RetentionError
 from redis_retention.lease import Lease
 from redis_retention.logs import fields, logger
 from redis_retention.sans_io import (

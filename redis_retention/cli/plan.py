@@ -20,10 +20,11 @@ from redis_retention.cli.options import (
     policy_options,
 )
 from redis_retention.cli.output import age, counted, named, new_table, show, show_json, shown, size
+from redis_retention.named import LookIn
+from redis_retention.operations import NoPolicy
 from redis_retention.pins import Pin
 from redis_retention.plan import Plan, PlannedCheckpoint
 from redis_retention.policy import Policy
-from redis_retention.retention import LookIn, NoPolicy
 
 REASONS = {
     "last": "among the newest, as --keep-last says",

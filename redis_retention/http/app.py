@@ -16,7 +16,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp
 
 from redis_retention import __version__
-from redis_retention.engine import RetentionError
+from redis_retention.errors import RetentionError
 from redis_retention.http import page, probes, reading, writing
 from redis_retention.http.access import Access, Gate
 from redis_retention.http.backend import Backend

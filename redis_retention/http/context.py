@@ -13,7 +13,8 @@ from redis_retention.http.backend import Backend
 from redis_retention.http.jobs import Jobs
 from redis_retention.http.listing import Sizes
 from redis_retention.http.observed import Observed
-from redis_retention.retention import AsyncRetention, TrimResult
+from redis_retention.results import TrimResult
+from redis_retention.retention import AsyncRetention
 
 
 @dataclass(frozen=True, slots=True)

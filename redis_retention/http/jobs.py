@@ -15,7 +15,7 @@ from redis_retention.bodies import Body
 from redis_retention.http.backend import Backend
 from redis_retention.http.problems import Problem, problem_of
 from redis_retention.logs import fields, logger
-from redis_retention.retention import TrimResult
+from redis_retention.results import TrimResult
 from redis_retention.sources.sweep import Progress
 from redis_retention.stopping import Stopped
 

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from redis_retention.named import LookIn
 from redis_retention.policy import Policy, stated_policy
-from redis_retention.retention import LookIn
 from redis_retention.spans import PATTERN, read_span
 
 

@@ -12,7 +12,6 @@ import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-
 # What a command awaits in turn is no place of its own.
 _within = ContextVar("within", default=False)
 
