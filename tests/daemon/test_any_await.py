@@ -100,9 +100,9 @@ class Meddled:
         self.reload()
 
     def document(self, thread: str) -> str:
-        """The oldest checkpoint's, which its writer does not touch again, if there is one."""
+        """The oldest checkpoint's, if its writer does not touch it again, else of none."""
         names = sorted(self.client.scan_iter(f"checkpoint:{thread}:*", count=1000))
-        return names[0].decode() if names else f"checkpoint:{thread}:none"
+        return names[0].decode() if len(names) > 1 else f"checkpoint:{thread}:none"
 
     async def restore(self, thread: str) -> None:
         names = list(self.client.scan_iter(f"*:{thread}:*", count=1000))
