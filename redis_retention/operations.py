@@ -167,6 +167,7 @@ class Operations:
             result.checkpoints_deleted = swept.checkpoints_deleted
             result.checkpoints_kept = swept.checkpoints_kept
             result.keys_deleted = swept.keys_deleted
+            result.bytes_deleted = swept.bytes_deleted or None
             result.refuse(swept.refused)
         result.elapsed_ms = (perf_counter() - begun) * 1000
         return result
@@ -183,15 +184,21 @@ class Operations:
         """
         return stats.stats(self._engine, top, above)
 
-    def largest(self, most: int, *, after: ThreadSize | None = None) -> Operation[list[ThreadSize]]:
+    def largest(
+        self, most: int, *, after: ThreadSize | None = None, match: ThreadId = "*"
+    ) -> Operation[list[ThreadSize]]:
         """The threads with the most checkpoints, by the indexes; they are not measured.
 
         Args:
             most: How many of them.
             after: Only those that come behind this one.
+            match: Only those whose ids match this glob.
+
+        Raises:
+            InvalidPolicy: The glob is wrong.
         """
         place = None if after is None else (after.checkpoints, after.thread)
-        return stats.largest(self._engine, most, place)
+        return stats.largest(self._engine, most, place, _encoded(match))
 
     def measure(self, threads: Iterable[ThreadId]) -> Operation[list[ThreadSize]]:
         """How large threads are, estimated from some checkpoints of each."""

@@ -50,6 +50,8 @@ class TrimResult:
         left_alone: Threads that were not touched because something in them is not understood,
             because no stored policy matches them, or because something with them has failed.
         threads_refused: How many of these have failed.
+        bytes_deleted: The memory that was freed, estimated; None where nobody has asked for it (see
+            `Retention`), the server does not tell, or nothing was deleted.
     """
 
     threads: int = 0
@@ -61,6 +63,7 @@ class TrimResult:
     elapsed_ms: float = 0.0
     left_alone: list[LeftAlone] = field(default_factory=list)
     threads_refused: int = 0
+    bytes_deleted: int | None = None
 
     def add(self, thread: bytes, result: ThreadResult) -> None:
         """Count one thread's result in."""
@@ -69,6 +72,8 @@ class TrimResult:
         self.checkpoints_deleted += result.deleted.checkpoints
         self.checkpoints_kept += result.kept
         self.keys_deleted += result.deleted.keys
+        if result.deleted.bytes:
+            self.bytes_deleted = (self.bytes_deleted or 0) + result.deleted.bytes
         if result.left_alone is not None:
             self.leave_alone({thread: result.left_alone})
 

@@ -34,12 +34,14 @@ class _Retention(Generic[ClientT]):
         grace: timedelta = DEFAULT_GRACE,
         policy: Policy | None = None,
         trigger: int | None = None,
+        estimate_memory: bool = False,
     ) -> None:
         engine = Engine(
             LangGraphRedis(checkpoint_prefix, write_prefix),
             prefix=prefix,
             keys_per_call=keys_per_call,
             grace_ms=grace // timedelta(milliseconds=1),
+            estimate_memory=estimate_memory,
         )
         self._client = client
         self._operations = Operations(engine, policy, trigger)
@@ -100,6 +102,7 @@ class Retention(_Retention[Client]):
         policy: What to keep where a call does not say it and no stored policy but the default
             matches: it takes the place of the stored default.
         trigger: The trigger that goes with it, for sweeps.
+        estimate_memory: Estimate the memory that trims free, by some more calls of MEMORY USAGE.
     """
 
     trim = _blocking(Operations.trim)

@@ -149,8 +149,8 @@ async def _serve(
         prefix=settings.prefix,
         keys_per_call=settings.keys_per_call,
         grace_ms=settings.grace // timedelta(milliseconds=1),
-        # It costs a trim some 10 microseconds, and only the metrics show it.
-        estimate_memory=service.metrics_port is not None,
+        # It costs a trim some 10 microseconds, and only the metrics and the page show it.
+        estimate_memory=service.metrics_port is not None or service.http is not None,
     )
     client = async_client(settings.url, in_cluster)
 
