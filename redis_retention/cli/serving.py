@@ -17,11 +17,7 @@ from redis_retention.cli.api import open_backend, serve_api
 from redis_retention.cli.configured import config_option
 from redis_retention.cli.connection import Settings, async_client, database_of, is_cluster
 from redis_retention.cli.http import HttpOptions
-from redis_retention.cli.options import (
-    policy_options,
-    trigger_option,
-    warn_checkpoint_bytes_option,
-)
+from redis_retention.cli.options import policy_options, trigger_option, warn_checkpoint_bytes_option
 from redis_retention.daemon import Daemon, Options, Told
 from redis_retention.engine import Engine, Rule
 from redis_retention.errors import RetentionError

@@ -81,7 +81,9 @@ def counts(answer: dict[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in answer.items()
-        if any(part in name for part in names) and isinstance(value, int | str)
+        if any(part in name for part in names)
+        and isinstance(value, int | str)
+        and not name.startswith("bytes")
     }
 
 
