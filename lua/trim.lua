@@ -12,16 +12,20 @@
 -- ARGV[7]  1 to estimate how much memory is freed, else 0
 -- ARGV[8]  1 to count the keys of what is left, else 0
 -- ARGV[9]  milliseconds for which a leaf is retained
--- ARGV[10]… the policy, five values (include/policy.lua)
+-- ARGV[10] a text by which this trim is told from all others, "" when no call is to go on with what
+--          another has decided
+-- ARGV[11]… the policy, five values (include/policy.lua)
 -- then     ids of root checkpoints that the index may not know, oldest first: those that are this
 --          thread's are added to it unread
 --
 -- Reply    {state, checkpoints deleted, keys deleted (the checkpoints with them), checkpoints
---          left in the index, ns, id, bytes freed, keys left}
+--          left in the index, ns, id, bytes freed, keys left, what continue.lua needs…}
 --          state "done": nothing is left to delete; "more": call again, after this reply;
 --          "unsupported": nothing was done, because of checkpoint {ns, id}
 --          bytes freed: 0 when that was not asked, -1 where the server does not tell
 --          keys left: as in include/counting.lua; 0 when that was not asked
+--          what continue.lua needs: to be handed to it as it is (include/continuation.lua); nothing
+--          when this script is to be called again
 --
 -- Other keys it touches are the saver's, of this thread only (the layout names them all): reads
 -- checkpoint documents, pointers and registries; deletes checkpoint and write documents,
@@ -38,12 +42,14 @@
 local index_key, pins_key, thread = KEYS[1], KEYS[2], ARGV[1]
 local limit, again, complete = tonumber(ARGV[4]), ARGV[5] == "1", ARGV[6] == "1"
 local estimate_memory, count_left, grace = ARGV[7] == "1", ARGV[8] == "1", tonumber(ARGV[9])
-local wanted, new_roots = policy.read(ARGV, 10), { unpack(ARGV, 15) }
+local token, wanted, new_roots = ARGV[10], policy.read(ARGV, 11), { unpack(ARGV, 16) }
 layout.use(ARGV[2], ARGV[3])
 
 if #new_roots > 0 then indexing.add_roots(index_key, thread, new_roots) end
 local result = trimming.step(index_key, pins_key, thread, wanted, limit,
-  { again = again, complete = complete, estimate_memory = estimate_memory, grace = grace })
+  { again = again, complete = complete, estimate_memory = estimate_memory, grace = grace,
+    token = token })
 local place = result.place or { "", "" }
 return { result.state, result.checkpoints, result.keys, result.left, place[1], place[2],
-  result.bytes, count_left and counting.root_keys(index_key, thread) or 0 }
+  result.bytes, count_left and counting.root_keys(index_key, thread) or 0,
+  unpack(result.continuation or {}) }

@@ -5,6 +5,7 @@ It knows the scripts and what they answer. It does not know where keys come from
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -607,34 +608,40 @@ class Engine:
                 names alone. If there is such a list, `keys_left` is counted.
         """
         result = Trimmed()
-        again = 0
+        again, token, handed_on = 0, secrets.token_hex(8), []
         names, count = names or (), int(names is not None)
         if len(names) > NAMES_PER_CALL:
             yield from self.note(thread, names)
             names = ()
+        keys_of_ours = [self.index_key(thread), self.pins_key(thread)]
+        saver = [thread, *self.layout.arguments()]
         while True:
-            reply = yield from self._call(
-                "trim",
-                [self.index_key(thread), self.pins_key(thread)],
-                [
-                    thread,
-                    *self.layout.arguments(),
+            if handed_on:
+                arguments = [self.keys_per_call, int(self._weigh), count, token, *handed_on]
+                reply = yield from self._call("continue", keys_of_ours, [*saver, *arguments])
+                state, checkpoints, keys, left, bytes_freed, keys_left = reply
+            else:
+                arguments = [
                     self.keys_per_call,
                     again,
                     int(complete),
                     int(self._weigh),
                     count,
                     self.grace_ms,
+                    token,
                     *policy.arguments(),
                     *names,
-                ],
-            )
-            state, checkpoints, keys, result.left, namespace, checkpoint_id, bytes_freed = reply[:7]
-            result.keys_left = reply[7]
+                ]
+                reply = yield from self._call("trim", keys_of_ours, [*saver, *arguments])
+                state, checkpoints, keys, left, *place, bytes_freed, keys_left = reply[:8]
+                if state == b"unsupported":
+                    result.unjudged = Place(*place)
+                handed_on = reply[8:]
+            result.left, result.keys_left = left, keys_left
             result.deleted.add(checkpoints, keys, self._weighed(bytes_freed))
-            if state == b"unsupported":
-                result.unjudged = Place(namespace, checkpoint_id)
-            if state != b"more":
+            if state == b"decide":
+                handed_on = []
+            elif state != b"more":
                 return result
             again, names = 1, ()
 

@@ -15,6 +15,7 @@
 --   b {id}                         a run begins with root checkpoint {id}
 --   l {ns} NUL {id} NUL {ms}       a leaf: no checkpoint is known to name this one as its parent;
 --                                  {ms} is when it was first seen, by the server's clock
+--   m {token}                      a trim of several calls is under way (include/continuation.lua)
 --   e NUL {ms}                     the thread was found idle at {ms}, by the server's clock
 --   x {ns} NUL {id}                a checkpoint that this version does not understand: the thread
 --                                  is left alone
@@ -35,6 +36,7 @@ local entry = {}
 entry.INDEPENDENT, entry.INVOCATION = "s", "t"
 entry.STARTED, entry.STARTED_BY, entry.WITHOUT_ROOT = "p", "n", "u"
 entry.RUN_START, entry.LEAF, entry.IDLE, entry.UNSUPPORTED = "b", "l", "e", "x"
+entry.MARK = "m"
 
 -- The beginning of all entries of a kind for one namespace (or root).
 function entry.of(kind, group)
