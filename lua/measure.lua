@@ -8,11 +8,13 @@
 -- ARGV[3]  the saver's write prefix
 -- ARGV[4]  checkpoints to measure of each thread
 -- ARGV[5]  1 to count keys, else 0
+-- ARGV[6]  1 to measure the document of the newest root checkpoint, else 0
 --
--- Reply    {{checkpoints, keys, measured, bytes}…}, one for each of KEYS
+-- Reply    {{checkpoints, keys, measured, bytes, newest, bytes of it}…}, one for each of KEYS
 --          keys: of the root checkpoints (include/counting.lua), 0 when that was not asked
 --          measured, bytes: checkpoints that were measured, and what they take with their writes
 --          and registries; 0 where the server does not tell
+--          newest: the id of that root checkpoint, "" when that was not asked or there is none
 --
 -- Other keys it touches, all read-only: checkpoint documents, registries and write documents.
 
@@ -23,6 +25,7 @@
 --@include include/memory.lua
 
 local index_start, samples, count_keys = ARGV[1], tonumber(ARGV[4]), ARGV[5] == "1"
+local measure_newest = ARGV[6] == "1"
 layout.use(ARGV[2], ARGV[3])
 
 -- Not every entry is a checkpoint, and none is looked at twice.
@@ -57,11 +60,19 @@ local function sample(key, thread)
   return measured, total
 end
 
+local function newest(key, thread)
+  local id = measure_newest
+    and index.newest_id(index.stored(key), entry.of(entry.INDEPENDENT, ""))
+  if not id then return "", 0 end
+  return id, memory.of(layout.checkpoint_key(thread, "", id)) or 0
+end
+
 local reply = {}
 for at, key in ipairs(KEYS) do
   local thread = string.sub(key, #index_start + 1)
   local keys = count_keys and counting.root_keys(key, thread) or 0
   local measured, total = sample(key, thread)
-  reply[at] = { index.checkpoints(key), keys, measured, total }
+  local id, bytes_used = newest(key, thread)
+  reply[at] = { index.checkpoints(key), keys, measured, total, id, bytes_used }
 end
 return reply

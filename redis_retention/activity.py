@@ -47,12 +47,14 @@ class Activity:
         keys_deleted: All keys deleted, the documents with them.
         bytes_deleted: The memory that they took, estimated from samples where the server tells.
         index_entries_forgotten: Index entries of checkpoints that others have deleted.
+        large_checkpoints: New checkpoint documents above the size to warn of.
         errors: What went wrong, by the kind of error.
         lag: From the event to the reply of the call that has dealt with it.
         scripts: One call of each script, by its name.
         sweeps: Sweeps by how they ended: ``done``, ``failed``, ``stopped``.
         sweep_seconds: How long the last sweep took.
         sweep_finished: Seconds since 1970 when the last sweep was done.
+        sweep_next: Seconds since 1970 when the next sweep is due; 0 while that is not known.
         sweep_running: Whether a sweep is under way in this process.
         sweep_progress: How far it is, or the last one was, from 0 to 1.
         threads: Threads that the last sweep has found.
@@ -69,12 +71,14 @@ class Activity:
     keys_deleted: int = 0
     bytes_deleted: int = 0
     index_entries_forgotten: int = 0
+    large_checkpoints: int = 0
     errors: dict[str, int] = field(default_factory=dict)
     lag: Distribution = field(default_factory=Distribution)
     scripts: dict[str, Distribution] = field(default_factory=dict)
     sweeps: dict[str, int] = field(default_factory=dict)
     sweep_seconds: float = 0.0
     sweep_finished: float = 0.0
+    sweep_next: float = 0.0
     sweep_running: bool = False
     sweep_progress: float = 0.0
     threads: int = 0

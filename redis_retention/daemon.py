@@ -22,10 +22,12 @@ from redis_retention.engine import Engine, RetentionError, Rule
 from redis_retention.logs import fields, logger
 from redis_retention.policies import DEFAULT_PATTERN, Policies
 from redis_retention.policy import Policy
+from redis_retention.sans_io import Operation
+from redis_retention.schedule import Schedule
 from redis_retention.sources.keyspace import CHECK_SECONDS, Listener, State
 from redis_retention.sources.notifications import ADVICE
-from redis_retention.sweeping import Schedule, SharedSweeper, SweepResult
-from redis_retention.transport import AsyncClient, AsyncTransport, Steps
+from redis_retention.sweeping import SharedSweeper, SweepResult
+from redis_retention.transport import AsyncClient, AsyncTransport
 
 log = logger("daemon")
 
@@ -50,11 +52,14 @@ class Options:
         policy: What to keep of threads for which no stored policy counts.
         trigger: When to trim threads whose rule does not say it.
         schedule: When to sweep; None for the listener alone.
+        warn_checkpoint_bytes: Above how many bytes a new checkpoint is counted and named; None
+            measures none.
     """
 
     policy: Policy | None = None
     trigger: int | None = None
     schedule: Schedule | None = field(default_factory=Schedule)
+    warn_checkpoint_bytes: int | None = None
 
 
 def combined(stored: Sequence[Rule], options: Options) -> list[Rule]:
@@ -82,7 +87,7 @@ class Daemon:
         client: A client that answers bytes and does not try again by itself; it is closed.
         engine: What trims.
         options: What to do.
-        sweep: Makes the steps of one sweep by rules, which tells how much of it is done; None for
+        sweep: Makes the operation of one sweep by rules, which reports its progress; None for
             the listener alone.
         reread: Reads the options again.
         database: The number of the database.
@@ -94,7 +99,7 @@ class Daemon:
         client: AsyncClient,
         engine: Engine,
         options: Options,
-        sweep: Callable[[Sequence[Rule], Told], Steps[SweepResult]] | None = None,
+        sweep: Callable[[Sequence[Rule], Told], Operation[SweepResult]] | None = None,
         *,
         reread: Callable[[], Options] | None = None,
         database: int = 0,
@@ -120,10 +125,11 @@ class Daemon:
             on_gap=self._ask_for_sweep,
             check_every=check_every,
         )
+        self._listener.large.threshold = options.warn_checkpoint_bytes
         self._sweeper = self._new_sweeper(sweep)
 
     def _new_sweeper(
-        self, sweep: Callable[[Sequence[Rule], Told], Steps[SweepResult]] | None
+        self, sweep: Callable[[Sequence[Rule], Told], Operation[SweepResult]] | None
     ) -> SharedSweeper | None:
         schedule = self._options.schedule
         if sweep is None or schedule is None:
@@ -257,6 +263,7 @@ class Daemon:
             # A slip in a file must not end a service that runs.
             log.error("kept the old configuration: %s", error)
             return
+        self._listener.large.threshold = self._options.warn_checkpoint_bytes
         if self._sweeper is not None and self._options.schedule is not None:
             self._sweeper.reschedule(self._options.schedule)
         self._rules_wanted.set()

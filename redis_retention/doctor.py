@@ -17,8 +17,15 @@ from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError,
 from redis_retention.engine import Engine, RetentionError
 from redis_retention.layouts import Family
 from redis_retention.policies import Policies
+from redis_retention.sans_io import (
+    Argument,
+    Command,
+    Nodes,
+    Operation,
+    command,
+    send,
+)
 from redis_retention.sources.notifications import ADVICE, SETTING, Heard, missing, read_flags
-from redis_retention.transport import Argument, Command, Nodes, Steps, ask, command
 
 OLDEST_VERSION = (6, 2)
 _NEARLY_FULL = 0.9
@@ -64,7 +71,7 @@ def _warning(name: str, found: str, mend: str) -> Check:
     return Check(name, found, State.WARNING, mend)
 
 
-def examine(engine: Engine) -> Steps[list[Check]]:
+def examine(engine: Engine) -> Operation[list[Check]]:
     """Look at everything, except whether events arrive."""
     info = yield from _info()
     checks = [_server(info), _role(info), _memory(info), _eviction(info), _persistence(info)]
@@ -91,7 +98,7 @@ def events(heard: Heard) -> Check:
 # --- the server ---------------------------------------------------------------------------------
 
 
-def _info() -> Steps[_Info]:
+def _info() -> Operation[_Info]:
     """INFO, of the first node in a cluster; nothing where it is not allowed."""
     nodes = yield Nodes()
     try:
@@ -155,7 +162,7 @@ def _persistence(info: _Info) -> Check:
 # --- modules ------------------------------------------------------------------------------------
 
 
-def _json(engine: Engine) -> Steps[Check]:
+def _json(engine: Engine) -> Operation[Check]:
     try:
         yield from engine.check_server()
     except RetentionError as error:
@@ -173,7 +180,7 @@ def _search(info: _Info) -> Check:
 # --- permissions --------------------------------------------------------------------------------
 
 
-def _permissions(engine: Engine) -> Steps[list[Check]]:
+def _permissions(engine: Engine) -> Operation[list[Check]]:
     checks: list[Check] = []
     for name, calls in _trials(engine).items():
         checks.append((yield from _try(name, calls)))
@@ -229,10 +236,10 @@ def _trials(engine: Engine) -> dict[str, list[_Words]]:
     }
 
 
-def _try(name: str, calls: Sequence[_Words]) -> Steps[Check]:
+def _try(name: str, calls: Sequence[_Words]) -> Operation[Check]:
     for words in calls:
         try:
-            yield from ask(Command(words))
+            yield from send(Command(words))
         except ResponseError as error:
             if _is_refusal(error):
                 return _refused(name, f"{words[0]!s}: {error}", error)
@@ -250,7 +257,7 @@ def _refused(name: str, found: str, error: ResponseError) -> Check:
     return _broken(f"may: {name}", found, _grant(error))
 
 
-def _scripts(engine: Engine) -> Steps[Check]:
+def _scripts(engine: Engine) -> Operation[Check]:
     """Load the scripts, which call all they need when they have keys."""
     try:
         yield from engine.track(())
@@ -271,7 +278,7 @@ def _grant(error: ResponseError) -> str:
 # --- notifications ------------------------------------------------------------------------------
 
 
-def _setting() -> Steps[Check]:
+def _setting() -> Operation[Check]:
     nodes = yield Nodes()
     try:
         flags = yield from read_flags(nodes[0])

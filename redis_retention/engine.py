@@ -1,4 +1,4 @@
-"""The engine: what can be done to one thread, as steps that any client can run.
+"""The engine: what can be done to one thread, as operations that any client can run.
 
 It knows the scripts and what they answer. It does not know where keys come from.
 """
@@ -24,8 +24,14 @@ from redis.exceptions import TimeoutError as NoReplyError
 
 from redis_retention.layouts import LangGraphRedis, Layout
 from redis_retention.policy import Policy
+from redis_retention.sans_io import (
+    Argument,
+    Call,
+    Operation,
+    command,
+    send,
+)
 from redis_retention.scripts import Script, load
-from redis_retention.transport import Argument, Call, Steps, ask, command
 
 T = TypeVar("T")
 
@@ -324,14 +330,14 @@ class Refusals:
         if len(self.reasons) < self._most:
             self.reasons[thread] = reason
 
-    def tried(self, thread: bytes, steps: Steps[T], otherwise: T) -> Steps[T]:
+    def tried(self, thread: bytes, operation: Operation[T], otherwise: T) -> Operation[T]:
         """Do something with a thread; if that fails, note why and answer `otherwise`.
 
         Raises:
             redis.exceptions.RedisError: It is not the thread's fault.
         """
         try:
-            result = yield from steps
+            result = yield from operation
         except (ResponseError, NoReplyError, RetentionError) as error:
             self._silences = self._silences + 1 if isinstance(error, NoReplyError) else 0
             if not is_of_one_thread(error) or self._silences >= _MOST_SILENCES:
@@ -411,7 +417,7 @@ class Engine:
         """The hash that holds a thread's pins."""
         return self._pins_start + thread
 
-    def check_server(self) -> Steps[None]:
+    def check_server(self) -> Operation[None]:
         """Make sure that the server can read the saver's documents.
 
         Raises:
@@ -427,7 +433,7 @@ class Engine:
                 raise
             raise RetentionError(required.missing) from error
 
-    def check_keys(self, thread: bytes) -> Steps[None]:
+    def check_keys(self, thread: bytes) -> Operation[None]:
         """Make sure that nobody else uses the names of our keys.
 
         Raises:
@@ -439,7 +445,9 @@ class Engine:
             if found not in (expected, b"none"):
                 raise _wrong_type(key, expected.decode())
 
-    def track(self, documents: Sequence[bytes], rules: Sequence[Rule] = ()) -> Steps[list[Tracked]]:
+    def track(
+        self, documents: Sequence[bytes], rules: Sequence[Rule] = ()
+    ) -> Operation[list[Tracked]]:
         """Take documents that were just written into their indexes; trim what crosses its trigger.
 
         One call: the caller bounds the number of documents, some 10 microseconds each.
@@ -472,7 +480,7 @@ class Engine:
 
     def index(
         self, thread: bytes, documents: Mapping[bytes, int], *, by_names: bool = False
-    ) -> Steps[Entries]:
+    ) -> Operation[Entries]:
         """Bring a thread's index up to date with its documents.
 
         It is never empty meanwhile: others may trim by it, and add to it.
@@ -501,27 +509,38 @@ class Engine:
             yield from self.forget(some)
         return found
 
-    def _note_seen(self, thread: bytes, documents: Mapping[bytes, int]) -> Steps[dict[bytes, str]]:
+    def _note_seen(
+        self, thread: bytes, documents: Mapping[bytes, int]
+    ) -> Operation[dict[bytes, str]]:
         """Note those of a thread's documents that are root checkpoints, and say what they are."""
-        root_key = self.layout.root_key
-        roots = {key: root for key in documents if (root := root_key(key)) is not None}
-        named = sorted(key for key, root in roots.items() if root.thread == thread)
+        roots = self.roots_by_name(thread, documents)
         statuses: dict[bytes, str] = {}
-        for some in chunks(named, NAMES_PER_CALL):
-            ids = [roots[key].checkpoint_id for key in some]
+        for some in chunks(sorted(roots), NAMES_PER_CALL):
+            ids = [roots[key] for key in some]
             reply = yield from self._note(thread, ids, [documents[key] for key in some])
             found = zip(some, _words(reply), strict=True)
             statuses.update((key, status) for key, status in found if status in CHECKPOINTS)
         return statuses
 
-    def _note(self, thread: bytes, ids: Sequence[bytes], seen: Sequence[int]) -> Steps[list[bytes]]:
+    def roots_by_name(self, thread: bytes, documents: Iterable[bytes]) -> dict[bytes, bytes]:
+        """Those of some documents that can only be a thread's root checkpoints, with their ids."""
+        roots = ((key, self.layout.root_key(key)) for key in documents)
+        return {
+            key: root.checkpoint_id
+            for key, root in roots
+            if root and root.certain and root.thread == thread
+        }
+
+    def _note(
+        self, thread: bytes, ids: Sequence[bytes], seen: Sequence[int]
+    ) -> Operation[list[bytes]]:
         arguments: list[Argument] = [thread, *self.layout.arguments(), len(ids), *ids, *seen]
         statuses: list[bytes] = yield from self._call(
             "add_roots", [self.index_key(thread)], arguments
         )
         return statuses
 
-    def forget(self, documents: Sequence[bytes]) -> Steps[int]:
+    def forget(self, documents: Sequence[bytes]) -> Operation[int]:
         """Take checkpoints out of their indexes that others have deleted, and say how many.
 
         One call, or more for names with many colons: the caller bounds the number of documents,
@@ -538,7 +557,7 @@ class Engine:
             left = left[dealt_with:]
         return forgotten
 
-    def retire(self, thread: bytes) -> Steps[None]:
+    def retire(self, thread: bytes) -> Operation[None]:
         """Delete the pins and the index of a thread, if it is gone."""
         yield from self._call("forget", (), [*self._forget_arguments(), thread])
 
@@ -561,7 +580,7 @@ class Engine:
             *(value for rule in rules for value in rule.arguments()),
         ]
 
-    def read(self, thread: bytes, documents: Mapping[bytes, int]) -> Steps[Entries]:
+    def read(self, thread: bytes, documents: Mapping[bytes, int]) -> Operation[Entries]:
         """Read what `index` would put into the index, without writing anything."""
         found, leaves, parents = Entries(), {}, set()
         # Once the index knows checkpoints, it alone knows which are leaves, and since when.
@@ -593,7 +612,7 @@ class Engine:
         *,
         complete: bool = False,
         names: Sequence[bytes] | None = None,
-    ) -> Steps[Trimmed]:
+    ) -> Operation[Trimmed]:
         """Trim a thread by its index, call after call until nothing is left to delete.
 
         Each call waits for the reply to the one before, so that others are served in between,
@@ -645,7 +664,7 @@ class Engine:
                 return result
             again, names = 1, ()
 
-    def look(self, keys: Sequence[bytes], match: bytes = b"*") -> Steps[Look]:
+    def look(self, keys: Sequence[bytes], match: bytes = b"*") -> Operation[Look]:
         """Say which keys of the saver need something.
 
         One call: the caller bounds the number of keys, some 5 microseconds each.
@@ -657,7 +676,7 @@ class Engine:
         arguments: list[Argument] = [self._index_start, *self.layout.arguments(), match]
         return Look(*(yield from self._call("inspect", keys, arguments)))
 
-    def note(self, thread: bytes, ids: Sequence[bytes]) -> Steps[None]:
+    def note(self, thread: bytes, ids: Sequence[bytes]) -> Operation[None]:
         """Take root checkpoints into the index of a thread by their names alone.
 
         Args:
@@ -668,7 +687,7 @@ class Engine:
         for some in chunks(sorted(ids), NAMES_PER_CALL):
             yield from self._note(thread, some, [0] * len(some))
 
-    def read_names(self, thread: bytes, ids: Sequence[bytes]) -> Steps[None]:
+    def read_names(self, thread: bytes, ids: Sequence[bytes]) -> Operation[None]:
         """Take root checkpoints into the index of a thread by what their documents say.
 
         Args:
@@ -679,7 +698,7 @@ class Engine:
             documents = [self.layout.checkpoint_key(thread, b"", name) for name in some]
             yield from self.take(documents, thread)
 
-    def read_up(self, thread: bytes, unread: Sequence[bytes]) -> Steps[None]:
+    def read_up(self, thread: bytes, unread: Sequence[bytes]) -> Operation[None]:
         """Read the documents of which a thread's index knows only the names.
 
         Args:
@@ -690,7 +709,7 @@ class Engine:
             yield from self.take(self._documents(thread, some), thread)
             yield from command("ZREM", self.index_key(thread), *some)
 
-    def take(self, documents: Sequence[bytes], thread: bytes = b"") -> Steps[Taken]:
+    def take(self, documents: Sequence[bytes], thread: bytes = b"") -> Operation[Taken]:
         """Take documents into the indexes of their threads.
 
         One call: the caller bounds the number of documents.
@@ -711,7 +730,7 @@ class Engine:
 
     def members(
         self, threads: Sequence[bytes], most: int
-    ) -> Steps[list[list[bytes] | RetentionError]]:
+    ) -> Operation[list[list[bytes] | RetentionError]]:
         """The index entries of some threads, of each the first `most`, or what is wrong with it."""
         keys = [self.index_key(thread) for thread in threads]
         found: list[Any] = []
@@ -722,7 +741,7 @@ class Engine:
             for key, entries in zip(keys, found, strict=True)
         ]
 
-    def count(self, thread: bytes) -> Steps[tuple[int, int]]:
+    def count(self, thread: bytes) -> Operation[tuple[int, int]]:
         """How many checkpoints a thread's index knows, and keys of the root checkpoints.
 
         The keys are counted as in `Trimmed.keys_left`.
@@ -732,25 +751,25 @@ class Engine:
         checkpoints, keys = rows[0][:2]
         return checkpoints, keys
 
-    def entries(self, thread: bytes) -> Steps[set[bytes]]:
+    def entries(self, thread: bytes) -> Operation[set[bytes]]:
         """The keys of the checkpoint documents that a thread's index knows."""
         members = yield from command("ZRANGEBYLEX", self.index_key(thread), b"[s", b"(u")
         return set(self._documents(thread, filter(_is_checkpoint, members)))
 
-    def healed(self, thread: bytes, steps: Callable[[], Steps[T]]) -> Steps[T]:
+    def healed(self, thread: bytes, operation: Callable[[], Operation[T]]) -> Operation[T]:
         """Do something with a thread, twice if the scripts can make nothing of its index.
 
         What is in the index then is not from us. It is only a cache, and is built anew.
         """
         try:
-            return (yield from steps())
+            return (yield from operation())
         except ResponseError as error:
             if not is_script_error(error):
                 raise
         yield from self.drop_index(thread)
-        return (yield from steps())
+        return (yield from operation())
 
-    def drop_index(self, thread: bytes) -> Steps[None]:
+    def drop_index(self, thread: bytes) -> Operation[None]:
         """Forget a thread's index, of which the scripts can make nothing: a look builds it anew."""
         yield from command("UNLINK", self.index_key(thread))
 
@@ -770,7 +789,7 @@ class Engine:
         *,
         describe: bool = False,
         complete: bool = True,
-    ) -> Steps[Judged]:
+    ) -> Operation[Judged]:
         """Say what `trim` would do, without doing it.
 
         Args:
@@ -821,7 +840,7 @@ class Engine:
         *,
         older_than_ms: int = LEFTOVER_AGE_MS,
         members: Sequence[bytes] | None = None,
-    ) -> Steps[tuple[Tally, int]]:
+    ) -> Operation[tuple[Tally, int]]:
         """Delete what writers left of checkpoints that are gone.
 
         Args:
@@ -881,9 +900,9 @@ class Engine:
 
     def _call(
         self, name: str, keys: Sequence[Argument], arguments: Sequence[Argument]
-    ) -> Steps[Any]:
+    ) -> Operation[Any]:
         try:
-            return (yield from ask(Call(self._script(name), keys, arguments)))
+            return (yield from send(Call(self._script(name), keys, arguments)))
         except ResponseError as error:
             raise self._explained(error, keys[0] if keys else self._prefix) from error
 

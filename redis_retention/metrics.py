@@ -48,6 +48,7 @@ _COUNTERS: dict[str, str] = {
     "keys_deleted": "Keys deleted, checkpoint documents with them.",
     "bytes_deleted": "Memory that these took, estimated from samples where the server tells.",
     "index_entries_forgotten": "Index entries of checkpoints that others have deleted.",
+    "large_checkpoints": "New checkpoint documents above --warn-checkpoint-bytes.",
 }
 _GAUGES: dict[str, str] = {
     "listening": "Whether events arrive.",
@@ -58,6 +59,7 @@ _GAUGES: dict[str, str] = {
     "sweep_progress": "How far the sweep is, or the last one was, from 0 to 1.",
     "sweep_seconds": "How long the last sweep of this process took.",
     "sweep_finished": "When the last sweep of this process was done, in seconds since 1970.",
+    "sweep_next": "When the next sweep is due, in seconds since 1970; 0 while that is not known.",
 }
 _LAG = "From an event to the reply of the call that has dealt with it."
 _SCRIPTS = "One call of a script, as the client sees it."

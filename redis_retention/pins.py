@@ -9,8 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from redis_retention.engine import CHECKPOINTS, Engine, Place, RetentionError
+from redis_retention.sans_io import (
+    Nodes,
+    Operation,
+    command,
+)
 from redis_retention.sources.scan import each_page, escape_glob
-from redis_retention.transport import Nodes, Steps, command
 
 _WHOLE_THREAD = b""
 
@@ -39,12 +43,12 @@ class Pin:
 
 
 class Pins:
-    """The pins of a saver's threads, as steps."""
+    """The pins of a saver's threads, as operations."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def pin(self, thread: bytes, place: Place | None = None, note: str = "") -> Steps[None]:
+    def pin(self, thread: bytes, place: Place | None = None, note: str = "") -> Operation[None]:
         """Pin a checkpoint or, without a place, the whole thread.
 
         Raises:
@@ -56,24 +60,24 @@ class Pins:
         text = note.encode("utf-8", "surrogateescape")
         yield from command("HSET", self._engine.pins_key(thread), _field(place), text)
 
-    def unpin(self, thread: bytes, place: Place | None = None) -> Steps[bool]:
+    def unpin(self, thread: bytes, place: Place | None = None) -> Operation[bool]:
         """Take a pin away again; False when there is none."""
         yield from self._engine.check_keys(thread)
         removed = yield from command("HDEL", self._engine.pins_key(thread), _field(place))
         return bool(removed)
 
-    def of(self, thread: bytes) -> Steps[list[Pin]]:
+    def of(self, thread: bytes) -> Operation[list[Pin]]:
         """All pins of a thread, the one of the whole thread first, then the oldest first."""
         yield from self._engine.check_keys(thread)
         stored = yield from command("HGETALL", self._engine.pins_key(thread))
         return [Pin(_place(field), _text(stored[field])) for field in sorted(stored)]
 
-    def all(self) -> Steps[dict[bytes, list[Pin]]]:
+    def all(self) -> Operation[dict[bytes, list[Pin]]]:
         """The pins of all threads, by thread, in the order of bytes."""
         start = self._engine.pins_key(b"")
         threads: set[bytes] = set()
 
-        def take(keys: Sequence[bytes], _: float) -> Steps[None]:
+        def take(keys: Sequence[bytes], _: float) -> Operation[None]:
             threads.update(key[len(start) :] for key in keys)
             yield from ()
 
@@ -84,7 +88,7 @@ class Pins:
             found[thread] = yield from self.of(thread)
         return {thread: pinned for thread, pinned in found.items() if pinned}
 
-    def _require(self, thread: bytes, place: Place) -> Steps[None]:
+    def _require(self, thread: bytes, place: Place) -> Operation[None]:
         yield from self._engine.check_server()
         layout = self._engine.layout
         key = layout.checkpoint_key(thread, place.namespace, place.checkpoint_id)

@@ -25,7 +25,11 @@ from redis_retention.engine import DEFAULT_PREFIX, RetentionError, Rule
 from redis_retention.glob import parse
 from redis_retention.layouts import Layout
 from redis_retention.policy import InvalidPolicy, Policy
-from redis_retention.transport import Argument, Steps, command
+from redis_retention.sans_io import (
+    Argument,
+    Operation,
+    command,
+)
 
 DEFAULT_PATTERN = b"*"
 
@@ -120,7 +124,7 @@ def _rule(pattern: bytes, stored: bytes) -> Rule:
 
 
 class Policies:
-    """The policies stored for the threads of one saver, as steps.
+    """The policies stored for the threads of one saver, as operations.
 
     Args:
         layout: The saver's storage format.
@@ -130,7 +134,7 @@ class Policies:
     def __init__(self, layout: Layout, prefix: str = DEFAULT_PREFIX) -> None:
         self.key = f"{prefix}policies:{layout.tag}".encode()
 
-    def rules(self) -> Steps[list[Rule]]:
+    def rules(self) -> Operation[list[Rule]]:
         """All of them, the most specific first.
 
         Raises:
@@ -140,11 +144,11 @@ class Policies:
         rules = [_rule(pattern, value) for pattern, value in stored.items()]
         return sorted(rules, key=lambda rule: rank(rule.pattern))
 
-    def get(self, thread: bytes) -> Steps[Rule | None]:
+    def get(self, thread: bytes) -> Operation[Rule | None]:
         """The one that counts for a thread, None when no pattern matches."""
         return rule_for((yield from self.rules()), thread)
 
-    def set(self, rule: Rule) -> Steps[None]:
+    def set(self, rule: Rule) -> Operation[None]:
         """Store one, in place of the one with the same pattern.
 
         Raises:
@@ -153,11 +157,11 @@ class Policies:
         check(rule)
         yield from self._ask("HSET", self.key, rule.pattern, json.dumps(stated(rule)))
 
-    def remove(self, pattern: bytes) -> Steps[bool]:
+    def remove(self, pattern: bytes) -> Operation[bool]:
         """Remove the one with exactly this pattern; False when there is none."""
         return bool((yield from self._ask("HDEL", self.key, pattern)))
 
-    def _ask(self, *words: Argument) -> Steps[Any]:
+    def _ask(self, *words: Argument) -> Operation[Any]:
         try:
             return (yield from command(*words))
         except ResponseError as error:

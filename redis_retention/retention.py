@@ -25,18 +25,15 @@ from redis_retention.pins import Pin, Pins
 from redis_retention.plan import Plan, planned
 from redis_retention.policies import DEFAULT_PATTERN, Policies, check, matching, rule_for
 from redis_retention.policy import Policy
+from redis_retention.sans_io import (
+    Nodes,
+    Operation,
+    command,
+)
 from redis_retention.sources import scan
 from redis_retention.sources.search import NotSearchable, Search
 from redis_retention.sources.sweep import Progress, Sweeper, may_have_to_go, refuse_cluster
-from redis_retention.transport import (
-    AsyncClient,
-    AsyncTransport,
-    Client,
-    Nodes,
-    Steps,
-    Transport,
-    command,
-)
+from redis_retention.transport import AsyncClient, AsyncTransport, Client, Transport
 
 ThreadId: TypeAlias = "str | bytes"
 
@@ -147,13 +144,13 @@ class _Each:
         self._alone = alone
         self._refusals = Refusals()
 
-    def add(self, thread: bytes, steps: Steps[scan.ThreadResult]) -> Steps[None]:
+    def add(self, thread: bytes, operation: Operation[scan.ThreadResult]) -> Operation[None]:
         """Do something with a thread: what fails with it costs the others nothing."""
         if self._alone:
-            self.result.add(thread, (yield from steps))
+            self.result.add(thread, (yield from operation))
             return
         failed = scan.ThreadResult()
-        self.result.add(thread, (yield from self._refusals.tried(thread, steps, failed)))
+        self.result.add(thread, (yield from self._refusals.tried(thread, operation, failed)))
 
     def finish(self) -> None:
         """Count in what has failed."""
@@ -161,7 +158,7 @@ class _Each:
 
 
 class _Steps:
-    """What both clients do, as steps."""
+    """What both clients do, as operations."""
 
     def __init__(
         self,
@@ -196,7 +193,7 @@ class _Steps:
 
     def _policies_for(
         self, names: Sequence[bytes], policy: Policy | None
-    ) -> Steps[dict[bytes, Policy]]:
+    ) -> Operation[dict[bytes, Policy]]:
         """The policy of each thread, without those that no stored policy matches."""
         if policy is not None:
             return dict.fromkeys(names, policy)
@@ -213,7 +210,7 @@ class _Steps:
         look_in: LookIn,
         dry_run: bool,
         looking: OnLooking,
-    ) -> Steps[TrimResult]:
+    ) -> Operation[TrimResult]:
         begun = perf_counter()
         names = self._names(threads)
         result = TrimResult(dry_run=dry_run)
@@ -233,7 +230,9 @@ class _Steps:
         result.elapsed_ms = (perf_counter() - begun) * 1000
         return result
 
-    def _trim_indexed(self, name: bytes, policy: Policy, dry_run: bool) -> Steps[scan.ThreadResult]:
+    def _trim_indexed(
+        self, name: bytes, policy: Policy, dry_run: bool
+    ) -> Operation[scan.ThreadResult]:
         if dry_run:
             judged = yield from self._engine.judge(name, policy)
             return scan.would_be(judged)
@@ -241,7 +240,7 @@ class _Steps:
 
     def _trim_searched(
         self, policies: Mapping[bytes, Policy], each: _Each
-    ) -> Steps[tuple[dict[bytes, Policy], NotSearchable | None]]:
+    ) -> Operation[tuple[dict[bytes, Policy], NotSearchable | None]]:
         """Trim the threads that can be searched for, and answer the others, and why they cannot."""
         search, unsearched, why = Search(self._engine), dict(policies), None
         for name, policy in policies.items():
@@ -258,7 +257,7 @@ class _Steps:
 
     def _dry_run_searched(
         self, search: Search, name: bytes, policy: Policy
-    ) -> Steps[scan.ThreadResult]:
+    ) -> Operation[scan.ThreadResult]:
         found = yield from search.find(name)
         return (yield from scan.dry_run(self._engine, name, found, policy))
 
@@ -268,7 +267,7 @@ class _Steps:
         each: _Each,
         why: NotSearchable | None,
         looking: OnLooking,
-    ) -> Steps[None]:
+    ) -> Operation[None]:
         found = yield from self._scan(policies, why, looking)
         trim = scan.dry_run if each.result.dry_run else scan.trim
         for name, policy in policies.items():
@@ -277,7 +276,7 @@ class _Steps:
 
     def _scan(
         self, names: Collection[bytes], why: NotSearchable | None, looking: OnLooking
-    ) -> Steps[dict[bytes, scan.Found]]:
+    ) -> Operation[dict[bytes, scan.Found]]:
         yield from self._engine.check_server()
         if looking is None:
             return (yield from scan.find(self._engine.layout, names))
@@ -302,7 +301,7 @@ class _Steps:
         dry_run: bool,
         max_keys_per_second: int | None,
         progress: Callable[[Progress], None] | None,
-    ) -> Steps[TrimResult]:
+    ) -> Operation[TrimResult]:
         begun = perf_counter()
         pattern = _encoded(match)
         check(Rule(pattern, policy or Policy(), trigger))
@@ -318,7 +317,7 @@ class _Steps:
                 max_keys_per_second=max_keys_per_second,
                 progress=progress,
             )
-            swept = yield from sweeper.steps()
+            swept = yield from sweeper.sweep()
             result.threads = swept.threads
             result.threads_trimmed = swept.threads_trimmed
             result.checkpoints_deleted = swept.checkpoints_deleted
@@ -328,7 +327,7 @@ class _Steps:
         result.elapsed_ms = (perf_counter() - begun) * 1000
         return result
 
-    def _rules_of_sweep(self, policy: Policy | None, trigger: int | None) -> Steps[list[Rule]]:
+    def _rules_of_sweep(self, policy: Policy | None, trigger: int | None) -> Operation[list[Rule]]:
         if policy is not None:
             return [Rule(b"*", policy, trigger)]
         rules = yield from self._policies.rules()
@@ -336,7 +335,9 @@ class _Steps:
             raise NoPolicy("no policy given, and none is stored")
         return [replace(rule, trigger=trigger or rule.trigger) for rule in rules]
 
-    def _sweep_dry(self, rules: Sequence[Rule], pattern: bytes, result: TrimResult) -> Steps[None]:
+    def _sweep_dry(
+        self, rules: Sequence[Rule], pattern: bytes, result: TrimResult
+    ) -> Operation[None]:
         """Nothing may be indexed: the names are remembered, and found some hundreds at a time."""
         yield from refuse_cluster()
         yield from self._engine.check_server()
@@ -351,14 +352,14 @@ class _Steps:
 
     def _would_sweep(
         self, name: bytes, found: scan.Found, rule: Rule | None
-    ) -> Steps[scan.ThreadResult]:
+    ) -> Operation[scan.ThreadResult]:
         if rule is None or not may_have_to_go(len(found.documents), rule):
             return scan.ThreadResult(kept=len(found.documents))
         return (yield from scan.dry_run(self._engine, name, found, rule.policy))
 
     def _plan(
         self, thread: ThreadId, policy: Policy | None, look_in: LookIn, looking: OnLooking
-    ) -> Steps[Plan]:
+    ) -> Operation[Plan]:
         name = self._name(thread)
         chosen = (yield from self._policies_for([name], policy))[name]
         if look_in == "index":
@@ -369,7 +370,7 @@ class _Steps:
             judged = yield from scan.plan(self._engine, name, found, chosen)
         return planned(name, judged)
 
-    def _found(self, name: bytes, look_in: LookIn, looking: OnLooking) -> Steps[scan.Found]:
+    def _found(self, name: bytes, look_in: LookIn, looking: OnLooking) -> Operation[scan.Found]:
         why = None
         if look_in == "auto":
             try:
@@ -378,12 +379,14 @@ class _Steps:
                 why = error
         return (yield from self._scan([name], why, looking))[name]
 
-    def _set_policy(self, policy: Policy, pattern: ThreadId, trigger: int | None) -> Steps[Rule]:
+    def _set_policy(
+        self, policy: Policy, pattern: ThreadId, trigger: int | None
+    ) -> Operation[Rule]:
         rule = Rule(_encoded(pattern), policy, trigger)
         yield from self._policies.set(rule)
         return rule
 
-    def _matching(self, thread: ThreadId) -> Steps[list[Rule]]:
+    def _matching(self, thread: ThreadId) -> Operation[list[Rule]]:
         return matching((yield from self._policies.rules()), self._name(thread))
 
     def _pin(
@@ -392,12 +395,12 @@ class _Steps:
         checkpoint_id: str | bytes | None,
         namespace: str | bytes,
         note: str,
-    ) -> Steps[None]:
+    ) -> Operation[None]:
         return self._pins.pin(self._name(thread), _place(namespace, checkpoint_id), note)
 
     def _unpin(
         self, thread: ThreadId, checkpoint_id: str | bytes | None, namespace: str | bytes
-    ) -> Steps[bool]:
+    ) -> Operation[bool]:
         return self._pins.unpin(self._name(thread), _place(namespace, checkpoint_id))
 
 

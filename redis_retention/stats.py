@@ -9,9 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from redis_retention.engine import Engine, chunks
+from redis_retention.sans_io import (
+    Argument,
+    Call,
+    Nodes,
+    Operation,
+    command,
+    send,
+)
 from redis_retention.scripts import load
 from redis_retention.sources.scan import escape_glob
-from redis_retention.transport import Argument, Call, Nodes, Steps, ask, command
 
 SAMPLED_THREADS = 100
 SAMPLES_PER_THREAD = 5
@@ -36,6 +43,21 @@ class ThreadSize:
     bytes: int | None = None
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class LargeCheckpoint:
+    """A checkpoint that is larger than it should be, the newest of its thread.
+
+    Attributes:
+        size: Bytes of its document.
+        thread: The thread as it stands in the keys.
+        checkpoint_id: Its id.
+    """
+
+    size: int
+    thread: bytes
+    checkpoint_id: bytes
+
+
 @dataclass(slots=True)
 class Stats:
     """How much the indexes of one saver know.
@@ -46,6 +68,9 @@ class Stats:
         bytes: Their memory, estimated; None where the server does not tell.
         sampled: Checkpoints that the estimate of `bytes` is based on.
         largest: The threads with the most checkpoints, the largest first.
+        large_checkpoints: Threads whose newest checkpoint is above the size that was given; None
+            when none was, or the server does not tell sizes.
+        largest_checkpoints: The largest of these checkpoints, the largest first.
     """
 
     threads: int = 0
@@ -53,6 +78,8 @@ class Stats:
     bytes: int | None = None
     sampled: int = 0
     largest: list[ThreadSize] = field(default_factory=list)
+    large_checkpoints: int | None = None
+    largest_checkpoints: list[LargeCheckpoint] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +87,23 @@ class _Measured:
     checkpoints: int
     keys: int
     samples: int
-    bytes: int
+    total_bytes: int
+    newest: bytes
+    newest_bytes: int
 
     @property
     def mean(self) -> float | None:
         """Bytes of one checkpoint."""
-        return self.bytes / self.samples if self.samples else None
+        return self.total_bytes / self.samples if self.samples else None
 
 
-def stats(engine: Engine, top: int) -> Steps[Stats]:
+def stats(engine: Engine, top: int, above: int | None = None) -> Operation[Stats]:
     """Read all indexes in one pass, and measure some threads.
 
     Args:
         engine: Says how the indexes are called.
         top: How many of the largest threads to name.
+        above: Measure the newest checkpoint of each thread, too, and name those with more bytes.
     """
     result = Stats()
     largest: list[tuple[int, bytes]] = []
@@ -82,19 +112,33 @@ def stats(engine: Engine, top: int) -> Steps[Stats]:
         cursor = 0
         while True:
             cursor, keys = yield from _some_indexes(engine, cursor, node)
-            for key, found in (yield from _measured(engine, keys, 0, node)):
+            for key, found in (yield from _measured(engine, keys, 0, node, above is not None)):
                 result.threads += 1
                 result.checkpoints += found.checkpoints
                 _keep(largest, top, (found.checkpoints, key))
+                if above is not None and found.newest_bytes:
+                    _note_newest(result, engine, top, above, key, found)
                 _keep(chosen, SAMPLED_THREADS, (_lot(found.checkpoints), key))
             if cursor == 0:
                 break
+    result.largest_checkpoints.sort(reverse=True)
     result.largest = yield from _sizes(engine, sorted(largest, reverse=True))
     yield from _estimate(engine, [key for _, key in chosen], result)
     return result
 
 
-def _some_indexes(engine: Engine, cursor: int, node: Any) -> Steps[tuple[int, list[bytes]]]:
+def _note_newest(
+    result: Stats, engine: Engine, top: int, above: int, key: bytes, found: _Measured
+) -> None:
+    large = found.newest_bytes > above
+    result.large_checkpoints = (result.large_checkpoints or 0) + large
+    if large:
+        thread = key[len(engine.index_key(b"")) :]
+        checkpoint = LargeCheckpoint(found.newest_bytes, thread, found.newest)
+        _keep(result.largest_checkpoints, top, checkpoint)
+
+
+def _some_indexes(engine: Engine, cursor: int, node: Any) -> Operation[tuple[int, list[bytes]]]:
     pattern = escape_glob(engine.index_key(b"")) + b"*"
     reply = yield from command(
         "SCAN", cursor, "MATCH", pattern, "COUNT", _KEYS_PER_SCAN, "TYPE", "zset", node=node
@@ -116,26 +160,31 @@ def _lot(weight: int) -> float:
 
 
 def _measured(
-    engine: Engine, keys: Iterable[bytes], samples: int, node: Any = None
-) -> Steps[list[tuple[bytes, _Measured]]]:
+    engine: Engine,
+    keys: Iterable[bytes],
+    samples: int,
+    node: Any = None,
+    newest: bool = False,
+) -> Operation[list[tuple[bytes, _Measured]]]:
     """For each index how many checkpoints it knows, and what some of them take."""
     found: list[tuple[bytes, _Measured]] = []
     script = load("measure", engine.layout.name)
-    arguments: list[Argument] = [engine.index_key(b""), *engine.layout.arguments(), samples, 0]
-    for some in chunks(keys, _per_call(samples, node)):
-        reply = yield from ask(Call(script, some, arguments))
+    arguments: list[Argument] = [engine.index_key(b""), *engine.layout.arguments()]
+    arguments += [samples, 0, int(newest)]
+    for some in chunks(keys, _per_call(samples or newest, node)):
+        reply = yield from send(Call(script, some, arguments))
         found += [(key, _Measured(*row)) for key, row in zip(some, reply, strict=True)]
     return found
 
 
-def _per_call(samples: int, node: Any) -> int:
+def _per_call(samples: int | bool, node: Any) -> int:
     if node is not None:
         # In a cluster the keys of one call must share a slot.
         return 1
     return _MEASURED_PER_CALL if samples else _INDEXES_PER_CALL
 
 
-def _sizes(engine: Engine, largest: Sequence[tuple[int, bytes]]) -> Steps[list[ThreadSize]]:
+def _sizes(engine: Engine, largest: Sequence[tuple[int, bytes]]) -> Operation[list[ThreadSize]]:
     start = len(engine.index_key(b""))
     sizes: list[ThreadSize] = []
     for _, key in largest:
@@ -145,7 +194,7 @@ def _sizes(engine: Engine, largest: Sequence[tuple[int, bytes]]) -> Steps[list[T
     return sizes
 
 
-def _estimate(engine: Engine, keys: Sequence[bytes], result: Stats) -> Steps[None]:
+def _estimate(engine: Engine, keys: Sequence[bytes], result: Stats) -> Operation[None]:
     total = 0.0
     threads = 0
     for key in keys:

@@ -1,4 +1,4 @@
-"""Steps that can be ended between two calls, so that what runs long can stop at once.
+"""Operations that can be stopped between two requests, so that what runs long can end at once.
 
 Each call of a script leaves its thread in order, so a good place to stop is after any of them.
 """
@@ -6,26 +6,25 @@ Each call of a script leaves its thread in order, so a good place to stop is aft
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from redis_retention.transport import Steps, T, driven
+from redis_retention.sans_io import Operation, Requests, T, drive
 
 
 class Stopped(Exception):
-    """The steps were ended before they were done."""
+    """The operation was stopped before it was done."""
 
 
-def stoppable(steps: Steps[T], stopped: Callable[[], bool]) -> Steps[T]:
-    """The same steps, ended before the next request once `stopped` says so.
+def stoppable(operation: Operation[T], stopped: Callable[[], bool]) -> Operation[T]:
+    """The same operation, stopped before the next request once `stopped` says so.
 
     Raises:
-        Stopped: They were.
+        Stopped: It was stopped.
     """
 
-    def pass_on(wanted: Any) -> Steps[Any]:
+    def pass_on(requests: Requests) -> Operation[object]:
         if stopped():
-            steps.close()
+            operation.close()
             raise Stopped
-        return (yield wanted)
+        return (yield requests)
 
-    return driven(steps, pass_on)
+    return drive(operation, pass_on)

@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta, timezone
 from time import monotonic
 from time import time as seconds_since_1970
 from typing import Protocol
@@ -24,16 +24,24 @@ from redis.exceptions import LockError, LockNotOwnedError, ReadOnlyError, RedisE
 from redis_retention.activity import Activity
 from redis_retention.engine import Engine, RetentionError
 from redis_retention.logs import fields, logger
+from redis_retention.sans_io import (
+    Operation,
+    command,
+)
+from redis_retention.schedule import Schedule
 from redis_retention.stopping import Stopped, stoppable
-from redis_retention.transport import AsyncClient, AsyncTransport, Steps, command, reconnect
+from redis_retention.transport import AsyncClient, AsyncTransport, reconnect
 
 log = logger("sweeper")
 
 LEASE_SECONDS = 30.0
 # How soon to look again while another daemon sweeps, or after a failure.
 _LOOK_AGAIN_SECONDS = 5.0
+# The clock on the wall may be set while one waits for a time.
+_LOOK_AT_CLOCK_SECONDS = 60.0
 _LONGEST_SECONDS = 24 * 3600.0
-_SAME_TIME_MS = 60_000
+# How much the clocks of several daemons may differ for a sweep to be meant for all.
+_SAME_TIME = timedelta(minutes=1)
 _SHORTEST_REST_SECONDS = 1.0
 # A sweep that is asked for again and again takes at most a third of the time.
 _REST_PER_SECOND = 2.0
@@ -53,28 +61,6 @@ class SweepResult(Protocol):
     keys_deleted: int
     bytes_deleted: int
     refused: dict[bytes, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """When to sweep without being asked.
-
-    Attributes:
-        every: How long after the beginning of the last sweep, whoever did it.
-        at: At what time of day, by the clock of this machine.
-    """
-
-    every: timedelta | None = None
-    at: time | None = None
-
-    def next_at(self, now: datetime) -> datetime | None:
-        """When `at` is next after `now`."""
-        if self.at is None:
-            return None
-        today = now.replace(
-            hour=self.at.hour, minute=self.at.minute, second=self.at.second, microsecond=0
-        )
-        return today if today > now else today + timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,24 +102,31 @@ class _Lease:
             await self._lock.release()
 
 
+def utc_now() -> datetime:
+    """What time it is, by the clock of this machine."""
+    return datetime.now(timezone.utc)
+
+
 class SharedSweeper:
     """Sweeps when it is due or asked for, unless another daemon does.
 
     Args:
         client: A client that answers bytes.
         engine: Says how our keys are called.
-        sweep: The steps of one sweep.
+        sweep: Makes the operation of one sweep.
         schedule: When to sweep without being asked; may be changed while it runs.
         activity: Where to count what is done.
+        clock: Answers what time it is, in UTC.
     """
 
     def __init__(
         self,
         client: AsyncClient,
         engine: Engine,
-        sweep: Callable[[], Steps[SweepResult]],
+        sweep: Callable[[], Operation[SweepResult]],
         schedule: Schedule,
         activity: Activity,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.schedule = schedule
         self._client = client
@@ -144,7 +137,8 @@ class SharedSweeper:
         self._swept_key = f"{engine.prefix}swept:{engine.layout.tag}"
         self._asked: str | None = None
         self._wanted: _Wanted | None = None
-        self._next_at = schedule.next_at(datetime.now())
+        self._clock = clock
+        self._next_at = schedule.next_at(clock())
         self._something = asyncio.Event()
         self._stopping = False
         self._rested = 0.0
@@ -157,7 +151,8 @@ class SharedSweeper:
     def reschedule(self, schedule: Schedule) -> None:
         """Go by another schedule from now on."""
         self.schedule = schedule
-        self._next_at = schedule.next_at(datetime.now())
+        self._next_at = schedule.next_at(self._clock())
+        self._say_times()
         self._something.set()
 
     def stop(self) -> None:
@@ -167,12 +162,13 @@ class SharedSweeper:
 
     async def run(self) -> None:
         """Sweep until `stop` is called."""
+        self._say_times()
         while not self._stopping:
             pause = _LOOK_AGAIN_SECONDS
             try:
                 await self._note_what_is_due()
                 if self._wanted is None:
-                    pause = await self._seconds_left()
+                    pause = min(await self._seconds_left(), _LOOK_AT_CLOCK_SECONDS)
                 else:
                     pause = await self._satisfy(self._wanted)
             except ReadOnlyError as error:
@@ -194,21 +190,54 @@ class SharedSweeper:
 
     async def _note_what_is_due(self) -> None:
         if self._asked is not None:
-            reason, self._asked = self._asked, None
-            self._wanted = _Wanted(reason, await self._now_ms())
-        elif self._next_at is not None and datetime.now() >= self._next_at:
-            self._next_at = self.schedule.next_at(datetime.now())
-            # The clocks of several daemons differ: one sweep is meant for all.
-            self._wanted = _Wanted("it is the time of day", await self._now_ms() - _SAME_TIME_MS)
+            self._wanted = await self._take_what_is_asked(self._asked)
+        elif self._next_at is not None and self._clock() >= self._next_at:
+            now_ms = await self._now_ms()
+            self._wanted = _Wanted("it is time", self._begun_for_all(self._next_at, now_ms))
         elif self._wanted is None and await self._seconds_until_due() <= 0:
             self._wanted = _Wanted("it is due", await self._swept_ms() + 1)
+
+    async def _take_what_is_asked(self, reason: str) -> _Wanted:
+        # Before the server is asked for the time: what is asked for meanwhile counts anew.
+        self._asked = None
+        try:
+            return _Wanted(reason, await self._now_ms())
+        except (RedisError, OSError):
+            self._asked = reason
+            raise
+
+    def _begun_for_all(self, time: datetime, now_ms: int) -> int:
+        """When a sweep must have begun, by the server's clock, to be the one of `time`."""
+        now = self._clock()
+        self._next_at = self.schedule.next_at(now)
+        tolerance = _SAME_TIME
+        if self._next_at is not None:
+            # No more than half way to the next one, which is another sweep.
+            tolerance = min(tolerance, (self._next_at - time) / 2)
+        return now_ms - (now - time + tolerance) // timedelta(milliseconds=1)
 
     async def _seconds_left(self) -> float:
         """Seconds until something may be due."""
         left = await self._seconds_until_due()
+        now = self._clock()
         if self._next_at is not None:
-            left = min(left, (self._next_at - datetime.now()).total_seconds())
-        return max(left, 0.0)
+            left = min(left, (self._next_at - now).total_seconds())
+        left = max(left, 0.0)
+        known = self._next_at is not None or self.schedule.every is not None
+        self._activity.sweep_next = now.timestamp() + left if known else 0.0
+        return left
+
+    def _say_times(self) -> None:
+        if self._next_at is not None:
+            zone = self.schedule.zone
+            log.info(
+                "sweeping at these times, too",
+                extra=fields(
+                    times=", ".join(self.schedule.at),
+                    time_zone=str(zone),
+                    next=self._next_at.astimezone(zone).isoformat(timespec="minutes"),
+                ),
+            )
 
     async def _seconds_until_due(self) -> float:
         if self.schedule.every is None:
@@ -253,8 +282,8 @@ class SharedSweeper:
         outcome = "failed"
         begun_ms = await self._now_ms()
         try:
-            steps = stoppable(self._sweep(), lambda: self._stopping or lease.lost)
-            result = await self._transport.run(steps)
+            operation = stoppable(self._sweep(), lambda: self._stopping or lease.lost)
+            result = await self._transport.run(operation)
             await self._transport.run(command("SET", self._swept_key, begun_ms))
             outcome = "done"
             self._report(result, monotonic() - begun)

@@ -1,8 +1,8 @@
-"""How a request reaches the server, the same for synchronous and asynchronous clients.
+"""Runs operations on the clients of redis-py.
 
-The engine is written as generators that yield requests and are sent the replies. How these are sent
-is a generator as well: it yields calls of redis-py, and a transport makes them, once with ``await``
-and once without. That is all in which the two differ.
+`redis_retention.sans_io` says what an operation is. How its requests are sent is a generator as
+well: it yields calls of redis-py, and a transport makes them, once with ``await`` and once without.
+That is all in which the two differ.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import asyncio
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import redis
 import redis.asyncio
@@ -23,124 +23,35 @@ from redis.exceptions import ConnectionError as NoConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 from redis.exceptions import TimeoutError as NoReplyError
 
-from redis_retention.scripts import Script
+from redis_retention.sans_io import (
+    Call,
+    Command,
+    Nodes,
+    Operation,
+    Receive,
+    Request,
+    Requests,
+    SendAhead,
+    Sleep,
+    T,
+    drive,
+)
 
-Argument: TypeAlias = bytes | str | int
 Client: TypeAlias = "redis.Redis | redis.RedisCluster"
 AsyncClient: TypeAlias = "redis.asyncio.Redis | redis.asyncio.RedisCluster"
-
-T = TypeVar("T")
 
 # A server that forgets its scripts again and again is failing over: give it a few chances.
 _LOADS = 3
 
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One Redis command; `node` says which node of a cluster gets it."""
-
-    arguments: tuple[Argument, ...]
-    node: Any = None
-
-    def words(self) -> tuple[Argument, ...]:
-        """The command as it is sent."""
-        return self.arguments
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call of a script by EVALSHA."""
-
-    script: Script
-    keys: Sequence[Argument]
-    arguments: Sequence[Argument] = field(repr=False)
-    node: Any = None
-
-    def words(self) -> tuple[Argument, ...]:
-        """The command as it is sent."""
-        return ("EVALSHA", self.script.sha, len(self.keys), *self.keys, *self.arguments)
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """Time for others; the reply is None."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Ahead:
-    """A command that the server works on beside what follows; the reply is a ticket for `Arrival`.
-
-    It is sent a second time if its connection breaks, so it must only read.
-    """
-
-    command: Command
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """What a command has brought that was sent ahead: its reply, and the seconds waited for it."""
-
-    ticket: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Nodes:
-    """The nodes of a cluster that hold keys; one ``None`` for a single server."""
-
-
-Request: TypeAlias = Command | Call
-_Other: TypeAlias = Pause | Ahead | Arrival
-Steps: TypeAlias = Generator[Sequence[Request] | Nodes | _Other, Any, T]
-"""Yields what is to be sent in one go, is sent the replies, returns a result."""
-
-_Wanted = TypeVar("_Wanted")
-_Yielded = TypeVar("_Yielded")
-
-
-def ask(request: Request) -> Steps[Any]:
-    """Send one request and return its reply."""
-    replies = yield [request]
-    return replies[0]
-
-
-def command(*arguments: Argument, node: Any = None) -> Steps[Any]:
-    """Send one command and return its reply."""
-    return (yield from ask(Command(arguments, node)))
-
-
-def driven(
-    steps: Generator[_Wanted, Any, T], do: Callable[[_Wanted], Generator[_Yielded, Any, Any]]
-) -> Generator[_Yielded, Any, T]:
-    """Do what steps want, one thing after the other, and return their result.
-
-    What the server refuses is thrown into the steps, and that it did not reply in time; whatever
-    else goes wrong ends them.
-    """
-    try:
-        wanted = next(steps)
-        while True:
-            try:
-                came = yield from do(wanted)
-            except (ResponseError, NoReplyError) as error:
-                wanted = steps.throw(error)
-            else:
-                wanted = steps.send(came)
-    except StopIteration as stop:
-        result: T = stop.value
-        return result
-
-
 # Thread ids are bytes, whatever the client would make of them.
 _AS_BYTES: dict[str, Any] = {NEVER_DECODE: True}
 
-Doing: TypeAlias = Generator[Callable[[], Any], Any, T]
-"""Yields calls of a client, is sent what came of each, or what awaiting it has brought."""
+ClientCalls: TypeAlias = Generator[Callable[[], Any], Any, T]
+"""Yields calls of a client, is sent what each returns (or its awaitable), returns a result."""
 
 _CLUSTERS = (redis.RedisCluster, redis.asyncio.RedisCluster)
 
-# What becomes of a connection that breaks, or that is not to be had.
+# A connection breaks, or there is none to be had.
 _BROKEN = (NoConnectionError, NoReplyError)
 
 
@@ -152,15 +63,15 @@ def _raise_refusal(replies: Sequence[Any]) -> None:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Sent:
-    """A ticket: the connection on which the reply to a command comes."""
+class _Pending:
+    """A reply that is pending: the connection on which it will come."""
 
     connection: Any
     command: Command
 
 
-class _Sender:
-    """Sends what steps want; a subclass makes the calls that this yields."""
+class _Driver:
+    """Drives operations; a subclass makes the calls of the client that this yields."""
 
     _clock: ModuleType
     """Has ``sleep``."""
@@ -172,35 +83,37 @@ class _Sender:
         self._client: Any = client
         self._called = called
 
-    def _run(self, steps: Steps[T]) -> Doing[T]:
+    def _drive(self, operation: Operation[T]) -> ClientCalls[T]:
         nodes = yield from self._nodes()
-        under_way: list[_Sent] = []
+        in_flight: list[_Pending] = []
         try:
-            return (yield from driven(steps, partial(self._do, nodes, under_way)))
+            return (yield from drive(operation, partial(self._respond, nodes, in_flight)))
         finally:
-            for sent in under_way:
-                yield from self._give_back(sent.connection, broken=True)
+            for pending in in_flight:
+                yield from self._release(pending.connection, broken=True)
 
-    def _do(
-        self, nodes: list[Any], under_way: list[_Sent], wanted: Sequence[Request] | Nodes | _Other
-    ) -> Doing[Any]:
-        if isinstance(wanted, Nodes):
+    def _respond(
+        self, nodes: list[Any], in_flight: list[_Pending], requests: Requests
+    ) -> ClientCalls[Any]:
+        if isinstance(requests, Nodes):
             return nodes
-        if isinstance(wanted, Pause):
-            return (yield partial(self._clock.sleep, wanted.seconds))
-        if isinstance(wanted, Ahead):
-            return (yield from self._send_ahead(wanted.command, under_way))
-        if isinstance(wanted, Arrival):
+        if isinstance(requests, Sleep):
+            return (yield partial(self._clock.sleep, requests.seconds))
+        if isinstance(requests, SendAhead):
+            return (yield from self._send_ahead(requests.command, in_flight))
+        if isinstance(requests, Receive):
             begun = time.perf_counter()
-            reply = yield from self._receive(wanted.ticket, under_way)
+            reply = yield from self._receive(requests.pending, in_flight)
             _raise_refusal([reply])
             return reply, time.perf_counter() - begun
-        return (yield from self._deliver(wanted, nodes))
+        return (yield from self._send_loading(requests, nodes))
 
-    # --- what is sent ahead, on a connection of its own ------------------------------------------
+    # --- commands sent ahead, each on a connection of its own ------------------------------------
 
-    def _send_ahead(self, command: Command, under_way: list[_Sent]) -> Doing[_Sent | Command]:
-        """Send a command, or answer it when that has to wait until its reply is asked for."""
+    def _send_ahead(
+        self, command: Command, in_flight: list[_Pending]
+    ) -> ClientCalls[_Pending | Command]:
+        """Send a command; return the command itself if it can only be sent when it is received."""
         if self._has_one_connection():
             return command
         connection = None
@@ -209,29 +122,31 @@ class _Sender:
             yield partial(connection.send_command, *command.words())
         except _BROKEN:
             if connection is not None:
-                yield from self._give_back(connection, broken=True)
+                yield from self._release(connection, broken=True)
             return command
-        under_way.append(_Sent(connection, command))
-        return under_way[-1]
+        in_flight.append(_Pending(connection, command))
+        return in_flight[-1]
 
-    def _receive(self, ticket: _Sent | Command, under_way: list[_Sent]) -> Doing[Any]:
-        if isinstance(ticket, Command):
-            return (yield from self._send(ticket))
-        under_way.remove(ticket)
-        name, broken = ticket.command.arguments[0], True
+    def _receive(self, pending: _Pending | Command, in_flight: list[_Pending]) -> ClientCalls[Any]:
+        if isinstance(pending, Command):
+            return (yield from self._send(pending))
+        in_flight.remove(pending)
+        name, broken = pending.command.arguments[0], True
         try:
-            reply = yield partial(self._client.parse_response, ticket.connection, name, **_AS_BYTES)
+            reply = yield partial(
+                self._client.parse_response, pending.connection, name, **_AS_BYTES
+            )
             broken = False
             return reply
         except ResponseError as error:
             broken = False
             return error
         except _BROKEN:
-            return (yield from self._send(ticket.command))
+            return (yield from self._send(pending.command))
         finally:
-            yield from self._give_back(ticket.connection, broken=broken)
+            yield from self._release(pending.connection, broken=broken)
 
-    def _give_back(self, connection: Any, *, broken: bool) -> Doing[None]:
+    def _release(self, connection: Any, *, broken: bool) -> ClientCalls[None]:
         if broken:
             yield connection.disconnect
         yield partial(self._client.connection_pool.release, connection)
@@ -240,13 +155,15 @@ class _Sender:
         """Whether the client cannot send two commands side by side."""
         if isinstance(self._client, _CLUSTERS):
             return True
-        alone: bool = self._client.connection is not None
-        return alone or self._client.connection_pool.max_connections < 2
+        single: bool = self._client.connection is not None
+        return single or self._client.connection_pool.max_connections < 2
 
-    # --- what is sent now ------------------------------------------------------------------------
+    # --- requests ------------------------------------------------------------------------
 
-    def _deliver(self, requests: Sequence[Request], nodes: list[Any]) -> Doing[list[Any]]:
-        """Send requests until each has a reply, loading the scripts that the server has lost.
+    def _send_loading(
+        self, requests: Sequence[Request], nodes: list[Any]
+    ) -> ClientCalls[list[Any]]:
+        """Send requests until each has a reply, loading scripts that the server does not know.
 
         EVALSHA of an unknown script does nothing, so only those calls are sent again.
 
@@ -255,10 +172,10 @@ class _Sender:
         """
         replies = yield from self._send_all(list(requests))
         for _ in range(_LOADS):
-            lost = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-            if not lost:
+            unknown = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+            if not unknown:
                 break
-            scripts = {call.script for at in lost if isinstance(call := requests[at], Call)}
+            scripts = {call.script for at in unknown if isinstance(call := requests[at], Call)}
             yield from self._send_all(
                 [
                     Command(("SCRIPT", "LOAD", script.text), node)
@@ -266,20 +183,20 @@ class _Sender:
                     for node in nodes
                 ]
             )
-            again = yield from self._send_all([requests[at] for at in lost])
-            for at, reply in zip(lost, again, strict=True):
+            again = yield from self._send_all([requests[at] for at in unknown])
+            for at, reply in zip(unknown, again, strict=True):
                 replies[at] = reply
         _raise_refusal(replies)
         return replies
 
-    def _nodes(self) -> Doing[list[Any]]:
+    def _nodes(self) -> ClientCalls[list[Any]]:
         if not isinstance(self._client, _CLUSTERS):
             return [None]
         if isinstance(self._client, redis.asyncio.RedisCluster):
             yield self._client.initialize
         return list(self._client.get_primaries())
 
-    def _send(self, request: Request) -> Doing[Any]:
+    def _send(self, request: Request) -> ClientCalls[Any]:
         begun = time.perf_counter()
         try:
             send = self._connection(request).execute_command
@@ -297,8 +214,8 @@ class _Sender:
             return self._client.get_redis_connection(request.node)
         return request.node
 
-    def _send_all(self, requests: list[Request]) -> Doing[list[Any]]:
-        """Send requests in one go, and answer the reply or the refusal of each."""
+    def _send_all(self, requests: list[Request]) -> ClientCalls[list[Any]]:
+        """Send requests in one go, and return the reply or the refusal of each."""
         replies: list[Any] = []
         if len(requests) == 1 or isinstance(self._client, _CLUSTERS):
             for request in requests:
@@ -311,50 +228,50 @@ class _Sender:
         return replies
 
 
-class Transport(_Sender):
-    """Runs steps on a synchronous client.
+class Transport(_Driver):
+    """Runs operations on a synchronous client.
 
     Args:
         client: The client.
-        called: Is told of each call of a script by itself, and how many seconds the reply took.
+        called: Is notified of each call of a script by itself, and how many seconds it took.
     """
 
     _clock = time
 
-    def run(self, steps: Steps[T]) -> T:
-        """Run steps to their end and return their result."""
-        doing = self._run(steps)
+    def run(self, operation: Operation[T]) -> T:
+        """Run an operation to its end and return its result."""
+        calls = self._drive(operation)
         try:
-            act = next(doing)
+            call = next(calls)
             while True:
                 try:
-                    came = act()
+                    returned = call()
                 except BaseException as error:
-                    act = doing.throw(error)
+                    call = calls.throw(error)
                 else:
-                    act = doing.send(came)
+                    call = calls.send(returned)
         except StopIteration as stop:
             result: T = stop.value
             return result
 
 
-class AsyncTransport(_Sender):
-    """Runs steps on an asynchronous client; like `Transport`, but for the ``await``."""
+class AsyncTransport(_Driver):
+    """Runs operations on an asynchronous client; like `Transport`, but for the ``await``."""
 
     _clock = asyncio
 
-    async def run(self, steps: Steps[T]) -> T:
-        """Run steps to their end and return their result."""
-        doing = self._run(steps)
+    async def run(self, operation: Operation[T]) -> T:
+        """Run an operation to its end and return its result."""
+        calls = self._drive(operation)
         try:
-            act = next(doing)
+            call = next(calls)
             while True:
                 try:
-                    came = await act()
+                    returned = await call()
                 except BaseException as error:
-                    act = doing.throw(error)
+                    call = calls.throw(error)
                 else:
-                    act = doing.send(came)
+                    call = calls.send(returned)
         except StopIteration as stop:
             result: T = stop.value
             return result

@@ -2,6 +2,7 @@
 
 The same names everywhere: ``--keep-last 10``, ``REDIS_RETENTION_KEEP_LAST=10``, and in the TOML
 file ``keep-last = 10``. A flag counts before the environment, the environment before the file.
+What may be given several times is a list in the file, and has semicolons in the environment.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def _take_defaults(ctx: click.Context, _: click.Parameter, path: Path | None) ->
     for name, option in names.items():
         value = os.environ.get(_VARIABLE + name.upper().replace("-", "_"))
         if value:
-            defaults[option.name or name] = value
+            defaults[option.name or name] = value.split(";") if option.multiple else value
     for name in [name for name in defaults if _is_given_to_program(ctx, name)]:
         del defaults[name]
     ctx.default_map = defaults
@@ -99,10 +100,23 @@ def _from_file(path: Path, names: dict[str, click.Option]) -> dict[str, Any]:
     defaults: dict[str, Any] = {}
     for key, value in read.items():
         option = names.get(key.replace("_", "-"))
-        if option is None or not isinstance(value, str | int | float):
+        if option is not None and option.multiple and not isinstance(value, list):
+            value = [value]
+        if option is None or not _fits(option, value):
             raise click.UsageError(f"{path}: {key!r} is not an option; these are: {_listed(names)}")
-        defaults[option.name or key] = value if isinstance(value, bool) else str(value)
+        defaults[option.name or key] = _as_given(value)
     return defaults
+
+
+def _fits(option: click.Option, value: Any) -> bool:
+    if option.multiple:
+        return all(isinstance(one, str) for one in value)
+    return isinstance(value, str | int | float)
+
+
+def _as_given(value: Any) -> Any:
+    """A value of the file as the command line would give it."""
+    return value if isinstance(value, bool | list) else str(value)
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -20,7 +20,12 @@ from redis_retention.policy import Policy
 @global_options()
 @pass_settings
 def listen(
-    settings: Settings, /, policy: Policy | None, trigger: int | None, **rest: Any
+    settings: Settings,
+    /,
+    policy: Policy | None,
+    trigger: int | None,
+    warn_checkpoint_bytes: int | None,
+    **rest: Any,
 ) -> Service:
     """Trim each thread the moment it crosses its trigger, until told to stop.
 
@@ -29,4 +34,5 @@ def listen(
     """
     if policy is not None and trigger is None:
         raise click.UsageError("say when to trim, as in --trigger 30")
-    return Service(replace(settings), Options(policy, trigger, schedule=None), **rest)
+    options = Options(policy, trigger, None, warn_checkpoint_bytes)
+    return Service(replace(settings), options, **rest)

@@ -25,6 +25,12 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _SPAN = re.compile(r"(\d+)([smhdw])", re.ASCII)
 
+_SIZES = {
+    **{"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9},
+    **{"kib": 2**10, "mib": 2**20, "gib": 2**30},
+}
+_SIZE = re.compile(r"(\d{1,18})((?:[kmg]i?)?b|)", re.ASCII | re.IGNORECASE)
+
 
 def as_span(value: str) -> timedelta:
     """A time: a whole number and a unit, as in ``30s``, ``15m``, ``12h``, ``7d``, ``2w``."""
@@ -35,6 +41,14 @@ def as_span(value: str) -> timedelta:
         return timedelta(**{_UNITS[read[2]]: int(read[1])})
     except OverflowError as error:
         raise click.BadParameter(f"{value!r} is too long.") from error
+
+
+def as_size(value: str) -> int:
+    """Bytes: a whole number, and a unit where it is none of bytes, as in ``500kB`` or ``1MB``."""
+    read = _SIZE.fullmatch(value)
+    if not read or not int(read[1]):
+        raise click.BadParameter(f"{value!r} is not a size such as 500kB, 1MB or 2MiB.")
+    return int(read[1]) * _SIZES[read[2].lower()]
 
 
 def as_grace(value: str) -> timedelta:
@@ -183,6 +197,13 @@ trigger_option = click.option(
     metavar="M",
     type=COUNT,
     help="Let the automatic trims fire when there are more than M checkpoints.",
+)
+
+warn_checkpoint_bytes_option = click.option(
+    "--warn-checkpoint-bytes",
+    metavar="SIZE",
+    type=as_size,
+    help="Count and name checkpoints that are larger, e.g. 1MB.",
 )
 
 

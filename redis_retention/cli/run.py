@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime, time, timedelta
+from datetime import timedelta, timezone, tzinfo
 from typing import Any
 
 import click
@@ -16,30 +16,39 @@ from redis_retention.cli.serving import Service, serve, service_options
 from redis_retention.daemon import Options, Told
 from redis_retention.engine import Engine, Rule
 from redis_retention.policy import Policy
+from redis_retention.sans_io import Operation
+from redis_retention.schedule import Schedule, as_cron, as_zone, local_zone
 from redis_retention.sources.sweep import Progress, Sweeper, SweepResult
-from redis_retention.sweeping import Schedule
-from redis_retention.transport import Steps
 
 DEFAULT_EVERY = timedelta(hours=1)
 
 
-def as_time_of_day(value: str) -> time:
-    """A time of day, as in ``02:00``."""
+def as_time(value: str) -> str:
+    """A time of day, as in ``02:00``, or a cron expression."""
     try:
-        return datetime.strptime(value, "%H:%M").time()
+        as_cron(value)
     except ValueError as error:
-        raise click.BadParameter(f"{value!r} is not a time of day such as 02:00.") from error
+        raise click.BadParameter(f"{error}.") from error
+    return value.strip()
+
+
+def as_time_zone(value: str) -> tzinfo:
+    """A time zone by its name."""
+    try:
+        return as_zone(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.") from error
 
 
 def _serve(service: Service, reread: Callable[[], Service]) -> None:
     serve(service, reread, _sweep)
 
 
-def _sweep(engine: Engine, rules: Sequence[Rule], told: Told) -> Steps[SweepResult]:
+def _sweep(engine: Engine, rules: Sequence[Rule], told: Told) -> Operation[SweepResult]:
     def progress(done: Progress) -> None:
         told(done.keys / max(done.total, 1))
 
-    return Sweeper(engine, rules, progress=progress).steps()
+    return Sweeper(engine, rules, progress=progress).sweep()
 
 
 @click.command(cls=Configured, serve=_serve)
@@ -51,9 +60,16 @@ def _sweep(engine: Engine, rules: Sequence[Rule], told: Told) -> Steps[SweepResu
 )
 @click.option(
     "--sweep-at",
-    type=as_time_of_day,
-    metavar="HH:MM",
-    help="At what time of day to sweep, by the clock of this machine.",
+    type=as_time,
+    multiple=True,
+    metavar="TIME",
+    help="At what time to sweep, too: 02:00, or a cron expression. May be given several times.",
+)
+@click.option(
+    "--time-zone",
+    type=as_time_zone,
+    metavar="ZONE",
+    help="The time zone of --sweep-at, such as Europe/Berlin.  [default: that of this machine]",
 )
 @service_options
 @global_options()
@@ -63,8 +79,10 @@ def run(
     /,
     policy: Policy | None,
     trigger: int | None,
+    warn_checkpoint_bytes: int | None,
     sweep_every: timedelta | None,
-    sweep_at: time | None,
+    sweep_at: tuple[str, ...],
+    time_zone: tzinfo | None,
     **rest: Any,
 ) -> Service:
     """Trim all threads by itself: the listener and the sweeper, as a service.
@@ -72,7 +90,19 @@ def run(
     SIGTERM ends it within a second. SIGHUP reads the configuration again. Several may run on one
     database: one of them sweeps.
     """
-    if sweep_every is None and sweep_at is None:
+    if sweep_every is None and not sweep_at:
         sweep_every = DEFAULT_EVERY
-    schedule = Schedule(sweep_every, sweep_at)
-    return Service(replace(settings), Options(policy, trigger, schedule), **rest)
+    schedule = Schedule(sweep_every, sweep_at, _zone(time_zone, sweep_at))
+    return Service(
+        replace(settings), Options(policy, trigger, schedule, warn_checkpoint_bytes), **rest
+    )
+
+
+def _zone(given: tzinfo | None, times: Sequence[str]) -> tzinfo:
+    """The time zone that times are meant in; without any it is of no importance."""
+    if given is not None or not times:
+        return given or timezone.utc
+    try:
+        return local_zone()
+    except ValueError as error:
+        raise click.UsageError(f"{error}; say it with --time-zone") from error

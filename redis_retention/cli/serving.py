@@ -19,13 +19,18 @@ from redis.backoff import NoBackoff
 from redis_retention import logs
 from redis_retention.cli.configured import config_option
 from redis_retention.cli.connection import Settings, connect
-from redis_retention.cli.options import policy_options, trigger_option
+from redis_retention.cli.options import (
+    policy_options,
+    trigger_option,
+    warn_checkpoint_bytes_option,
+)
 from redis_retention.daemon import Daemon, Options, Told
 from redis_retention.engine import Engine, Rule
 from redis_retention.layouts import LangGraphRedis
 from redis_retention.logs import logger
+from redis_retention.sans_io import Operation
 from redis_retention.sweeping import SweepResult
-from redis_retention.transport import AsyncClient, Steps
+from redis_retention.transport import AsyncClient
 
 log = logger("service")
 
@@ -62,6 +67,7 @@ def service_options(function: Callable[..., Any]) -> Callable[..., Any]:
         (
             policy_options,
             trigger_option,
+            warn_checkpoint_bytes_option,
             click.option(
                 "--metrics-port",
                 type=click.IntRange(0, 65535),
@@ -101,7 +107,7 @@ def service_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def serve(
     service: Service,
     reread: Callable[[], Service],
-    sweep: Callable[[Engine, Sequence[Rule], Told], Steps[SweepResult]] | None = None,
+    sweep: Callable[[Engine, Sequence[Rule], Told], Operation[SweepResult]] | None = None,
 ) -> None:
     """Serve until told to stop."""
     logs.configure("json" if service.log_format == "json" else "text", verbose=service.verbose)
@@ -122,7 +128,7 @@ def is_cluster(url: str) -> bool:
 async def _serve(
     service: Service,
     reread: Callable[[], Service],
-    sweep: Callable[[Engine, Sequence[Rule], Told], Steps[SweepResult]] | None,
+    sweep: Callable[[Engine, Sequence[Rule], Told], Operation[SweepResult]] | None,
     in_cluster: bool,
 ) -> None:
     settings = service.settings

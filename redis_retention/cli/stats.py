@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from redis_retention.cli.connection import Settings, connect, pass_settings
-from redis_retention.cli.options import global_options
+from redis_retention.cli.options import global_options, warn_checkpoint_bytes_option
 from redis_retention.cli.output import counted, named, show, show_json, size
 from redis_retention.engine import Engine
 from redis_retention.layouts import LangGraphRedis
@@ -28,9 +28,10 @@ from redis_retention.transport import Transport
     show_default=True,
     help="How many of the largest threads to show.",
 )
+@warn_checkpoint_bytes_option
 @global_options()
 @pass_settings
-def stats(settings: Settings, /, top: int) -> None:
+def stats(settings: Settings, /, top: int, warn_checkpoint_bytes: int | None) -> None:
     """Show how many threads and checkpoints there are, how large they are, and which the most.
 
     It is read from the indexes, which a sweep completes; sizes are estimated from samples.
@@ -39,13 +40,13 @@ def stats(settings: Settings, /, top: int) -> None:
     engine = Engine(layout, prefix=settings.prefix)
     client = connect(settings.url)
     try:
-        found = Transport(client).run(read_stats(engine, top))
+        found = Transport(client).run(read_stats(engine, top, warn_checkpoint_bytes))
     finally:
         client.close()
     if settings.json:
         show_json(as_json(found))
     else:
-        show_stats(found)
+        show_stats(found, warn_checkpoint_bytes)
 
 
 def as_json(found: Stats) -> dict[str, Any]:
@@ -63,11 +64,25 @@ def as_json(found: Stats) -> dict[str, Any]:
             }
             for one in found.largest
         ],
+        "large_checkpoints": found.large_checkpoints,
+        "largest_checkpoints": [
+            {
+                "thread": one.thread.decode("utf-8", "replace"),
+                "checkpoint_id": one.checkpoint_id.decode("utf-8", "replace"),
+                "bytes": one.size,
+            }
+            for one in found.largest_checkpoints
+        ],
     }
 
 
-def show_stats(found: Stats) -> None:
-    """Print the numbers for people."""
+def show_stats(found: Stats, above: int | None = None) -> None:
+    """Print the numbers for people.
+
+    Args:
+        found: The numbers.
+        above: Above how many bytes a checkpoint is large.
+    """
     if not found.threads:
         show(Text("No thread is indexed; `redis-retention sweep` indexes all there are."))
         return
@@ -77,6 +92,28 @@ def show_stats(found: Stats) -> None:
     show(Text(total + "."))
     if found.largest:
         show(_table(found))
+    if above is not None:
+        show(Text(_sentence_of_large(found, above)))
+        if found.largest_checkpoints:
+            show(_table_of_large(found))
+
+
+def _sentence_of_large(found: Stats, above: int) -> str:
+    if found.large_checkpoints is None:
+        return "The server does not tell how large checkpoints are (MEMORY USAGE)."
+    threads = counted(found.large_checkpoints, "thread")
+    has = "has" if found.large_checkpoints == 1 else "have"
+    return f"{threads} {has} a newest checkpoint above {size(above)}."
+
+
+def _table_of_large(found: Stats) -> Table:
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    made.add_column("thread", overflow="fold")
+    made.add_column("checkpoint", overflow="fold")
+    made.add_column("bytes", justify="right", no_wrap=True)
+    for one in found.largest_checkpoints:
+        made.add_row(named(one.thread), named(one.checkpoint_id), size(one.size))
+    return made
 
 
 def _table(found: Stats) -> Table:

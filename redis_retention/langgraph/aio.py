@@ -29,7 +29,8 @@ from redis_retention.langgraph.pruning import prunes, warn_left_alone
 from redis_retention.langgraph.threads import KeptCheckpoint
 from redis_retention.policy import Policy
 from redis_retention.retention import DEFAULT_GRACE, AsyncRetention
-from redis_retention.transport import AsyncTransport, T
+from redis_retention.sans_io import T
+from redis_retention.transport import AsyncTransport
 
 # `list` is a method below.
 Kept: TypeAlias = list[KeptCheckpoint]

@@ -13,7 +13,11 @@ from typing import Any
 from weakref import WeakSet
 
 from redis_retention.langgraph.keeping import PASSING, Keeper, Put
-from redis_retention.transport import AsyncTransport, Command, Steps, Transport
+from redis_retention.sans_io import (
+    Command,
+    Operation,
+)
+from redis_retention.transport import AsyncTransport, Transport
 
 # Puts that wait at most.
 _MOST_WAITING = 10_000
@@ -56,7 +60,7 @@ def _threads(puts: list[Put]) -> list[bytes]:
     return [put.thread for put in puts]
 
 
-def _all_of(commands: Sequence[Command]) -> Steps[None]:
+def _all_of(commands: Sequence[Command]) -> Operation[None]:
     """Send commands again of which it is not known whether they have arrived."""
     if commands:
         yield list(commands)

@@ -2,7 +2,7 @@
 
 The index in Redis is what counts: it knows what all processes have put, and outlives them. What is
 counted here only says when it must be asked at once. All that talks to the server is written as
-steps, so that the savers differ in nothing but the ``await``.
+operations, so that the savers differ in nothing but the ``await``.
 """
 
 from __future__ import annotations
@@ -35,8 +35,13 @@ from redis_retention.layouts import LONGEST_THREAD, LangGraphRedis
 from redis_retention.logs import fields, logger
 from redis_retention.policies import DEFAULT_PATTERN, Policies, check, rule_for
 from redis_retention.policy import Policy
+from redis_retention.sans_io import (
+    Command,
+    Operation,
+    T,
+)
 from redis_retention.sources.search import NotSearchable, Search
-from redis_retention.transport import AsyncClient, Client, Command, Steps, T
+from redis_retention.transport import AsyncClient, Client
 
 log = logger("langgraph")
 
@@ -251,9 +256,9 @@ class Keeper:
         except Exception:
             log.exception("on_error has failed")
 
-    # --- steps ------------------------------------------------------------------------------------
+    # --- operations -------------------------------------------------------------------------------
 
-    def work_off(self, puts: Sequence[Put], before: Sequence[Command] = ()) -> Steps[None]:
+    def work_off(self, puts: Sequence[Put], before: Sequence[Command] = ()) -> Operation[None]:
         """Take what was put into the indexes, and trim what has crossed its trigger.
 
         Args:
@@ -276,7 +281,7 @@ class Keeper:
             groups.setdefault(put.thread if self._singly else b"", []).append(put)
         return [some for group in groups.values() for some in chunks(group, DOCUMENTS_PER_CALL)]
 
-    def _current_rules(self) -> Steps[list[Rule]]:
+    def _current_rules(self) -> Operation[list[Rule]]:
         now = monotonic()
         if self._rules is None or (self._stored and now - self._rules_at > _RULES_SECONDS):
             stored = yield from self.policies.rules()
@@ -292,7 +297,7 @@ class Keeper:
 
     def _work_off(
         self, puts: Sequence[Put], rules: Sequence[Rule], before: Sequence[Command]
-    ) -> Steps[None]:
+    ) -> Operation[None]:
         unsure = [put for put in puts if put.unseen_parent]
         questions = [question for put in unsure for question in self._questions(put)]
         track = self.engine.track([put.key for put in puts], rules)
@@ -319,7 +324,7 @@ class Keeper:
             Command(("ZLEXCOUNT", index, b"[" + start, b"(" + start[:-1] + b"\1")),
         )
 
-    def _trimmed(self, row: Tracked, rules: Sequence[Rule]) -> Steps[None]:
+    def _trimmed(self, row: Tracked, rules: Sequence[Rule]) -> Operation[None]:
         refused = row.refused or (_UNJUDGED if row.unjudged else None)
         if refused is not None:
             if row.refused:
@@ -335,7 +340,7 @@ class Keeper:
             self._learn_trimmed(row.thread, rule.policy)
         self._tally(row.thread, deleted)
 
-    def _look(self, thread: bytes, rules: Sequence[Rule]) -> Steps[None]:
+    def _look(self, thread: bytes, rules: Sequence[Rule]) -> Operation[None]:
         """Index what the index does not know of a thread; trim it if that is too much.
 
         It was written by another saver, or by a process that did not come to index it.
@@ -416,17 +421,17 @@ def _id_of(place: dict[str, Any]) -> bytes:
     return str(place.get("checkpoint_id") or "").encode()
 
 
-def _beside(commands: Sequence[Command], steps: Steps[T]) -> Steps[tuple[list[Any], T]]:
-    """Send commands in the same go as the one request of some steps: their replies, the result."""
-    [request] = next(steps)  # type: ignore[misc]
+def _beside(commands: Sequence[Command], operation: Operation[T]) -> Operation[tuple[list[Any], T]]:
+    """Send commands in the same go as an operation's one request: their replies, its result."""
+    [request] = next(operation)  # type: ignore[misc]
     try:
         *replies, reply = yield [*commands, request]
     except ResponseError as error:
-        # The steps know how to say what is wrong with it.
-        steps.throw(error)
+        # The operation knows how to say what is wrong with it.
+        operation.throw(error)
         raise
     try:
-        steps.send([reply])
+        operation.send([reply])
     except StopIteration as stop:
         return replies, stop.value
-    raise AssertionError("these steps have more than one request")
+    raise AssertionError("this operation has more than one request")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from redis_retention.transport import Command
+from redis_retention.sans_io import Command
 
 
 class _Last:

@@ -1,4 +1,4 @@
-"""Lists checkpoints, newest first, as steps: `list` of the savers.
+"""Lists checkpoints, newest first, as an operation: `list` of the savers.
 
 Which keys there are is asked of RediSearch; what they are, the documents say. So threads are told
 apart byte for byte, all filters are exact, and a long history is read as it is asked for.
@@ -19,9 +19,12 @@ from langgraph.constants import TASKS
 
 from redis_retention.engine import Engine
 from redis_retention.langgraph.threads import all_documents, decoded
+from redis_retention.sans_io import (
+    Command,
+    Operation,
+)
 from redis_retention.sources import scan
 from redis_retention.sources.search import NotSearchable, Search
-from redis_retention.transport import Command, Steps
 
 # Documents read at a time; a state may be large.
 _PAGE = 20
@@ -96,7 +99,7 @@ class _Head:
     sends_from: bytes | None
 
 
-def names(engine: Engine, wanted: Wanted) -> Steps[list[bytes]]:
+def names(engine: Engine, wanted: Wanted) -> Operation[list[bytes]]:
     """The keys of documents that may be wanted, newest first."""
     if wanted.thread is None:
         keys = yield from all_documents(engine)
@@ -105,7 +108,7 @@ def names(engine: Engine, wanted: Wanted) -> Steps[list[bytes]]:
     return sorted(keys, key=lambda key: key.rpartition(b":")[2], reverse=True)
 
 
-def _documents_of(engine: Engine, thread: bytes) -> Steps[list[bytes]]:
+def _documents_of(engine: Engine, thread: bytes) -> Operation[list[bytes]]:
     try:
         return (yield from Search(engine).tagged(thread))
     except NotSearchable:
@@ -120,7 +123,7 @@ def pages(keys: Sequence[bytes], limit: int | None) -> Iterator[list[bytes]]:
         yield list(keys[first : first + size])
 
 
-def read(engine: Engine, wanted: Wanted, keys: Sequence[bytes]) -> Steps[list[_Head]]:
+def read(engine: Engine, wanted: Wanted, keys: Sequence[bytes]) -> Operation[list[_Head]]:
     """The heads of those documents that are wanted."""
     replies = yield [Command(("JSON.GET", key, *_HEAD)) for key in keys]
     heads = (_head(engine, key, reply) for key, reply in zip(keys, replies, strict=True))
@@ -173,7 +176,7 @@ def _says(head: _Head, key: str, value: Any) -> bool:
     return key in head.metadata and bool(head.metadata[key] == value)
 
 
-def next_best(engine: Engine, wanted: Wanted, keys: Sequence[bytes]) -> Steps[list[_Head]]:
+def next_best(engine: Engine, wanted: Wanted, keys: Sequence[bytes]) -> Operation[list[_Head]]:
     """What LangGraph is to go on from when the checkpoint before a replayed one is gone.
 
     A stateful subgraph is looked for by `before` when a checkpoint of its graph is replayed. Where
@@ -191,7 +194,7 @@ def next_best(engine: Engine, wanted: Wanted, keys: Sequence[bytes]) -> Steps[li
     return heads[-1:] if is_cut else []
 
 
-def load(engine: Engine, heads: Sequence[_Head]) -> Steps[list[Listed]]:
+def load(engine: Engine, heads: Sequence[_Head]) -> Operation[list[Listed]]:
     """The documents of some checkpoints, and their writes, in three round trips."""
     if not heads:
         return []
@@ -251,7 +254,7 @@ def _registry(suffix: bytes) -> bytes:
     return b"write_keys_zset" + suffix
 
 
-def _texts(keys: Sequence[bytes]) -> Steps[dict[bytes, dict[str, Any]]]:
+def _texts(keys: Sequence[bytes]) -> Operation[dict[bytes, dict[str, Any]]]:
     found: dict[bytes, dict[str, Any]] = {}
     for first in range(0, len(keys), _HEADS):
         some = keys[first : first + _HEADS]

@@ -1,4 +1,4 @@
-"""What is done to whole threads and runs, as steps."""
+"""What is done to whole threads and runs, as operations."""
 
 from __future__ import annotations
 
@@ -17,11 +17,18 @@ from redis_retention.engine import (
     reason_left_alone,
 )
 from redis_retention.layouts import Family
+from redis_retention.sans_io import (
+    Argument,
+    Call,
+    Command,
+    Nodes,
+    Operation,
+    send,
+)
 from redis_retention.scripts import load
 from redis_retention.sources import scan
 from redis_retention.sources.scan import Found
 from redis_retention.sources.search import NotSearchable, Search
-from redis_retention.transport import Argument, Call, Command, Nodes, Steps, ask
 
 # Documents copied by one call: some 30 microseconds each when they are small.
 _COPIES_PER_CALL = 60
@@ -61,7 +68,7 @@ def different(engine: Engine, source: str, target: str) -> tuple[bytes, bytes]:
     return names
 
 
-def find(engine: Engine, thread: bytes) -> Steps[Found]:
+def find(engine: Engine, thread: bytes) -> Operation[Found]:
     """All keys of a thread, by RediSearch or, where that cannot be, by a look at all keys."""
     yield from engine.check_keys(thread)
     try:
@@ -71,7 +78,7 @@ def find(engine: Engine, thread: bytes) -> Steps[Found]:
         return found[thread]
 
 
-def delete(engine: Engine, thread: bytes) -> Steps[None]:
+def delete(engine: Engine, thread: bytes) -> Operation[None]:
     """Delete a thread with all that belongs to it, its pins too, whatever any policy says."""
     found = yield from find(engine, thread)
     entries = yield from engine.index(thread, found.writes_seen(), by_names=True)
@@ -90,7 +97,7 @@ def delete(engine: Engine, thread: bytes) -> Steps[None]:
     yield from engine.clean(thread, remains, sorted(found.pointers), older_than_ms=_ANY_AGE)
 
 
-def delete_runs(engine: Engine, runs: Iterable[str]) -> Steps[list[KeptCheckpoint]]:
+def delete_runs(engine: Engine, runs: Iterable[str]) -> Operation[list[KeptCheckpoint]]:
     """Delete the checkpoints of some runs, but for those that others need; say which these are.
 
     Raises:
@@ -109,7 +116,7 @@ def delete_runs(engine: Engine, runs: Iterable[str]) -> Steps[list[KeptCheckpoin
     return kept
 
 
-def _documents_of(engine: Engine, run: bytes) -> Steps[list[bytes]]:
+def _documents_of(engine: Engine, run: bytes) -> Operation[list[bytes]]:
     """The keys of documents that may be of a run."""
     try:
         return (yield from Search(engine).tagged(run, _RUN_FIELD))
@@ -117,11 +124,11 @@ def _documents_of(engine: Engine, run: bytes) -> Steps[list[bytes]]:
         return (yield from all_documents(engine))
 
 
-def all_documents(engine: Engine) -> Steps[list[bytes]]:
+def all_documents(engine: Engine) -> Operation[list[bytes]]:
     """The keys that may be those of checkpoint documents, of all threads."""
     keys: list[bytes] = []
 
-    def take(page: Sequence[bytes], _: float) -> Steps[None]:
+    def take(page: Sequence[bytes], _: float) -> Operation[None]:
         keys.extend(page)
         yield from ()
 
@@ -133,7 +140,7 @@ def all_documents(engine: Engine) -> Steps[list[bytes]]:
     return keys
 
 
-def _places(documents: Iterable[bytes], runs: set[bytes]) -> Steps[dict[bytes, list[Place]]]:
+def _places(documents: Iterable[bytes], runs: set[bytes]) -> Operation[dict[bytes, list[Place]]]:
     """The checkpoints that say to be of some runs, by thread."""
     places: dict[bytes, list[Place]] = {}
     for some in chunks(documents, DOCUMENTS_PER_CALL):
@@ -161,7 +168,7 @@ def _read(reply: Any) -> list[list[Any]]:
 
 def _delete_runs(
     engine: Engine, thread: bytes, runs: Sequence[bytes], places: Sequence[Place]
-) -> Steps[list[KeptCheckpoint]]:
+) -> Operation[list[KeptCheckpoint]]:
     found = yield from find(engine, thread)
     yield from engine.index(thread, found.writes_seen())
     wanted = [part for place in places for part in (place.namespace, place.checkpoint_id)]
@@ -191,7 +198,7 @@ def _delete_runs(
 
 def _clean_after(
     engine: Engine, thread: bytes, found: Found, places: Sequence[Place]
-) -> Steps[None]:
+) -> Operation[None]:
     """Delete the writes of deleted checkpoints that no registry has named."""
     layout = engine.layout
     suffixes = [layout.checkpoint_suffix(thread, p.namespace, p.checkpoint_id) for p in places]
@@ -204,7 +211,7 @@ def _clean_after(
     yield from engine.retire(thread)
 
 
-def copy(engine: Engine, source: bytes, target: bytes) -> Steps[None]:
+def copy(engine: Engine, source: bytes, target: bytes) -> Operation[None]:
     """Copy all checkpoints of a thread to another one, with their writes.
 
     The pointers come last: until then LangGraph finds nothing to go on from in a new thread.
@@ -225,8 +232,8 @@ def copy(engine: Engine, source: bytes, target: bytes) -> Steps[None]:
 
 def _call(
     engine: Engine, name: str, keys: Sequence[Argument], arguments: Sequence[Argument]
-) -> Steps[Any]:
-    return (yield from ask(Call(load(name, engine.layout.name), keys, arguments)))
+) -> Operation[Any]:
+    return (yield from send(Call(load(name, engine.layout.name), keys, arguments)))
 
 
 def _bytes(text: Any) -> bytes:

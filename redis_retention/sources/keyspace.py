@@ -37,9 +37,11 @@ from redis_retention.activity import Activity
 from redis_retention.engine import Engine, RetentionError, Rule, Tally, Tracked
 from redis_retention.layouts import Family, too_long
 from redis_retention.logs import fields, logger
+from redis_retention.sans_io import command
+from redis_retention.sources.large import LargeCheckpoints
 from redis_retention.sources.notifications import ADVICE, Heard, Probe, Switch, switch_on
 from redis_retention.stopping import Stopped, stoppable
-from redis_retention.transport import AsyncClient, AsyncTransport, command, reconnect
+from redis_retention.transport import AsyncClient, AsyncTransport, reconnect
 
 if TYPE_CHECKING:
     from redis_retention.sources.subscription import Subscription
@@ -205,6 +207,7 @@ class Listener:
         self.rules = rules
         self.state = State.STARTING
         self.activity = activity or Activity()
+        self.large = LargeCheckpoints(self.activity)
         self._client = client
         self._transport = AsyncTransport(client, self.activity.called)
         self._engine = engine
@@ -250,7 +253,7 @@ class Listener:
         async with self._subscribed() as subscription:
             reading = asyncio.create_task(_read_on(subscription))
             try:
-                return await self._probe.ask(self._transport, self._probe_channel)
+                return await self._probe.check(self._transport, self._probe_channel)
             except ReadOnlyError:
                 return Heard.UNPROVED
             finally:
@@ -339,7 +342,7 @@ class Listener:
         """
         while True:
             switch = await self._transport.run(switch_on())
-            heard = await self._probe.ask(self._transport, self._probe_channel)
+            heard = await self._probe.check(self._transport, self._probe_channel)
             if heard is Heard.NOTHING:
                 raise _Lost(heard.value)
             if heard is Heard.NO_EVENTS:
@@ -494,6 +497,7 @@ class Listener:
             tracked = await self._transport.run(self._engine.track(keys, self.rules))
             for thread in tracked:
                 await self._trimmed(thread)
+            await self._transport.run(self.large.measure(keys))
         for keys in self._callable(notes, Change.GONE):
             forgotten = await self._transport.run(self._engine.forget(keys))
             self.activity.index_entries_forgotten += forgotten
@@ -558,9 +562,9 @@ class Listener:
         if rule is None:
             # Nobody wants it any more.
             return Tally()
-        steps = self._engine.trim(thread, rule.policy)
+        operation = self._engine.trim(thread, rule.policy)
         try:
-            trimmed = await self._transport.run(stoppable(steps, self._stopping.is_set))
+            trimmed = await self._transport.run(stoppable(operation, self._stopping.is_set))
         except Stopped:
             return Tally()
         return trimmed.deleted

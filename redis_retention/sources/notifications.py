@@ -16,7 +16,14 @@ from typing import Any
 from redis.exceptions import ReadOnlyError, ResponseError
 
 from redis_retention.engine import DEFAULT_PREFIX
-from redis_retention.transport import AsyncTransport, Command, Nodes, Steps, ask, command
+from redis_retention.sans_io import (
+    Command,
+    Nodes,
+    Operation,
+    command,
+    send,
+)
+from redis_retention.transport import AsyncTransport
 
 SETTING = "notify-keyspace-events"
 NEEDED = "Kdgx"
@@ -59,7 +66,7 @@ def missing(flags: str) -> str:
     return "".join(letter for letter in NEEDED if letter not in known)
 
 
-def read_flags(node: Any = None) -> Steps[str]:
+def read_flags(node: Any = None) -> Operation[str]:
     """The setting as it is.
 
     Raises:
@@ -70,7 +77,7 @@ def read_flags(node: Any = None) -> Steps[str]:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def switch_on() -> Steps[Switch]:
+def switch_on() -> Operation[Switch]:
     """Add to the setting what is missing, and take nothing away, on each node."""
     result = Switch()
     for node in (yield Nodes()):
@@ -81,7 +88,7 @@ def switch_on() -> Steps[Switch]:
     return result
 
 
-def _switch_on(node: Any) -> Steps[Switch]:
+def _switch_on(node: Any) -> Operation[Switch]:
     try:
         flags = yield from read_flags(node)
     except ResponseError as error:
@@ -124,12 +131,12 @@ class Probe:
         """Take in what has arrived on the channel of the key."""
         (self._message if data == _PUBLISHED else self._event).set()
 
-    async def ask(self, transport: AsyncTransport, channel: str) -> Heard:
+    async def check(self, transport: AsyncTransport, channel: str) -> Heard:
         """Make the event on `channel`, and say what was heard of it."""
         self._event.clear()
         self._message.clear()
         provable = await transport.run(_permitted(self._make_event()))
-        published = await transport.run(_permitted(ask(Command(("PUBLISH", channel, _PUBLISHED)))))
+        published = await transport.run(_permitted(send(Command(("PUBLISH", channel, _PUBLISHED)))))
         if published and not await _within(DEAF_SECONDS, self._message.wait):
             return Heard.NOTHING
         if not provable:
@@ -138,13 +145,13 @@ class Probe:
             return Heard.EVENTS
         return Heard.NO_EVENTS
 
-    def _make_event(self) -> Steps[None]:
+    def _make_event(self) -> Operation[None]:
         yield [Command(("JSON.SET", self.key, "$", "1")), Command(("UNLINK", self.key))]
 
 
-def _permitted(steps: Steps[Any]) -> Steps[bool]:
+def _permitted(operation: Operation[Any]) -> Operation[bool]:
     try:
-        yield from steps
+        yield from operation
     except ReadOnlyError:
         # A primary that was demoted: another connection may lead to the new one.
         raise

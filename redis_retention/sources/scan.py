@@ -21,7 +21,14 @@ from redis_retention.engine import (
 )
 from redis_retention.layouts import Family, Layout
 from redis_retention.policy import Policy
-from redis_retention.transport import Ahead, Argument, Arrival, Command, Nodes, Steps
+from redis_retention.sans_io import (
+    Argument,
+    Command,
+    Nodes,
+    Operation,
+    Receive,
+    SendAhead,
+)
 
 _GLOB_CHARACTERS = re.compile(rb"([*?\[\]\\^-])")
 _KEYS_PER_PAGE = 1000
@@ -110,7 +117,7 @@ def find(
     layout: Layout,
     threads: Collection[bytes],
     looked_at: Callable[[int], None] = lambda _: None,
-) -> Steps[dict[bytes, Found]]:
+) -> Operation[dict[bytes, Found]]:
     """Look for all the threads' keys, in one pass over the database.
 
     Args:
@@ -131,14 +138,14 @@ def find(
     return found
 
 
-def thread_names(layout: Layout) -> Steps[list[bytes]]:
+def thread_names(layout: Layout) -> Operation[list[bytes]]:
     """The threads that have root checkpoints, by the names of these."""
     names: dict[bytes, None] = {}
 
     def take(key: bytes) -> None:
-        thread = layout.root_thread(key)
-        if thread is not None:
-            names[thread] = None
+        root = layout.root_key(key)
+        if root is not None and root.family is Family.CHECKPOINT:
+            names[root.thread] = None
 
     [start] = (start for start, family in layout.families().items() if family is Family.CHECKPOINT)
     yield from _each_key(escape_glob(start) + b"*", take)
@@ -146,10 +153,10 @@ def thread_names(layout: Layout) -> Steps[list[bytes]]:
 
 
 def each_page(
-    work_off: Callable[[Sequence[bytes], float], Steps[None]],
+    work_off: Callable[[Sequence[bytes], float], Operation[None]],
     *options: Argument,
     node: Any = None,
-) -> Steps[None]:
+) -> Operation[None]:
     """Look at the whole database, page by page.
 
     Args:
@@ -159,22 +166,22 @@ def each_page(
         node: Which node of a cluster to look at.
     """
 
-    def scan(cursor: int) -> Ahead:
-        return Ahead(Command(("SCAN", cursor, *options, "COUNT", _KEYS_PER_PAGE), node))
+    def scan(cursor: int) -> SendAhead:
+        return SendAhead(Command(("SCAN", cursor, *options, "COUNT", _KEYS_PER_PAGE), node))
 
     page = yield scan(0)
     while page is not None:
-        (cursor, keys), took = yield Arrival(page)
+        (cursor, keys), took = yield Receive(page)
         page = (yield scan(int(cursor))) if int(cursor) else None
         yield from work_off(keys, took)
 
 
 def _each_key(
     match: bytes, take: Callable[[bytes], None], looked_at: Callable[[int], None] = lambda _: None
-) -> Steps[None]:
+) -> Operation[None]:
     pages = 0
 
-    def work_off(keys: Sequence[bytes], _: float) -> Steps[None]:
+    def work_off(keys: Sequence[bytes], _: float) -> Operation[None]:
         nonlocal pages
         for key in keys:
             take(key)
@@ -201,13 +208,13 @@ def _threads_of(rest: bytes, threads: Collection[bytes]) -> Iterator[bytes]:
         at = rest.find(b":", at + 1)
 
 
-def trim(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Steps[ThreadResult]:
+def trim(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Operation[ThreadResult]:
     """Bring a thread's index up to date, trim it, and delete the orphans that writers left."""
     yield from engine.check_keys(thread)
     return (yield from engine.healed(thread, lambda: _trim(engine, thread, found, policy)))
 
 
-def _trim(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Steps[ThreadResult]:
+def _trim(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Operation[ThreadResult]:
     # Where runs begin, only documents say.
     by_names = not policy.keep_runs
     entries = yield from engine.index(thread, found.writes_seen(), by_names=by_names)
@@ -224,7 +231,7 @@ def _trim(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Steps[
     return result
 
 
-def plan(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Steps[Judged]:
+def plan(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Operation[Judged]:
     """Say what `trim` would do to the checkpoints of a thread, without writing anything."""
     entries = yield from engine.read(thread, found.writes_seen())
     return (
@@ -234,7 +241,7 @@ def plan(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Steps[J
     )
 
 
-def dry_run(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Steps[ThreadResult]:
+def dry_run(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Operation[ThreadResult]:
     """Count what `trim` would do, leftovers with it, without writing anything."""
     entries = yield from engine.read(thread, found.writes_seen())
     judged = yield from engine.judge(thread, policy, entries.members, complete=found.complete)

@@ -16,9 +16,14 @@ from redis.exceptions import NoPermissionError, ResponseError
 from redis_retention.engine import DOCUMENTS_PER_CALL, Engine, Remains, chunks
 from redis_retention.layouts import Family, SearchIndex
 from redis_retention.policy import Policy
+from redis_retention.sans_io import (
+    Command,
+    Nodes,
+    Operation,
+    command,
+)
 from redis_retention.sources import scan
 from redis_retention.sources.scan import Found, ThreadResult
-from redis_retention.transport import Command, Nodes, Steps, command
 
 _KEYS_PER_PAGE = 1000
 # Cursors that nobody has read to their end are few, and soon gone.
@@ -61,7 +66,7 @@ class Search:
         self._examined = False
         self._complete = True
 
-    def find(self, thread: bytes) -> Steps[Found]:
+    def find(self, thread: bytes) -> Operation[Found]:
         """Look for all of a thread's keys that a search index or our own index names.
 
         Raises:
@@ -77,11 +82,10 @@ class Search:
             found.documents[suffix] = key
             # Of one that is gone there may be a registry, which no search index has.
             found.registries.add(suffix)
-        suffixes = {*found.documents, *found.writes}
-        found.pointers = {self._pointer(suffix) for suffix in suffixes}
+        found.pointers = self._pointers({*found.documents, *found.writes})
         return found
 
-    def tagged(self, value: bytes, field: str | None = None) -> Steps[list[bytes]]:
+    def tagged(self, value: bytes, field: str | None = None) -> Operation[list[bytes]]:
         """The checkpoint documents that may have a value in a tag, the thread's if none is named.
 
         Raises:
@@ -90,7 +94,7 @@ class Search:
         hits = yield from self._search(value, [Family.CHECKPOINT], field=field)
         return hits[Family.CHECKPOINT]
 
-    def trim(self, thread: bytes, policy: Policy) -> Steps[ThreadResult]:
+    def trim(self, thread: bytes, policy: Policy) -> Operation[ThreadResult]:
         """Index what our index does not know of a thread, trim it, and clean up after its writers.
 
         Raises:
@@ -98,7 +102,7 @@ class Search:
         """
         return (yield from self._engine.healed(thread, lambda: self._trim(thread, policy)))
 
-    def _trim(self, thread: bytes, policy: Policy) -> Steps[ThreadResult]:
+    def _trim(self, thread: bytes, policy: Policy) -> Operation[ThreadResult]:
         before = Found()
         hits, members = yield from self._look(thread, [Family.CHECKPOINT])
         self._sort(thread, Family.CHECKPOINT, hits[Family.CHECKPOINT], before)
@@ -125,7 +129,7 @@ class Search:
         members: Sequence[bytes],
         gone: Iterable[bytes],
         policy: Policy,
-    ) -> Steps[list[bytes]]:
+    ) -> Operation[list[bytes]]:
         """Bring our index up to date, but for the root checkpoints that a trim may take by name."""
         engine = self._engine
         unjudged = {engine.document(thread, m) for m in members if m.startswith(b"x")}
@@ -135,22 +139,18 @@ class Search:
         for some in chunks(gone, DOCUMENTS_PER_CALL):
             yield from engine.forget(some)
         known = {engine.document(thread, m) for m in members} - unjudged
-        root_key = self._layout.root_key
-        names, unread = [], []
-        for key in sorted(set(found.documents.values()) - known):
-            root = root_key(key)
-            # Where runs begin, only documents say.
-            if root and root.thread == thread and not policy.keep_runs and key not in unjudged:
-                names.append(root.checkpoint_id)
-            else:
-                unread.append(key)
+        new = sorted(set(found.documents.values()) - known)
+        # Where runs begin, only documents say.
+        roots = {} if policy.keep_runs else engine.roots_by_name(thread, new)
+        names = [name for key, name in roots.items() if key not in unjudged]
+        unread = [key for key in new if key not in roots or key in unjudged]
         for some in chunks(unread, DOCUMENTS_PER_CALL):
             yield from engine.take(some, thread)
         return names
 
     def _clean(
         self, thread: bytes, before: Found, gone: Iterable[bytes], result: ThreadResult
-    ) -> Steps[None]:
+    ) -> Operation[None]:
         """Delete what writers left of checkpoints that are gone.
 
         It is looked for after the trim: then little is left to be found.
@@ -171,8 +171,7 @@ class Search:
             Remains(suffix, sorted(after.writes.get(suffix, ())), suffix in trimmed)
             for suffix in orphaned
         ]
-        used = {self._pointer(suffix) for suffix in after.documents}
-        pointers = sorted({self._pointer(suffix) for suffix in orphaned} - used)
+        pointers = sorted(self._pointers(orphaned) - self._pointers(after.documents))
         cleaned, stubs = yield from self._engine.clean(thread, remains, pointers)
         result.kept += stubs
         result.deleted.add(cleaned.checkpoints, cleaned.keys)
@@ -190,14 +189,14 @@ class Search:
     def _suffix(self, family: Family, key: bytes) -> bytes:
         return self._layout.suffix(family, key[len(self._indexes[family].start) :])
 
-    def _pointer(self, suffix: bytes) -> bytes:
-        return self._layout.pointer_key(suffix)
+    def _pointers(self, suffixes: Iterable[bytes]) -> set[bytes]:
+        return {key for suffix in suffixes if (key := self._layout.latest_key(suffix)) is not None}
 
     # --- queries ----------------------------------------------------------------------------------
 
     def _look(
         self, thread: bytes, families: Sequence[Family]
-    ) -> Steps[tuple[dict[Family, list[bytes]], list[bytes]]]:
+    ) -> Operation[tuple[dict[Family, list[bytes]], list[bytes]]]:
         """What the search indexes find of a thread, and the entries of checkpoints in our own."""
         key = self._engine.index_key(thread)
         entries = Command(("ZRANGEBYLEX", key, b"[s", b"(y"))
@@ -212,7 +211,7 @@ class Search:
         other: Command | None = None,
         reply: list[bytes] | None = None,
         field: str | None = None,
-    ) -> Steps[dict[Family, list[bytes]]]:
+    ) -> Operation[dict[Family, list[bytes]]]:
         """The keys that the search indexes of some families find, the first page of each in one go.
 
         Args:
@@ -265,7 +264,7 @@ class Search:
         )
 
     @staticmethod
-    def _all_pages(index: SearchIndex, page: Any) -> Steps[list[bytes]]:
+    def _all_pages(index: SearchIndex, page: Any) -> Operation[list[bytes]]:
         keys: list[bytes] = []
         while True:
             rows, cursor = page

@@ -42,8 +42,13 @@ from redis_retention.engine import (
 from redis_retention.layouts import LONGEST_KEY, Family, Layout, RootKey, too_long
 from redis_retention.policies import rule_for
 from redis_retention.policy import Policy
+from redis_retention.sans_io import (
+    Nodes,
+    Operation,
+    Sleep,
+    command,
+)
 from redis_retention.sources.scan import each_page
-from redis_retention.transport import Nodes, Pause, Steps, command
 
 T = TypeVar("T")
 
@@ -254,7 +259,7 @@ class Sweeper:
         self._pinned: set[bytes] = set()
         self._starts = (*starts.values(), self._index_start, self._pins_start)
 
-    def steps(self) -> Steps[SweepResult]:
+    def sweep(self) -> Operation[SweepResult]:
         """Sweep once.
 
         Raises:
@@ -270,13 +275,13 @@ class Sweeper:
         self._result.elapsed_ms = (perf_counter() - begun) * 1000
         return self._result
 
-    def _pass(self) -> Steps[None]:
+    def _pass(self) -> Operation[None]:
         self._result.threads = self._result.checkpoints_kept = 0
         self._known = _Known()
         total = yield from command("DBSIZE")
         seen, begun = 0, perf_counter()
 
-        def work_off(keys: Sequence[bytes], took: float) -> Steps[None]:
+        def work_off(keys: Sequence[bytes], took: float) -> Operation[None]:
             nonlocal seen
             yield from self._look_at(keys)
             seen += len(keys)
@@ -294,7 +299,7 @@ class Sweeper:
 
     # --- what a page needs ---------------------------------------------------------------------
 
-    def _look_at(self, keys: Sequence[bytes]) -> Steps[None]:
+    def _look_at(self, keys: Sequence[bytes]) -> Operation[None]:
         page = self._sorted(keys)
         yield from self._meet(page)
         known, states, others = self._known.checkpoints, self._known.states, page.others
@@ -318,28 +323,31 @@ class Sweeper:
 
     def _sorted(self, keys: Sequence[bytes]) -> _Page:
         page, root_key, states = _Page(), self._engine.layout.root_key, self._known.states
-        for key in self._unsettled(keys):
+        held = self._held
+        for key in self._unknown(keys):
             if len(key) > LONGEST_KEY:
                 self._note_too_long(key)
                 continue
             root = root_key(key)
-            if root is not None and root.family is Family.LATEST:
-                page.pointers.append((root, key))
-            elif root is not None:
-                if root.thread not in states:
-                    page.threads[root.thread] = None
-                page.roots.append((root, key))
+            if root is not None and root.certain:
+                if root.family is Family.LATEST:
+                    page.pointers.append((root, key))
+                elif root.thread in held:
+                    is_document = root.family is Family.CHECKPOINT
+                    self._hold_key(root.thread, root.checkpoint_id, is_document)
+                else:
+                    if root.thread not in states:
+                        page.threads[root.thread] = None
+                    page.roots.append((root, key))
             elif key.startswith(self._starts):
                 self._sort_other(page, key)
         return page
 
-    def _unsettled(self, keys: Sequence[bytes]) -> Sequence[bytes]:
-        """The keys that are neither known to belong to a root checkpoint in an index nor held."""
-        keys = self._unknown(keys) if self._known.checkpoints else keys
-        return self._unheld(keys) if self._held else keys
-
     def _unknown(self, keys: Sequence[bytes]) -> Sequence[bytes]:
+        """The keys that are not known to belong to a root checkpoint that an index knows."""
         known = self._known.checkpoints
+        if not known:
+            return keys
         (document, document_end), (write, write_end), (registry, registry_end) = self._beginnings
         write_parts = self._engine.layout.write_parts
         # This is where a sweep with nothing to do spends its time: no call of our own for a key.
@@ -358,25 +366,6 @@ class Sweeper:
             not in known
         ]
 
-    def _unheld(self, keys: Sequence[bytes]) -> Sequence[bytes]:
-        held, layout = self._held, self._engine.layout
-        root_of_suffix, write_parts = layout.root_of_suffix, layout.write_parts
-        (document, document_end), (write, write_end), (registry, registry_end) = self._beginnings
-        unheld = []
-        for key in keys:
-            is_document, root = key.startswith(document), None
-            if is_document:
-                root = root_of_suffix(key[document_end:])
-            elif key.startswith(registry):
-                root = root_of_suffix(key[registry_end:])
-            elif key.startswith(write):
-                root = root_of_suffix(key[write_end:].rsplit(b":", write_parts)[0])
-            if root is None or root[0] not in held:
-                unheld.append(key)
-            else:
-                self._hold_key(root[0], root[1], is_document)
-        return unheld
-
     def _sort_other(self, page: _Page, key: bytes) -> None:
         if key.startswith(self._index_start):
             thread = key[len(self._index_start) :]
@@ -389,7 +378,7 @@ class Sweeper:
             return
         page.others.append(key)
 
-    def _ask(self, keys: Sequence[bytes]) -> Steps[None]:
+    def _ask(self, keys: Sequence[bytes]) -> Operation[None]:
         look = yield from self._engine.look(keys, self._match)
         for documents in chunks(look.documents, DOCUMENTS_PER_CALL):
             yield from self._each_alone(documents, self._take)
@@ -398,7 +387,7 @@ class Sweeper:
         if len(self._remains) + len(self._pointers) > _REMEMBERED:
             yield from self._clean()
 
-    def _take(self, documents: Sequence[bytes]) -> Steps[None]:
+    def _take(self, documents: Sequence[bytes]) -> Operation[None]:
         taken = yield from self._engine.take(documents)
         # Their indexes may not have been whole when their threads were met.
         self._again |= taken.checkpoints > 0
@@ -407,7 +396,7 @@ class Sweeper:
 
     # --- the threads that a pass meets ---------------------------------------------------------
 
-    def _meet(self, page: _Page) -> Steps[None]:
+    def _meet(self, page: _Page) -> Operation[None]:
         """Read the indexes of threads that come by for the first time, and trim what is over."""
         wanted = []
         for thread in page.threads:
@@ -418,25 +407,27 @@ class Sweeper:
         for some in chunks(wanted, _THREADS_PER_STEP):
             yield from self._work_off(some)
 
-    def _alone(self, thread: bytes, steps: Steps[T], otherwise: T) -> Steps[T]:
+    def _alone(self, thread: bytes, operation: Operation[T], otherwise: T) -> Operation[T]:
         """What is wrong with one thread is no other's matter, unless it is wrong with all."""
-        result = yield from self._refusals.tried(thread, self._dropping(thread, steps), otherwise)
+        result = yield from self._refusals.tried(
+            thread, self._dropping(thread, operation), otherwise
+        )
         if thread in self._result.refused:
             self._known.set(thread, _State.UNWANTED)
         return result
 
-    def _dropping(self, thread: bytes, steps: Steps[T]) -> Steps[T]:
+    def _dropping(self, thread: bytes, operation: Operation[T]) -> Operation[T]:
         """Drop an index of which the scripts can make nothing: the next sweep builds it anew."""
         try:
-            return (yield from steps)
+            return (yield from operation)
         except ResponseError as error:
             if is_script_error(error):
                 yield from self._engine.drop_index(thread)
             raise
 
     def _each_alone(
-        self, items: Sequence[bytes], do: Callable[[Sequence[bytes]], Steps[None]]
-    ) -> Steps[None]:
+        self, items: Sequence[bytes], do: Callable[[Sequence[bytes]], Operation[None]]
+    ) -> Operation[None]:
         """Do something with keys of several threads; one that fails costs the others nothing."""
         try:
             yield from do(items)
@@ -459,7 +450,7 @@ class Sweeper:
         self._refusals.add(thread, reason)
         self._known.set(thread, _State.UNWANTED)
 
-    def _work_off(self, threads: Sequence[bytes]) -> Steps[None]:
+    def _work_off(self, threads: Sequence[bytes]) -> Operation[None]:
         indexes = yield from self._indexes(threads)
         self._result.threads += sum(map(bool, indexes.values()))
         for thread in (yield from self._stale(indexes)):
@@ -475,8 +466,8 @@ class Sweeper:
             for thread in indexed:
                 unread = _unread(indexes[thread])
                 if unread:
-                    steps = self._engine.read_up(thread, unread)
-                    yield from self._alone(thread, steps, None)
+                    operation = self._engine.read_up(thread, unread)
+                    yield from self._alone(thread, operation, None)
                     indexes |= yield from self._indexes([thread])
             self._unfinished += [thread for thread in over if _has_old_subgraph(indexes[thread])]
         for thread, members in indexes.items():
@@ -486,7 +477,7 @@ class Sweeper:
         for thread in indexed:
             self._result.checkpoints_kept += yield from self._count(thread, indexes[thread])
 
-    def _finish(self) -> Steps[None]:
+    def _finish(self) -> Operation[None]:
         """Trim once more what had to wait, now that no document was met that no index knew."""
         threads, self._unfinished = self._unfinished, []
         for thread in threads if self._second_pass or not self._again else []:
@@ -511,7 +502,7 @@ class Sweeper:
             held.names += checkpoint_id + b"\0"
             self._held_bytes += len(checkpoint_id) + 1
 
-    def _flush(self) -> Steps[None]:
+    def _flush(self) -> Operation[None]:
         """Take the names that are held into the indexes: there are too many of them to wait."""
         for thread, held in self._held.items():
             if held.names:
@@ -520,7 +511,7 @@ class Sweeper:
         self._held_bytes = 0
         self._flushed = self._again = True
 
-    def _work_off_held(self) -> Steps[None]:
+    def _work_off_held(self) -> Operation[None]:
         if self._flushed and self._held:
             yield from self._flush()
         begun, done = perf_counter(), 0
@@ -536,7 +527,7 @@ class Sweeper:
             yield from self._rest((now - thread_begun) / calls, done, now - begun)
         self._held_bytes = 0
 
-    def _work_off_new(self, thread: bytes, held: _Held) -> Steps[None]:
+    def _work_off_new(self, thread: bytes, held: _Held) -> Operation[None]:
         """Trim a thread of which all names are known, and see whether that was all of it."""
         # Newest first: a small sorted set is quickest filled from its end to its beginning.
         ids = sorted(held.ids(), reverse=True)
@@ -557,7 +548,7 @@ class Sweeper:
         self._result.threads += left > 0
         self._result.checkpoints_kept += left
 
-    def _indexes(self, threads: Sequence[bytes]) -> Steps[dict[bytes, list[bytes]]]:
+    def _indexes(self, threads: Sequence[bytes]) -> Operation[dict[bytes, list[bytes]]]:
         if not threads:
             return {}
         found: dict[bytes, list[bytes]] = {}
@@ -570,12 +561,12 @@ class Sweeper:
                 found[thread] = members
         return found
 
-    def _count(self, thread: bytes, members: Sequence[bytes]) -> Steps[int]:
+    def _count(self, thread: bytes, members: Sequence[bytes]) -> Operation[int]:
         if len(members) >= _LARGE:
             return (yield from self._engine.count(thread))[0]
         return len(_between(members, b"s", b"u"))
 
-    def _stale(self, indexes: dict[bytes, list[bytes]]) -> Steps[set[bytes]]:
+    def _stale(self, indexes: dict[bytes, list[bytes]]) -> Operation[set[bytes]]:
         """The threads of which the oldest checkpoint is gone, or all are."""
         oldest, stale = {}, set()
         for thread, members in indexes.items():
@@ -594,7 +585,7 @@ class Sweeper:
                     stale.add(thread)
         return stale
 
-    def _over(self, indexes: dict[bytes, list[bytes]]) -> Steps[dict[bytes, Rule]]:
+    def _over(self, indexes: dict[bytes, list[bytes]]) -> Operation[dict[bytes, Rule]]:
         """The threads of which something may have to go, each with its rule."""
         over = {}
         for thread, members in indexes.items():
@@ -610,9 +601,9 @@ class Sweeper:
         *,
         complete: bool,
         names: Sequence[bytes] | None = None,
-    ) -> Steps[Trimmed]:
-        steps = self._engine.trim(thread, policy, complete=complete, names=names)
-        trimmed = yield from self._alone(thread, steps, Trimmed())
+    ) -> Operation[Trimmed]:
+        operation = self._engine.trim(thread, policy, complete=complete, names=names)
+        trimmed = yield from self._alone(thread, operation, Trimmed())
         self._result.checkpoints_deleted += trimmed.deleted.checkpoints
         self._result.keys_deleted += trimmed.deleted.keys
         self._result.bytes_deleted += trimmed.deleted.bytes
@@ -622,13 +613,13 @@ class Sweeper:
                 self._trimmed.add(thread)
         return trimmed
 
-    def _mend(self, thread: bytes) -> Steps[None]:
+    def _mend(self, thread: bytes) -> Operation[None]:
         """Take out of an index what others have deleted."""
         documents = yield from self._engine.entries(thread)
         for some in chunks(documents, DOCUMENTS_PER_CALL):
             yield from self._engine.forget(some)
 
-    def _retire(self) -> Steps[None]:
+    def _retire(self) -> Operation[None]:
         """Delete the pins of threads that are gone: by now, all others have an index."""
         while self._pinned:
             thread = self._pinned.pop()
@@ -637,7 +628,7 @@ class Sweeper:
 
     # --- what is left of checkpoints that are gone -----------------------------------------------
 
-    def _clean(self) -> Steps[None]:
+    def _clean(self) -> Operation[None]:
         remains: defaultdict[bytes, dict[bytes, list[bytes]]] = defaultdict(dict)
         for thread, suffix, *writes in self._remains:
             remains[thread].setdefault(suffix, []).extend(writes)
@@ -648,10 +639,10 @@ class Sweeper:
         self._pointers.clear()
         for thread in remains.keys() | pointers.keys():
             groups = [Remains(suffix, writes) for suffix, writes in remains[thread].items()]
-            steps = self._engine.clean(
+            operation = self._engine.clean(
                 thread, groups, pointers[thread], older_than_ms=self._older_than_ms
             )
-            cleaned, _ = yield from self._alone(thread, steps, (Tally(), 0))
+            cleaned, _ = yield from self._alone(thread, operation, (Tally(), 0))
             self._result.checkpoints_deleted += cleaned.checkpoints
             self._result.keys_deleted += cleaned.keys
 
@@ -661,14 +652,14 @@ class Sweeper:
         if self._progress is not None:
             self._progress(progress)
 
-    def _rest(self, took: float, seen: int, elapsed: float) -> Steps[None]:
+    def _rest(self, took: float, seen: int, elapsed: float) -> Operation[None]:
         seconds = 0.0
         if took > _BUSY_SECONDS:
             seconds = min(took * _REST_PER_SECOND_BUSY, _LONGEST_REST_SECONDS)
         if self._max_keys_per_second is not None:
             seconds = max(seconds, seen / self._max_keys_per_second - elapsed)
         if seconds > 0:
-            yield Pause(seconds)
+            yield Sleep(seconds)
 
 
 # Of an index the sweeper knows these entries; all stand in the order of bytes
@@ -696,7 +687,7 @@ def _has_old_subgraph(members: Sequence[bytes]) -> bool:
     return any(m[1:].split(b"\0", 1)[0] < oldest for m in _between(members, b"p", b"q"))
 
 
-def refuse_cluster() -> Steps[None]:
+def refuse_cluster() -> Operation[None]:
     """Make sure that the server is a single one.
 
     Raises:

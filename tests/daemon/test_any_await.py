@@ -15,8 +15,8 @@ import redis
 from redis_retention import Policy, Retention, sweeping
 from redis_retention.daemon import Daemon, Options
 from redis_retention.engine import Engine, Rule
+from redis_retention.schedule import Schedule
 from redis_retention.sources.sweep import Sweeper
-from redis_retention.sweeping import Schedule
 from tests.daemon.interfering import Interfered
 from tests.daemon.service import PATIENCE, eventually
 from tests.daemon.writers import Writer, ids
@@ -110,7 +110,7 @@ async def meddled(server: Server, meddler: Meddler) -> AsyncIterator[Meddled]:
         client,
         engine,
         Options(POLICY, TRIGGER, Schedule()),
-        lambda rules, _: Sweeper(engine, rules).steps(),
+        lambda rules, _: Sweeper(engine, rules).sweep(),
     )
     running = asyncio.create_task(daemon.run())
     try:

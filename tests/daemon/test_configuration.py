@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from datetime import time, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import redis
@@ -17,7 +18,7 @@ from redis_retention.cli.connection import Settings
 from redis_retention.cli.serving import Service
 from redis_retention.daemon import Options, combined
 from redis_retention.policy import InvalidPolicy, Policy
-from redis_retention.sweeping import Schedule
+from redis_retention.schedule import Schedule
 from tests.daemon import service as processes
 from tests.daemon.writers import Writer, ids
 from tests.servers.start import Server
@@ -26,7 +27,7 @@ from tests.servers.start import Server
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Service]:
     """Reads a configuration as `redis-retention run` does."""
-    for name in ("TRIGGER", "KEEP_LAST", "SWEEP_EVERY", "URL"):
+    for name in ("TRIGGER", "KEEP_LAST", "SWEEP_EVERY", "SWEEP_AT", "TIME_ZONE", "URL"):
         monkeypatch.delenv(f"REDIS_RETENTION_{name}", raising=False)
 
     def read(*arguments: str, **environment: str) -> Service:
@@ -86,8 +87,39 @@ def test_the_environment_counts_before_the_file_and_flags_before_both(
 
 def test_without_anything_it_sweeps_every_hour(read: Callable[..., Service]) -> None:
     assert read().options.schedule == Schedule(every=timedelta(hours=1))
-    at = read("--sweep-at", "02:30").options.schedule
-    assert at == Schedule(at=time(2, 30))
+    at = read("--sweep-at", "02:30", "--time-zone", "UTC").options.schedule
+    assert at == Schedule(at=("02:30",), zone=ZoneInfo("UTC"))
+
+
+def test_times_to_sweep_at_from_everywhere(read: Callable[..., Service], tmp_path: Path) -> None:
+    def times(*arguments: str, **environment: str) -> object:
+        schedule = read(*arguments, **environment).options.schedule
+        return None if schedule is None else schedule.at
+
+    one, several = tmp_path / "one.toml", tmp_path / "several.toml"
+    one.write_text('sweep-at = "02:00"')
+    several.write_text('sweep-at = ["02:00", "0 14 * * mon,fri"]')
+    assert times("--config", str(one)) == ("02:00",)
+    assert times("--config", str(several)) == ("02:00", "0 14 * * mon,fri")
+    assert times(REDIS_RETENTION_SWEEP_AT="02:00") == ("02:00",)
+    assert times(REDIS_RETENTION_SWEEP_AT="02:00; 0 14 * * mon,fri") == (
+        "02:00",
+        "0 14 * * mon,fri",
+    )
+    assert times("--sweep-at", "03:00", REDIS_RETENTION_SWEEP_AT="02:00") == ("03:00",)
+
+
+def test_the_time_zone_is_that_of_the_process_unless_given(
+    read: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def zone(*arguments: str, **environment: str) -> str:
+        schedule = read("--sweep-at", "02:00", *arguments, **environment).options.schedule
+        return "" if schedule is None else str(schedule.zone)
+
+    monkeypatch.setenv("TZ", "Asia/Kathmandu")
+    assert zone() == "Asia/Kathmandu"
+    assert zone("--time-zone", "Europe/Berlin") == "Europe/Berlin"
+    assert zone(REDIS_RETENTION_TIME_ZONE="America/Lima") == "America/Lima"
 
 
 @pytest.mark.parametrize(
@@ -98,7 +130,12 @@ def test_without_anything_it_sweeps_every_hour(read: Callable[..., Service]) -> 
         ("keep-last = ", "is not TOML"),
         ("keep-last = 0", "0 is not in the range"),
         ('sweep-every = "soon"', "'soon' is not a time"),
-        ('sweep-at = "25:00"', "'25:00' is not a time of day"),
+        ('sweep-at = "25:00"', "'25:00' is neither a time of day such as 02:00 nor a cron"),
+        ('sweep-at = ["02:00", "0 25 * * *"]', "'0 25 * * *' is neither a time of day"),
+        ('sweep-at = "0 0 31 2 *"', "bad day-of-month"),
+        ("sweep-at = [2]", "'sweep-at' is not an option"),
+        ('time-zone = "Mars/Olympus"', "there is no time zone 'Mars/Olympus'"),
+        ('time-zone = "../../etc/passwd"', "there is no time zone"),
     ],
 )
 def test_slips_in_the_file(tmp_path: Path, text: str, complaint: str) -> None:
@@ -137,6 +174,7 @@ def test_what_cannot_work_ends_at_once_with_one_line(redis_stack: Server) -> Non
         (("--url", redis_stack.url), 1),
         (("--url", redis_stack.url, "--keep-last", "5", "--trigger", "3"), 2),
         (("--url", redis_stack.url, "--keep-last", "none"), 2),
+        (("--url", redis_stack.url, "--keep-last", "1", "--sweep-at", "* * *"), 2),
     ):
         with processes.Service(*words) as running:
             assert running.process.wait(processes.PATIENCE) == code

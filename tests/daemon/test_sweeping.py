@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta, timezone
 
 import pytest
 import redis
@@ -14,14 +14,19 @@ import redis.asyncio
 from redis_retention import sweeping
 from redis_retention.activity import Activity
 from redis_retention.engine import Engine
+from redis_retention.sans_io import (
+    Operation,
+    command,
+)
+from redis_retention.schedule import Schedule
 from redis_retention.sources.sweep import SweepResult
-from redis_retention.sweeping import Schedule, SharedSweeper
-from redis_retention.transport import Steps, command
+from redis_retention.sweeping import SharedSweeper, utc_now
 from tests.daemon.service import PATIENCE, eventually
 from tests.servers.start import Server
 
 NEVER = Schedule()
 LEASE = "retention:lease:sweep:checkpoint"
+SWEPT = "retention:swept:checkpoint"
 
 
 class Sweeps:
@@ -32,7 +37,7 @@ class Sweeps:
         self._calls = calls
         self._error = error
 
-    def steps(self) -> Steps[SweepResult]:
+    def sweep(self) -> Operation[SweepResult]:
         self.running += 1
         self.most = max(self.most, self.running)
         try:
@@ -50,16 +55,23 @@ class Sweeps:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweeping, "_LOOK_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(sweeping, "_LOOK_AT_CLOCK_SECONDS", 0.05)
     monkeypatch.setattr(sweeping, "_SHORTEST_REST_SECONDS", 0.05)
     monkeypatch.setattr(sweeping, "LEASE_SECONDS", 1.0)
 
 
 @asynccontextmanager
 async def sweeper(
-    server: Server, sweeps: Sweeps, schedule: Schedule = NEVER
+    server: Server,
+    sweeps: Sweeps,
+    schedule: Schedule = NEVER,
+    clock: Callable[[], datetime] | None = None,
+    activity: Activity | None = None,
 ) -> AsyncIterator[SharedSweeper]:
     client = redis.asyncio.Redis.from_url(server.url)
-    made = SharedSweeper(client, Engine(), sweeps.steps, schedule, Activity())
+    made = SharedSweeper(
+        client, Engine(), sweeps.sweep, schedule, activity or Activity(), clock or utc_now
+    )
     running = asyncio.create_task(made.run())
     try:
         yield made
@@ -147,8 +159,68 @@ async def test_a_sweep_that_fails_is_done_again(redis_stack: Server, stack: redi
         await done(sweeps, 1)
 
 
-def test_the_next_time_of_day() -> None:
-    schedule = Schedule(at=time(2, 0))
-    assert schedule.next_at(datetime(2026, 1, 1, 1, 59)) == datetime(2026, 1, 1, 2, 0)
-    assert schedule.next_at(datetime(2026, 1, 1, 2, 0)) == datetime(2026, 1, 2, 2, 0)
-    assert NEVER.next_at(datetime(2026, 1, 1)) is None
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self, time: str) -> None:
+        self.now = datetime.fromisoformat(time)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+async def test_it_sweeps_at_the_time_of_day(redis_stack: Server, stack: redis.Redis) -> None:
+    sweeps, clock = Sweeps(), Clock("2026-01-01T01:59:00+00:00")
+    activity = Activity()
+    async with sweeper(redis_stack, sweeps, Schedule(at=["02:00"]), clock, activity):
+        two = datetime(2026, 1, 1, 2, tzinfo=timezone.utc).timestamp()
+        await until(lambda: activity.sweep_next == two)
+        assert sweeps.done == 0
+        clock.now += timedelta(minutes=1)
+        await done(sweeps, 1)
+        await until(lambda: activity.sweep_next == two + 86_400)
+
+
+async def test_each_time_is_one_sweep_for_several_daemons(
+    redis_stack: Server, stack: redis.Redis
+) -> None:
+    first, second = Sweeps(), Sweeps()
+    early, late = Clock("2026-01-01T01:59:00+00:00"), Clock("2026-01-01T01:59:00+00:00")
+    at_two = Schedule(at=["02:00"])
+    activity = Activity()
+    async with (
+        sweeper(redis_stack, first, at_two, early),
+        sweeper(redis_stack, second, at_two, late, activity),
+    ):
+        early.now += timedelta(minutes=1)
+        await done(first, 1)
+        late.now += timedelta(minutes=1)
+        tomorrow = datetime(2026, 1, 2, 2, tzinfo=timezone.utc).timestamp()
+        await until(lambda: activity.sweep_next == tomorrow)
+    assert second.done == 0
+
+
+async def test_times_that_follow_closely_are_a_sweep_each(
+    redis_stack: Server, stack: redis.Redis
+) -> None:
+    sweeps, clock = Sweeps(), Clock("2026-01-01T00:00:30+00:00")
+    server_ms = int(stack.time()[0]) * 1000
+    stack.set(SWEPT, server_ms - 59_000)
+    async with sweeper(redis_stack, sweeps, Schedule(at=["* * * * *"]), clock):
+        clock.now += timedelta(seconds=30)
+        await done(sweeps, 1)
+
+
+async def test_what_is_asked_for_while_the_server_is_away_is_done_later(
+    redis_stack: Server, stack: redis.Redis
+) -> None:
+    sweeps = Sweeps()
+    async with sweeper(redis_stack, sweeps) as made:
+        stack.config_set("maxclients", 1)
+        try:
+            stack.client_kill_filter(_type="normal", skipme=True)
+            made.ask("a test")
+            await until(lambda: bool(made._activity.errors))
+        finally:
+            stack.config_set("maxclients", 10_000)
+        await done(sweeps, 1)

@@ -12,8 +12,9 @@ from langgraph.checkpoint.redis import RedisSaver
 
 from redis_retention import Policy, Retention
 from redis_retention.engine import Engine
+from redis_retention.sans_io import Request
 from redis_retention.sources import scan
-from redis_retention.transport import Doing, Request, Transport
+from redis_retention.transport import ClientCalls, Transport
 from tests.graphs.savers import without_search
 from tests.graphs.scenarios import Chat
 from tests.integration.threads import DEFAULT, fill_fast, ids, keys_of
@@ -38,7 +39,7 @@ class Losing(Transport):
         super().__init__(client)
         self.after, self.sent = after, 0
 
-    def _send_all(self, requests: list[Request]) -> Doing[list[Any]]:
+    def _send_all(self, requests: list[Request]) -> ClientCalls[list[Any]]:
         replies = yield from super()._send_all(requests)
         self.sent += 1
         if self.sent == self.after:

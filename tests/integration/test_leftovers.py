@@ -12,8 +12,9 @@ from langgraph.checkpoint.redis import RedisSaver
 
 from redis_retention import Policy, Retention
 from redis_retention.engine import LARGEST_KEYS_PER_CALL, Engine, Remains
+from redis_retention.sans_io import Request
 from redis_retention.sources import scan
-from redis_retention.transport import Doing, Request, Transport
+from redis_retention.transport import ClientCalls, Transport
 from tests.integration.looking import WAYS, Looks
 from tests.integration.threads import (
     DEFAULT,
@@ -290,7 +291,7 @@ class Watched(Transport):
         self.seen: list[tuple[bool, int]] = []
         """Whether the document is there, and how many write documents."""
 
-    def _send_all(self, requests: list[Request]) -> Doing[list[Any]]:
+    def _send_all(self, requests: list[Request]) -> ClientCalls[list[Any]]:
         replies = yield from super()._send_all(requests)
         writes = sum(1 for _ in self._server.scan_iter(match=self._prefix + b"*", count=5000))
         self.seen.append((bool(self._server.exists(self._document)), writes))
@@ -340,7 +341,7 @@ def test_a_trim_that_was_broken_off_is_finished_by_the_next(
         pass
 
     class Breaks(Watched):
-        def _send_all(self, requests: list[Request]) -> Doing[list[Any]]:
+        def _send_all(self, requests: list[Request]) -> ClientCalls[list[Any]]:
             replies = yield from super()._send_all(requests)
             if not self.seen[-1][0]:  # the document has gone, most writes have not
                 raise Broken

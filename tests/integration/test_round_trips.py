@@ -11,19 +11,17 @@ import redis
 
 from redis_retention import AsyncRetention, Policy, Retention
 from redis_retention.engine import Engine
-from redis_retention.scripts import load
-from redis_retention.transport import (
-    Ahead,
+from redis_retention.sans_io import (
     Argument,
-    Arrival,
-    AsyncTransport,
     Call,
     Command,
-    Doing,
+    Operation,
+    Receive,
     Request,
-    Steps,
-    Transport,
+    SendAhead,
 )
+from redis_retention.scripts import load
+from redis_retention.transport import AsyncTransport, ClientCalls, Transport
 from tests.integration.threads import DEFAULT, fill_fast
 from tests.integration.watching import count_keys
 from tests.servers.start import Server
@@ -108,7 +106,7 @@ def test_no_call_deletes_more_than_the_bound(stack: redis.Redis, keys_per_call: 
     deleted = []
 
     class Counting(Transport):
-        def _send_all(self, requests: list[Request]) -> Doing[list[Any]]:
+        def _send_all(self, requests: list[Request]) -> ClientCalls[list[Any]]:
             before = stack.dbsize()
             replies = yield from super()._send_all(requests)
             deleted.append(before - stack.dbsize())
@@ -144,7 +142,7 @@ async def test_async_gives_them_again_too(server: Server, client: redis.Redis) -
 class Forgetful(Transport):
     """The server loses its scripts whenever a thing has been sent, but for loading one."""
 
-    def _send_all(self, requests: list[Request]) -> Doing[list[Any]]:
+    def _send_all(self, requests: list[Request]) -> ClientCalls[list[Any]]:
         replies = yield from super()._send_all(requests)
         if all(isinstance(request, Call) for request in requests):
             failed = any(isinstance(reply, redis.exceptions.NoScriptError) for reply in replies)
@@ -163,7 +161,7 @@ def test_scripts_lost_in_the_middle_of_a_trim_are_loaded_again(client: redis.Red
     assert count_keys(client, "checkpoint") == 10
 
 
-def several(names: list[str]) -> Steps[list[Any]]:
+def several(names: list[str]) -> Operation[list[Any]]:
     """Two scripts and a command, all sent in one go."""
     first, second = (DEFAULT.document("a", "", name) for name in names[:2])
     reading: list[Argument] = ["checkpoint", "checkpoint_write", "a", 1]
@@ -194,14 +192,14 @@ async def test_nor_inside_an_async_one(server: Server, client: redis.Redis) -> N
         assert await AsyncTransport(async_client).run(several(names)) == EXPECTED
 
 
-def sent_ahead() -> Steps[list[Any]]:
+def sent_ahead() -> Operation[list[Any]]:
     """A command beside which another is sent, and one that the server refuses."""
-    ticket = yield Ahead(Command(("ECHO", "ahead")))
+    ticket = yield SendAhead(Command(("ECHO", "ahead")))
     beside = yield [Command(("ECHO", "beside"))]
-    reply, seconds = yield Arrival(ticket)
-    refused = yield Ahead(Command(("ECHO",)))
+    reply, seconds = yield Receive(ticket)
+    refused = yield SendAhead(Command(("ECHO",)))
     try:
-        yield Arrival(refused)
+        yield Receive(refused)
     except redis.ResponseError as error:
         return [reply, seconds >= 0, *beside, str(error)]
     return []
@@ -221,11 +219,11 @@ async def test_it_does_without_blocking(server: Server) -> None:
         assert await AsyncTransport(client).run(sent_ahead()) == ARRIVED
 
 
-def cut_off() -> Steps[Any]:
+def cut_off() -> Operation[Any]:
     """A command whose connection is gone before it is answered."""
-    ticket = yield Ahead(Command(("BLPOP", "nothing", "0.1")))
+    ticket = yield SendAhead(Command(("BLPOP", "nothing", "0.1")))
     yield [Command(("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"))]
-    reply, _ = yield Arrival(ticket)
+    reply, _ = yield Receive(ticket)
     return reply
 
 
@@ -238,9 +236,9 @@ async def test_and_so_it_is_without_blocking(server: Server) -> None:
         assert await AsyncTransport(client).run(cut_off()) is None
 
 
-def given_up() -> Steps[None]:
+def given_up() -> Operation[None]:
     """A command whose reply nobody asks for."""
-    yield Ahead(Command(("ECHO", "ahead")))
+    yield SendAhead(Command(("ECHO", "ahead")))
     raise ZeroDivisionError
 
 
@@ -269,11 +267,11 @@ def test_a_server_that_goes_away_meanwhile_ends_the_steps(
 ) -> None:
     server = started()
 
-    def steps() -> Steps[None]:
-        ticket = yield Ahead(Command(("BLPOP", "nothing", 5)))
+    def steps() -> Operation[None]:
+        ticket = yield SendAhead(Command(("BLPOP", "nothing", 5)))
         yield [Command(("PING",))]
         server.kill()
-        yield Arrival(ticket)
+        yield Receive(ticket)
 
     with server.client() as client, pytest.raises(redis.ConnectionError):
         Transport(client).run(steps())
@@ -306,7 +304,7 @@ def test_a_name_of_very_many_colons_costs_a_bounded_number_of_look_ups(
     dealt_with: list[int] = []
 
     class Counting(Transport):
-        def _send_all(self, requests: list[Request]) -> Doing[list[Any]]:
+        def _send_all(self, requests: list[Request]) -> ClientCalls[list[Any]]:
             replies = yield from super()._send_all(requests)
             dealt_with.extend(reply[1] for reply in replies)
             return replies

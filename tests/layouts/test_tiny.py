@@ -29,10 +29,10 @@ def test_a_trim_deletes_what_is_not_retained_with_its_writes(client: redis.Redis
     made = ids(5)
     write_thread(client, "a:b", made)
     write_thread(client, "a", made)
-    steps = Transport(client)
+    transport = Transport(client)
 
-    found = steps.run(scan.find(Tiny(), [b"a:b"]))[b"a:b"]
-    result = steps.run(scan.trim(engine(), b"a:b", found, KEEP_2))
+    found = transport.run(scan.find(Tiny(), [b"a:b"]))[b"a:b"]
+    result = transport.run(scan.trim(engine(), b"a:b", found, KEEP_2))
 
     assert stored(client) == names("a:b", made[-2:]) | names("a", made)
     assert (result.deleted.checkpoints, result.deleted.keys, result.kept) == (3, 12, 2)
@@ -42,10 +42,10 @@ def test_a_plan_says_what_that_trim_does(client: redis.Redis) -> None:
     made = ids(4)
     write_thread(client, "a", made)
     before = stored(client)
-    steps = Transport(client)
+    transport = Transport(client)
 
-    found = steps.run(scan.find(Tiny(), [b"a"]))[b"a"]
-    judged = steps.run(scan.plan(engine(), b"a", found, KEEP_2))
+    found = transport.run(scan.find(Tiny(), [b"a"]))[b"a"]
+    judged = transport.run(scan.plan(engine(), b"a", found, KEEP_2))
 
     reasons = [(v.place.checkpoint_id.decode(), v.reasons) for v in judged.verdicts]
     assert reasons == [(made[0], ()), (made[1], ()), (made[2], ("last",)), (made[3], ("last",))]
@@ -60,7 +60,7 @@ def test_a_sweep_trims_all_threads_and_deletes_orphans(client: redis.Redis) -> N
     write_thread(client, "a", old)
     client.delete(f"tiny:a:{old[0]}")
 
-    result = Transport(client).run(Sweeper(engine(), [Rule(b"*", KEEP_2)]).steps())
+    result = Transport(client).run(Sweeper(engine(), [Rule(b"*", KEEP_2)]).sweep())
 
     assert stored(client) == names("a", made[-2:]) | names("b:c", made[-2:])
     assert (result.threads, result.checkpoints_deleted, result.checkpoints_kept) == (2, 4, 4)
@@ -70,9 +70,9 @@ def test_a_second_sweep_finds_nothing_to_do(client: redis.Redis) -> None:
     made = ids(4)
     write_thread(client, "a", made)
     sweep = [Rule(b"*", KEEP_2)]
-    Transport(client).run(Sweeper(engine(), sweep).steps())
+    Transport(client).run(Sweeper(engine(), sweep).sweep())
 
-    result = Transport(client).run(Sweeper(engine(), sweep).steps())
+    result = Transport(client).run(Sweeper(engine(), sweep).sweep())
 
     assert (result.threads, result.checkpoints_deleted) == (1, 0)
     assert stored(client) == names("a", made[-2:])
@@ -82,7 +82,7 @@ def test_an_expired_thread_leaves_nothing(client: redis.Redis) -> None:
     write_thread(client, "a", ids(3, newest_age=9 * 3600.0))
     policy = Policy(expire_after=timedelta(hours=1))
 
-    Transport(client).run(Sweeper(engine(), [Rule(b"*", policy)]).steps())
+    Transport(client).run(Sweeper(engine(), [Rule(b"*", policy)]).sweep())
 
     assert set(client.scan_iter()) == set()
 

@@ -46,23 +46,15 @@ class Tiny:
     def suffix(self, family: Family, rest: bytes) -> bytes:
         return b":" + (rest.rpartition(b":")[0] if family is Family.WRITE else rest)
 
-    def pointer_key(self, suffix: bytes) -> bytes:
-        return b"tiny-none" + suffix
-
-    def root_thread(self, checkpoint_key: bytes) -> bytes | None:
-        root = self.root_key(checkpoint_key)
-        return root.thread if root and root.family is Family.CHECKPOINT else None
-
-    def root_of_suffix(self, suffix: bytes) -> tuple[bytes, bytes]:
-        thread, _, checkpoint_id = suffix.rpartition(b":")
-        return thread[1:], checkpoint_id
+    def latest_key(self, suffix: bytes) -> None:
+        return None
 
     def root_key(self, key: bytes) -> RootKey | None:
         for start, family in _STARTS.items():
             if key.startswith(start):
                 suffix = self.suffix(family, key[len(start) :])
-                thread, checkpoint_id = self.root_of_suffix(suffix)
-                return RootKey(family, thread, suffix, checkpoint_id)
+                thread, _, checkpoint_id = suffix.rpartition(b":")
+                return RootKey(family, thread[1:], suffix, checkpoint_id)
         return None
 
 

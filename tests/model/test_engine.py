@@ -15,9 +15,14 @@ from hypothesis import given
 from redis_retention import Policy, Retention
 from redis_retention.engine import CHECKPOINTS, SMALLEST_KEYS_PER_CALL, Engine, Entries, Rule
 from redis_retention.layouts import LangGraphRedis
+from redis_retention.sans_io import (
+    Operation,
+    Request,
+    command,
+)
 from redis_retention.sources import scan
 from redis_retention.sources.sweep import Sweeper
-from redis_retention.transport import Doing, Request, Steps, Transport, command
+from redis_retention.transport import ClientCalls, Transport
 from tests.conftest import real_server
 from tests.model import rules
 from tests.model.rules import Judgement, Must, boundary_complaints, complaints, judge
@@ -139,7 +144,7 @@ class Watched(Transport):
         super().__init__(client)
         self._look = look
 
-    def _send_all(self, requests: list[Request]) -> Doing[list[Any]]:
+    def _send_all(self, requests: list[Request]) -> ClientCalls[list[Any]]:
         replies = yield from super()._send_all(requests)
         self._look()
         return replies
@@ -223,13 +228,12 @@ class ByNames(Engine):
 
     def index(
         self, thread: bytes, documents: Mapping[bytes, int], *, by_names: bool = False
-    ) -> Steps[Entries]:
+    ) -> Operation[Entries]:
         found = yield from super().index(thread, documents)
         key = self.index_key(thread)
         for document, status in found.statuses.items():
-            root = self.layout.root_key(document)
-            if status in {*CHECKPOINTS, "stub"} and root and root.thread == thread:
-                checkpoint_id = root.checkpoint_id
+            checkpoint_id = self.roots_by_name(thread, [document]).get(document)
+            if status in {*CHECKPOINTS, "stub"} and checkpoint_id is not None:
                 start = b"s\0" + checkpoint_id
                 range_ = (key, b"[" + start, b"(" + start + b"\1")
                 yield from command("ZREMRANGEBYLEX", *range_)
@@ -261,7 +265,7 @@ def sweep(database: redis.Redis, it: Arranged) -> None:
     """Sweep that thread alone."""
     pattern = scan.escape_glob(it.thread)
     rules_ = [Rule(pattern, it.policy)]
-    Transport(database).run(Sweeper(it.engine, rules_, match=pattern).steps())
+    Transport(database).run(Sweeper(it.engine, rules_, match=pattern).sweep())
 
 
 @given(examples(now=NOW))

@@ -1,0 +1,28 @@
+"""Storage formats: `Layout` says what Python asks of one, and each has a file of its own.
+
+The Lua half of a format is ``lua/layouts/{name}.lua``.
+"""
+
+from redis_retention.layouts.langgraph_redis import LangGraphRedis
+from redis_retention.layouts.layout import (
+    LONGEST_KEY,
+    LONGEST_THREAD,
+    Family,
+    Layout,
+    Requirement,
+    RootKey,
+    SearchIndex,
+    too_long,
+)
+
+__all__ = [
+    "LONGEST_KEY",
+    "LONGEST_THREAD",
+    "Family",
+    "LangGraphRedis",
+    "Layout",
+    "Requirement",
+    "RootKey",
+    "SearchIndex",
+    "too_long",
+]

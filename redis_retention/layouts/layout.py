@@ -1,0 +1,146 @@
+"""What Python asks of a storage format.
+
+Names only sort keys into families here. Whose a key is, the documents say, in Lua.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import NamedTuple, Protocol
+
+# Bytes of a thread id. What is longer is refused: a name is read byte by byte in many places.
+LONGEST_THREAD = 4_096
+# The same of a whole key, with namespace, checkpoint, task and prefix.
+LONGEST_KEY = 2 * LONGEST_THREAD
+
+# Bytes that are shown of such a key.
+_SHOWN = 60
+
+
+def too_long(key: bytes) -> tuple[bytes, str] | None:
+    """What to show of a key that is longer than `LONGEST_KEY`, and why it is left alone."""
+    if len(key) <= LONGEST_KEY:
+        return None
+    return key[:_SHOWN], f"a key of {len(key)} bytes is too long to be looked at"
+
+
+class Family(Enum):
+    """What a key of the saver is for."""
+
+    CHECKPOINT = auto()
+    WRITE = auto()
+    REGISTRY = auto()
+    LATEST = auto()
+
+
+class RootKey(NamedTuple):
+    """What the name of a key in the root namespace says.
+
+    Attributes:
+        family: What the key is for.
+        thread: The thread as it stands in the keys.
+        suffix: What all keys of the checkpoint have in common; of a pointer, its place.
+        checkpoint_id: The id of the checkpoint; empty for a pointer.
+        certain: The name can be read in no other way.
+    """
+
+    family: Family
+    thread: bytes
+    suffix: bytes
+    checkpoint_id: bytes
+    certain: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SearchIndex:
+    """An index of RediSearch that a saver makes for itself.
+
+    Attributes:
+        name: What it is called.
+        start: What the names of the documents in it begin with.
+        thread_path: Where in these the thread id is.
+        thread_field: What it calls the tag of the thread.
+    """
+
+    name: str
+    start: bytes
+    thread_path: bytes
+    thread_field: str
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """What a server must have to hold the documents of a storage format.
+
+    Attributes:
+        command: A command that reads one key, and is unknown where it is missing.
+        missing: What to say then.
+    """
+
+    command: str
+    missing: str
+
+
+class Layout(Protocol):
+    """What Python must know of a storage format. ``lua/layouts/README.md`` says the rest.
+
+    A *suffix* is what all keys of one checkpoint have in common: the key without what its family's
+    names begin with, but for the last byte of that, a colon; of a write also without its own parts.
+    """
+
+    @property
+    def name(self) -> str:
+        """The Lua half: a file's name below ``lua/layouts/``, or the path of one elsewhere."""
+
+    @property
+    def tag(self) -> str:
+        """A part of the names of our own keys that tells one saver from another; no colon."""
+
+    @property
+    def written_event(self) -> bytes:
+        """The keyspace event of a checkpoint that is written."""
+
+    @property
+    def write_parts(self) -> int:
+        """How many parts, none with a colon, follow the id in the name of a pending write."""
+
+    @property
+    def requirement(self) -> Requirement | None:
+        """What a server must have, None if any server will do."""
+
+    def arguments(self) -> list[str]:
+        """The two values that the scripts hand to ``layout.use``."""
+
+    def families(self) -> dict[bytes, Family]:
+        """What the names of each family's keys begin with."""
+
+    def search_indexes(self) -> dict[Family, SearchIndex]:
+        """The saver's search indexes, by the family of the documents in them; may be none."""
+
+    def stored_thread(self, thread: str | bytes) -> bytes:
+        """A thread id as it stands in keys and documents."""
+
+    def checkpoint_key(self, thread: bytes, namespace: bytes, checkpoint_id: bytes) -> bytes:
+        """The key of a checkpoint's document; the root namespace is ``b""``."""
+
+    def checkpoint_suffix(self, thread: bytes, namespace: bytes, checkpoint_id: bytes) -> bytes:
+        """What all keys of a checkpoint have in common."""
+
+    def suffix(self, family: Family, rest: bytes) -> bytes:
+        """The same from one of the keys.
+
+        Args:
+            family: CHECKPOINT, WRITE or REGISTRY.
+            rest: The key without what its family's names begin with.
+        """
+
+    def latest_key(self, suffix: bytes) -> bytes | None:
+        """The latest pointer of a checkpoint's namespace, None where the format has none."""
+
+    def root_key(self, key: bytes) -> RootKey | None:
+        """What the name of a root checkpoint's key says, or that of the root's latest pointer.
+
+        A sweep asks this of every key of a new thread. Of what is not certain only documents of
+        checkpoints are answered; None for all else.
+        """
