@@ -14,7 +14,8 @@ from benchmarks.fill import Filled
 from benchmarks.lab import KEEP, Lab
 from benchmarks.wire import pack
 from redis_retention import LookIn, Policy, Retention
-from redis_retention.engine import DEFAULT_KEYS_PER_CALL
+from redis_retention.engine import DEFAULT_KEYS_PER_CALL, Engine
+from redis_retention.scripts import load
 
 POLICY = Policy(keep_last=KEEP)
 KEYS_PER_UNLINK = 500
@@ -104,6 +105,7 @@ def load_scripts(lab: Lab) -> None:
     for look_in in get_args(LookIn):
         Retention(lab.client).trim("nobody", POLICY, look_in=look_in)
     Retention(lab.client).plan("nobody", POLICY)
+    lab.admin.script_load(load("continue", Engine().layout.name).text)
 
 
 def _index(lab: Lab, thread: Filled) -> None:

@@ -626,38 +626,32 @@ class Engine:
             names: Ids of root checkpoints that the index may not know, which go into it by their
                 names alone. If there is such a list, `keys_left` is counted.
         """
-        result = Trimmed()
-        again, token, handed_on = 0, secrets.token_hex(8), []
+        result, handed_on, again = Trimmed(), list[bytes](), 0
+        token = secrets.token_hex(8)
         names, count = names or (), int(names is not None)
         if len(names) > NAMES_PER_CALL:
             yield from self.note(thread, names)
             names = ()
-        keys_of_ours = [self.index_key(thread), self.pins_key(thread)]
-        saver = [thread, *self.layout.arguments()]
+        own = [self.index_key(thread), self.pins_key(thread)]
+        saver: list[Argument] = [thread, *self.layout.arguments()]
         while True:
+            how: list[Argument] = [self.keys_per_call, int(self._weigh), count, token]
             if handed_on:
-                arguments = [self.keys_per_call, int(self._weigh), count, token, *handed_on]
-                reply = yield from self._call("continue", keys_of_ours, [*saver, *arguments])
-                state, checkpoints, keys, left, bytes_freed, keys_left = reply
+                reply = yield from self._call("continue", own, [*saver, *how, *handed_on])
             else:
-                arguments = [
-                    self.keys_per_call,
+                rest: list[Argument] = [
                     again,
                     int(complete),
-                    int(self._weigh),
-                    count,
                     self.grace_ms,
-                    token,
                     *policy.arguments(),
                     *names,
                 ]
-                reply = yield from self._call("trim", keys_of_ours, [*saver, *arguments])
-                state, checkpoints, keys, left, *place, bytes_freed, keys_left = reply[:8]
-                if state == b"unsupported":
-                    result.unjudged = Place(*place)
+                reply = yield from self._call("trim", own, [*saver, *how, *rest])
                 handed_on = reply[8:]
-            result.left, result.keys_left = left, keys_left
+            state, checkpoints, keys, result.left, bytes_freed, result.keys_left = reply[:6]
             result.deleted.add(checkpoints, keys, self._weighed(bytes_freed))
+            if state == b"unsupported":
+                result.unjudged = Place(*reply[6:8])
             if state == b"decide":
                 handed_on = []
             elif state != b"more":

@@ -31,9 +31,11 @@ KEYS_OF_A_CHECKPOINT = 4  # its document, two writes, its registry
 
 
 def indexed(client: redis.Redis, checkpoints: int) -> list[str]:
-    """A thread of so many checkpoints that is known to the index."""
+    """A thread of so many checkpoints that is known to the index, on a server that knows the
+    scripts."""
     names = fill_fast(client, "a", checkpoints, writes=2)
     Retention(client).trim("a", Policy(keep_last=checkpoints))
+    client.script_load(load("continue", "langgraph_redis").text)
     return names
 
 
@@ -288,6 +290,7 @@ def test_of_large_checkpoints_a_call_frees_a_few(
         stack.json().set(key, "$.checkpoint.channel_values.large", "x" * int(megabytes * 2**20))
     retention = Retention(stack)
     retention.trim("a", Policy(keep_last=11))
+    stack.script_load(load("continue", "langgraph_redis").text)
     with monitored(redis_stack) as commands:
         result = retention.trim("a", Policy(keep_last=1), indexed_only=True)
         assert len(commands()) == calls
