@@ -11,7 +11,7 @@ import pytest
 import redis
 import redis.asyncio
 
-from redis_retention import sweeping
+from redis_retention import lease, sweeping
 from redis_retention.activity import Activity
 from redis_retention.engine import Engine
 from redis_retention.sans_io import (
@@ -57,7 +57,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweeping, "_LOOK_AGAIN_SECONDS", 0.05)
     monkeypatch.setattr(sweeping, "_LOOK_AT_CLOCK_SECONDS", 0.05)
     monkeypatch.setattr(sweeping, "_SHORTEST_REST_SECONDS", 0.05)
-    monkeypatch.setattr(sweeping, "LEASE_SECONDS", 1.0)
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 1.0)
 
 
 @asynccontextmanager
