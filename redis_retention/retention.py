@@ -21,7 +21,7 @@ from redis_retention.engine import (
     chunks,
 )
 from redis_retention.glob import parse
-from redis_retention.layouts import LONGEST_THREAD, LangGraphRedis
+from redis_retention.layouts import LangGraphRedis, too_long_id
 from redis_retention.lease import Lease
 from redis_retention.pins import Pin, Pins
 from redis_retention.plan import Plan, planned
@@ -198,11 +198,9 @@ class _Steps:
 
     def _name(self, thread: ThreadId) -> bytes:
         name = self._engine.layout.stored_thread(thread)
-        if len(name) > LONGEST_THREAD:
-            raise RetentionError(
-                f"a thread id has {len(name)} bytes, and may have {LONGEST_THREAD}: threads with "
-                "longer ids are left alone"
-            )
+        excess = too_long_id(name)
+        if excess is not None:
+            raise RetentionError(excess)
         return name
 
     def use(self, policy: Policy | None, trigger: int | None = None) -> None:
