@@ -14,7 +14,7 @@ from benchmarks.fill import Filled
 from benchmarks.lab import KEEP, Lab
 from benchmarks.wire import pack
 from redis_retention import LookIn, Policy, Retention
-from redis_retention.engine import DEFAULT_KEYS_PER_CALL, Engine
+from redis_retention.engine import Engine
 from redis_retention.scripts import load
 
 POLICY = Policy(keep_last=KEEP)
@@ -75,12 +75,15 @@ def default_indexed(lab: Lab, thread: Filled) -> Callable[[], object]:
     return default(lab, thread)
 
 
-def indexed_only(
-    lab: Lab, thread: Filled, keys_per_call: int = DEFAULT_KEYS_PER_CALL
-) -> Callable[[], object]:
-    """By the index alone, as `listen` and `run` trim."""
+def indexed_only(lab: Lab, thread: Filled, keys: int | None = None) -> Callable[[], object]:
+    """By the index alone, as `listen` and `run` trim.
+
+    Each call deletes so many keys, or as many as the server deletes in the time that it may take.
+    """
     _index(lab, thread)
-    retention = Retention(lab.client, keys_per_call=keys_per_call)
+    retention = Retention(lab.client)
+    if keys is not None:
+        retention = Retention(lab.client, keys_per_call=keys, max_stall=None)
     return lambda: retention.trim(thread.name, POLICY, indexed_only=True)
 
 

@@ -41,7 +41,7 @@ local ns = string.sub(prefix, 2, -2)
 layout.use(ARGV[2], ARGV[3])
 
 local function still_holds()
-  return redis.call("ZSCORE", index_key, mark) ~= false
+  return redis.call("ZLEXCOUNT", index_key, "[" .. mark, "[" .. mark) == 1
     and redis.call("EXISTS", pins_key) == 0
     and (layout.latest(thread, ns) or "") == latest
     and layout.all_exist(thread, ns, { unpack(ARGV, FIRST_ID) })

@@ -11,7 +11,6 @@ from typing import Literal, TypeAlias, get_args
 from redis_retention import stats
 from redis_retention.engine import (
     DEFAULT_GRACE_MS,
-    DEFAULT_KEYS_PER_CALL,
     DEFAULT_PREFIX,
     Engine,
     Place,
@@ -23,6 +22,7 @@ from redis_retention.engine import (
 from redis_retention.glob import parse
 from redis_retention.layouts import LangGraphRedis, too_long_id
 from redis_retention.lease import Lease
+from redis_retention.pace import DEFAULT_KEYS_PER_CALL, DEFAULT_MAX_STALL_MS
 from redis_retention.pins import Pin, Pins
 from redis_retention.plan import Plan, planned
 from redis_retention.policies import (
@@ -57,6 +57,7 @@ also what no index names; ``index`` trusts our index.
 """
 
 DEFAULT_GRACE = timedelta(milliseconds=DEFAULT_GRACE_MS)
+DEFAULT_MAX_STALL = timedelta(milliseconds=DEFAULT_MAX_STALL_MS)
 
 # What a dry run of a sweep looks for in one pass over the database.
 _THREADS_PER_PASS = 500
@@ -177,6 +178,7 @@ class _Steps:
         write_prefix: str,
         prefix: str,
         keys_per_call: int,
+        max_stall: timedelta | None,
         grace: timedelta,
         policy: Policy | None,
         trigger: int | None,
@@ -186,6 +188,7 @@ class _Steps:
             layout,
             prefix=prefix,
             keys_per_call=keys_per_call,
+            max_stall_ms=None if max_stall is None else max_stall / timedelta(milliseconds=1),
             grace_ms=grace // timedelta(milliseconds=1),
         )
         self._policies = Policies(layout, prefix)
@@ -479,7 +482,9 @@ class Retention(_Steps):
         checkpoint_prefix: The saver's ``checkpoint_prefix``.
         write_prefix: The saver's ``checkpoint_write_prefix``.
         prefix: What all keys of our own begin with.
-        keys_per_call: Keys that one call may delete while the server does nothing else.
+        keys_per_call: Keys that one call may delete at most while the server does nothing else.
+        max_stall: For how long a call of a trim is to hold the server up: as many keys go by one
+            call as it deletes in that time. None to let each delete `keys_per_call`.
         grace: How long a checkpoint stays that no other has as its parent yet, and how long a
             thread must have been known to be idle before it expires.
         policy: What to keep where a call does not say it and no stored policy but the default
@@ -495,12 +500,20 @@ class Retention(_Steps):
         write_prefix: str = "checkpoint_write",
         prefix: str = DEFAULT_PREFIX,
         keys_per_call: int = DEFAULT_KEYS_PER_CALL,
+        max_stall: timedelta | None = DEFAULT_MAX_STALL,
         grace: timedelta = DEFAULT_GRACE,
         policy: Policy | None = None,
         trigger: int | None = None,
     ) -> None:
         super().__init__(
-            checkpoint_prefix, write_prefix, prefix, keys_per_call, grace, policy, trigger
+            checkpoint_prefix,
+            write_prefix,
+            prefix,
+            keys_per_call,
+            max_stall,
+            grace,
+            policy,
+            trigger,
         )
         self._transport = Transport(client)
 
@@ -683,12 +696,20 @@ class AsyncRetention(_Steps):
         write_prefix: str = "checkpoint_write",
         prefix: str = DEFAULT_PREFIX,
         keys_per_call: int = DEFAULT_KEYS_PER_CALL,
+        max_stall: timedelta | None = DEFAULT_MAX_STALL,
         grace: timedelta = DEFAULT_GRACE,
         policy: Policy | None = None,
         trigger: int | None = None,
     ) -> None:
         super().__init__(
-            checkpoint_prefix, write_prefix, prefix, keys_per_call, grace, policy, trigger
+            checkpoint_prefix,
+            write_prefix,
+            prefix,
+            keys_per_call,
+            max_stall,
+            grace,
+            policy,
+            trigger,
         )
         self._transport = AsyncTransport(client)
 

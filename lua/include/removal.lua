@@ -11,8 +11,9 @@
 
 local removal = {}
 
--- Bytes of memory that a call frees at most, unless one checkpoint alone has more: some 4 ms.
-local MOST_BYTES = 2 * 1024 * 1024
+-- Bytes of memory that a call frees at most, unless one checkpoint alone has more: some 4 ms, and
+-- less where less keys than usual may go.
+local MOST_BYTES, BYTES_PER_KEY = 2 * 1024 * 1024, 10 * 1024
 -- Bytes, and checkpoints, after which one more checkpoint is measured before it is deleted.
 local SAMPLED, MOST_UNMEASURED = MOST_BYTES / 2, 32
 -- Writes of a checkpoint that speak for all of them.
@@ -39,8 +40,9 @@ end
 -- Keeps to the bytes that a call may free. Checkpoints are sampled, since it costs nearly as much
 -- to measure one as to free it. `mean` is what one takes, nil when that is not known, negative
 -- where the server does not tell.
-local function new_allowance(mean)
-  local self, left, since, taken, step = {}, MOST_BYTES, 0, 0, 0
+local function new_allowance(limit, mean)
+  local self, since, taken, step = {}, 0, 0, 0
+  local left = math.min(MOST_BYTES, limit * BYTES_PER_KEY)
 
   local function use(measured)
     mean, taken = measured, math.max(measured, 0)
@@ -71,7 +73,7 @@ function removal.new(limit, mean)
   local room, half = limit - 1, math.floor(limit / 2)
   local documents, document_count = {}, 0
   local others, other_count = {}, 0
-  local deregistered, allowance = {}, new_allowance(mean)
+  local deregistered, allowance = {}, new_allowance(limit, mean)
 
   -- Collects the pointer of a namespace in which nothing is left, nil where the format has none;
   -- false when there is no room.

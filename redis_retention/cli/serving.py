@@ -147,6 +147,7 @@ async def _serve(
         LangGraphRedis(settings.checkpoint_prefix, settings.write_prefix),
         prefix=settings.prefix,
         keys_per_call=settings.keys_per_call,
+        max_stall_ms=settings.max_stall / timedelta(milliseconds=1),
         grace_ms=settings.grace // timedelta(milliseconds=1),
         # It costs a trim some 10 microseconds, and only the metrics show it.
         weigh=service.metrics_port is not None,
@@ -226,6 +227,7 @@ async def api_of(
         write_prefix=settings.write_prefix,
         prefix=settings.prefix,
         keys_per_call=settings.keys_per_call,
+        max_stall=settings.max_stall,
         grace=settings.grace,
     )
     try:

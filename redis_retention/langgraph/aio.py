@@ -20,13 +20,14 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.redis.aio import AsyncRedisSaver
 from redis.asyncio import Redis, RedisCluster
 
-from redis_retention.engine import DEFAULT_KEYS_PER_CALL, DEFAULT_PREFIX
+from redis_retention.engine import DEFAULT_PREFIX
 from redis_retention.langgraph import listing, threads
 from redis_retention.langgraph.background import AsyncInline, AsyncWorker
 from redis_retention.langgraph.keeping import Keeper, Mode, OnError, TrimCounts, keeper_for
 from redis_retention.langgraph.last import AsyncLast
 from redis_retention.langgraph.pruning import prunes, warn_left_alone
 from redis_retention.langgraph.threads import KeptCheckpoint
+from redis_retention.pace import DEFAULT_KEYS_PER_CALL
 from redis_retention.policy import Policy
 from redis_retention.retention import DEFAULT_GRACE, AsyncRetention
 from redis_retention.sans_io import T

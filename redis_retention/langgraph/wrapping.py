@@ -10,10 +10,11 @@ from typing import Any, overload
 from langgraph.checkpoint.redis import RedisSaver
 from langgraph.checkpoint.redis.aio import AsyncRedisSaver
 
-from redis_retention.engine import DEFAULT_KEYS_PER_CALL, DEFAULT_PREFIX
+from redis_retention.engine import DEFAULT_PREFIX
 from redis_retention.langgraph.aio import AsyncRetentionRedisSaver
 from redis_retention.langgraph.keeping import Mode, OnError
 from redis_retention.langgraph.saver import RetentionRedisSaver
+from redis_retention.pace import DEFAULT_KEYS_PER_CALL
 from redis_retention.policy import Policy
 from redis_retention.retention import DEFAULT_GRACE
 

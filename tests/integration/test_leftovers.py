@@ -11,7 +11,8 @@ import redis
 from langgraph.checkpoint.redis import RedisSaver
 
 from redis_retention import Policy, Retention
-from redis_retention.engine import LARGEST_KEYS_PER_CALL, Engine, Remains
+from redis_retention.engine import Engine, Remains
+from redis_retention.pace import LARGEST_KEYS_PER_CALL
 from redis_retention.sans_io import Request
 from redis_retention.sources import scan
 from redis_retention.transport import ClientCalls, Transport

@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redis_retention import Policy, Retention
-from redis_retention.engine import SMALLEST_KEYS_PER_CALL, Engine
+from redis_retention.engine import Engine
+from redis_retention.pace import SMALLEST_KEYS_PER_CALL
 from redis_retention.sans_io import Call, Request
 from redis_retention.sources import scan
 from redis_retention.transport import ClientCalls, Transport

@@ -13,8 +13,9 @@ import redis
 from hypothesis import given
 
 from redis_retention import Policy, Retention
-from redis_retention.engine import CHECKPOINTS, SMALLEST_KEYS_PER_CALL, Engine, Entries, Rule
+from redis_retention.engine import CHECKPOINTS, Engine, Entries, Rule
 from redis_retention.layouts import LangGraphRedis
+from redis_retention.pace import SMALLEST_KEYS_PER_CALL
 from redis_retention.sans_io import (
     Operation,
     Request,
