@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from redis_retention.engine import CHECKPOINTS, Engine, Place, RetentionError
+from redis_retention.engine import CHECKPOINTS, Engine, Place
+from redis_retention.errors import RetentionError
 from redis_retention.sans_io import (
     Nodes,
     Operation,

@@ -375,7 +375,7 @@ def test_whatever_happens_between_two_calls_the_rules_hold_for_what_is_there_the
 ) -> None:
     it = arranged(example, database, keys_per_call=SMALLEST_KEYS_PER_CALL)
     keys = Transport(database).run(scan.find(it.engine.layout, [it.thread]))[it.thread]
-    Transport(database).run(it.engine.index(it.thread, keys.writes_seen()))
+    Transport(database).run(it.engine.update_index(it.thread, keys.writes_seen()))
     disturbed = Disturbed(it, example, database, happening)
     transport = Interrupted(database, happening.after, disturbed.happen)
 
