@@ -5,6 +5,7 @@
 --@include include/index.lua
 --@include include/lists.lua
 --@include include/removal.lua
+--@include include/shared_mark.lua
 
 local steps = {}
 
@@ -58,6 +59,7 @@ function steps.carry_out(step, key, done, again, estimate_memory)
   end
   lists.in_parts(step.forgets, function(...) redis.call("ZREM", key, ...) end)
   add_all(key, step.adds)
+  if step.removal.checkpoints > 0 then shared_mark.set(key) end
   local left = index.checkpoints(key)
   if left == 0 and done then
     redis.call("UNLINK", key)

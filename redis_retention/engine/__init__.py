@@ -24,6 +24,7 @@ from redis_retention.engine.results import (
     Trimmed,
     unsupported_reason,
 )
+from redis_retention.engine.sharing import SharedKeyCalls
 from redis_retention.pace import (
     DEFAULT_KEYS_PER_CALL,
     DEFAULT_MAX_STALL_MS,
@@ -59,5 +60,5 @@ __all__ = [
 ]
 
 
-class Engine(DecisionCalls, DeletionCalls):
+class Engine(DecisionCalls, DeletionCalls, SharedKeyCalls):
     """Index, plan and trim threads of one saver, and delete their orphans."""
