@@ -55,7 +55,7 @@ end
 --   is_idle           it is idle; unless it is expired, it must be found so once more
 --   idle_entry        the index entry that says since when, nil when there is none
 --   namespace(ns)     the rules for an independent namespace; beside what decide.lua says:
---                     newest, missing, more_missing (include/evidence.lua), and has_needs
+--                     newest, missing, more_missing, read_to (include/evidence.lua), has_needs
 --                     (include/ancestors.lua)
 --   namespaces()      the independent namespaces, the root first
 --   roots(ns)         the root checkpoints that say they have started a namespace, oldest first
@@ -102,7 +102,7 @@ function decisions.of_thread(view, thread, policy, its_pins, given)
     drop_missing(thread, ns, rules, checkpoints.newest)
     ancestors.retain_needed(view, thread, self.reader, space, rules)
     rules.newest, rules.missing = checkpoints.newest, checkpoints.missing
-    rules.more_missing = checkpoints.more_missing
+    rules.more_missing, rules.read_to = checkpoints.more_missing, checkpoints.read_to
     return rules
   end
 

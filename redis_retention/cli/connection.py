@@ -44,7 +44,7 @@ class Settings:
         prefix: What all keys of our own begin with.
         keys_per_call: Keys that one call may delete at most while the server does nothing else.
         max_stall: For how long a call of a trim is to hold the server up.
-        grace: How long a checkpoint stays that no other has as its parent yet.
+        grace: How long a checkpoint is retained that no other has as its parent yet.
         json: Print one JSON object and nothing else.
     """
 
