@@ -50,6 +50,7 @@ async def open_backend(
             write_prefix=settings.write_prefix,
             prefix=settings.prefix,
             keys_per_call=settings.keys_per_call,
+            max_stall=settings.max_stall,
             grace=settings.grace,
         )
     finally:
