@@ -1,7 +1,8 @@
 -- Says what a trim would do to one thread, checkpoint by checkpoint, a page at a time. Writes
 -- nothing.
 --
--- KEYS[1]  zset    the thread's index (include/entry.lua), read when no entries are given
+-- KEYS[1]  zset    the thread's index (include/entry.lua), read when no entries are given and the
+--                  format does not list its checkpoints by itself
 -- KEYS[2]  hash    the thread's pins (include/pins.lua)
 --
 -- ARGV[1]  the thread, as it stands in the keys
@@ -38,6 +39,7 @@
 --@include include/memory.lua
 --@include include/pins.lua
 --@include include/policy.lua
+--@include include/views.lua
 
 local index_key, pins_key, thread = KEYS[1], KEYS[2], ARGV[1]
 local cursor, page, grace = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -45,8 +47,9 @@ local wanted, describing = policy.read(ARGV, 7), ARGV[12] == "1"
 local brought, first_entry = ARGV[13], 14
 layout.use(ARGV[2], ARGV[3])
 
-local view = brought == "0" and index.stored(index_key) or index.listed(ARGV, first_entry, #ARGV)
-local decided = decisions.of_thread(view, thread, wanted, pins.read(pins_key),
+local view = brought == "0" and views.of(index_key, thread)
+  or index.listed(ARGV, first_entry, #ARGV)
+local decided = decisions.of_thread(view, thread, wanted, pins.read(pins_key, thread),
   { at_end = true, complete = brought == "1", most_unread = 0, most_missing = math.huge,
     grace = grace })
 
@@ -56,7 +59,8 @@ end
 
 if decided.unsupported then return reply_unsupported(decided.unsupported) end
 
--- Bytes of memory after which a page with descriptions ends: to measure a document is to walk it.
+-- Bytes of memory after which a page ends for which these are measured: to measure a document is to
+-- walk it.
 local MOST_MEASURED = 4 * 1024 * 1024
 local measured = 0
 
@@ -67,6 +71,7 @@ local function existing(keys)
 end
 
 local function cost(ns, id)
+  if layout.listed then return 1, 1 end
   local document = redis.call("EXISTS", layout.checkpoint_key(thread, ns, id))
   local writes, shared = layout.writes(layout.key_starts(thread, ns), id)
   local keys = document + existing(writes)
@@ -79,15 +84,20 @@ local function is_first_of(kind, ns, id)
   return first ~= nil and entry.fields(first)[2] == id
 end
 
-local function describe(row, ns, id)
-  for _, text in ipairs(layout.description(thread, ns, id)) do
-    row[#row + 1] = text
-  end
+-- The memory of a checkpoint with all that belongs to it, nil where the server does not tell.
+local function size_of(ns, id)
+  if layout.listed then return layout.size(thread, id) end
   local keys = layout.writes(layout.key_starts(thread, ns), id)
   keys[#keys + 1] = layout.checkpoint_key(thread, ns, id)
   keys[#keys + 1] = layout.registry_key(thread, ns, id)
-  local size = memory.of_all(keys, 1, #keys)
-  row[#row + 1], measured = tostring(size or ""), measured + (size or 0)
+  return memory.of_all(keys, 1, #keys)
+end
+
+local function describe(row, ns, id, size)
+  for _, text in ipairs(layout.description(thread, ns, id)) do
+    row[#row + 1] = text
+  end
+  row[#row + 1] = tostring(size or "")
 end
 
 local function row(kind, ns, id)
@@ -107,6 +117,28 @@ local function row(kind, ns, id)
   return { ns, id, "", documents, keys }
 end
 
+local last_shown
+
+-- Whether an entry is of one more checkpoint. Its own list may name what is not this thread's.
+local function is_shown(kind, ns, id)
+  local this = kind .. ns .. "\0" .. id
+  if this == last_shown then return false end
+  last_shown = this
+  return not layout.listed or layout.exists(thread, ns, id)
+end
+
+-- The row of a checkpoint as the caller is to see it.
+local function shown(kind, ns, id)
+  local found = row(kind, ns, id)
+  if describing or layout.listed then
+    local size = size_of(ns, id)
+    measured = measured + (size or 0)
+    if describing then describe(found, ns, id, size) end
+  end
+  if layout.listed then found[2] = layout.name(thread, id) end
+  return found
+end
+
 local unread = false
 
 -- From `low` to `high`; answers the last member when the page is full.
@@ -121,12 +153,9 @@ local function add_rows(reply, kind)
     unread = unread or entry.is_unread(member)
     if unread then return false end
     local fields = entry.fields(member)
-    local previous = reply[#reply]
-    if #reply <= 4 or previous[1] ~= fields[1] or previous[2] ~= fields[2] then
+    if is_shown(kind, fields[1], fields[2]) then
       if page == 0 then return false end
-      local found = row(kind, fields[1], fields[2])
-      if describing then describe(found, fields[1], fields[2]) end
-      reply[#reply + 1] = found
+      reply[#reply + 1] = shown(kind, fields[1], fields[2])
       page = measured < MOST_MEASURED and page - 1 or 0
     end
     last = member

@@ -353,8 +353,11 @@ class _Steps:
     def _would_sweep(
         self, name: bytes, found: scan.Found, rule: Rule | None
     ) -> Operation[scan.ThreadResult]:
-        if rule is None or not may_have_to_go(len(found.documents), rule):
-            return scan.ThreadResult(kept=len(found.documents))
+        checkpoints = len(found.documents)
+        if found.listed:
+            [checkpoints] = yield from self._engine.counts([name])
+        if rule is None or not may_have_to_go(checkpoints, rule):
+            return scan.ThreadResult(kept=checkpoints)
         return (yield from scan.dry_run(self._engine, name, found, rule.policy))
 
     def _plan(

@@ -18,6 +18,7 @@ from redis_retention.sans_io import (
     send,
 )
 from redis_retention.scripts import load
+from redis_retention.sources.listing import threads_of
 from redis_retention.sources.scan import escape_glob
 
 SAMPLED_THREADS = 100
@@ -108,11 +109,14 @@ def stats(engine: Engine, top: int, above: int | None = None) -> Operation[Stats
     result = Stats()
     largest: list[tuple[int, bytes]] = []
     chosen: list[tuple[float, bytes]] = []
+    listed: set[bytes] | None = set() if engine.layout.lists_itself else None
     for node in (yield Nodes()):
         cursor = 0
         while True:
-            cursor, keys = yield from _some_indexes(engine, cursor, node)
+            cursor, keys = yield from _some_indexes(engine, cursor, node, listed)
             for key, found in (yield from _measured(engine, keys, 0, node, above is not None)):
+                if listed is not None and not found.checkpoints:
+                    continue
                 result.threads += 1
                 result.checkpoints += found.checkpoints
                 _keep(largest, top, (found.checkpoints, key))
@@ -138,12 +142,27 @@ def _note_newest(
         _keep(result.largest_checkpoints, top, checkpoint)
 
 
-def _some_indexes(engine: Engine, cursor: int, node: Any) -> Operation[tuple[int, list[bytes]]]:
-    pattern = escape_glob(engine.index_key(b"")) + b"*"
-    reply = yield from command(
-        "SCAN", cursor, "MATCH", pattern, "COUNT", _KEYS_PER_SCAN, "TYPE", "zset", node=node
-    )
-    return int(reply[0]), list(reply[1])
+def _some_indexes(
+    engine: Engine, cursor: int, node: Any, listed: set[bytes] | None
+) -> Operation[tuple[int, list[bytes]]]:
+    """A page of the names of indexes; where a format has lists, those of their threads, once each.
+
+    Args:
+        engine: Says how the indexes are called.
+        cursor: Where the page begins.
+        node: Which node of a cluster to ask.
+        listed: The threads that were met already, to be added to; None where there are no lists.
+    """
+    if listed is None:
+        pattern = escape_glob(engine.index_key(b"")) + b"*"
+        reply = yield from command(
+            "SCAN", cursor, "MATCH", pattern, "COUNT", _KEYS_PER_SCAN, "TYPE", "zset", node=node
+        )
+        return int(reply[0]), list(reply[1])
+    reply = yield from command("SCAN", cursor, "COUNT", _KEYS_PER_SCAN, node=node)
+    new = threads_of(engine, reply[1]) - listed
+    listed |= new
+    return int(reply[0]), [engine.index_key(thread) for thread in new]
 
 
 def _keep(heap: list[Any], size: int, item: Any) -> None:

@@ -16,6 +16,8 @@
 --   l {ns} NUL {id} NUL {ms}       a leaf: no checkpoint is known to name this one as its parent;
 --                                  {ms} is when it was first seen, by the server's clock
 --   e NUL {ms}                     the thread was found idle at {ms}, by the server's clock
+--   g {name} NUL {ms}              the format's own list names a checkpoint that is gone; {ms} is
+--                                  when that was first seen, by the server's clock
 --   x {ns} NUL {id}                a checkpoint that this version does not understand: the thread
 --                                  is left alone
 --
@@ -35,6 +37,7 @@ local entry = {}
 entry.INDEPENDENT, entry.INVOCATION = "s", "t"
 entry.STARTED, entry.STARTED_BY, entry.WITHOUT_ROOT = "p", "n", "u"
 entry.RUN_START, entry.LEAF, entry.IDLE, entry.UNSUPPORTED = "b", "l", "e", "x"
+entry.GONE = "g"
 
 -- The beginning of all entries of a kind for one namespace (or root).
 function entry.of(kind, group)
@@ -111,6 +114,17 @@ end
 -- The entry of a thread found idle at `ms`.
 function entry.idle(ms)
   return entry.of(entry.IDLE, "") .. string.format("%013d", ms)
+end
+
+-- The entry of a name whose checkpoint was first found gone at `ms`.
+function entry.gone(name, ms)
+  return entry.of(entry.GONE, name) .. string.format("%013d", ms)
+end
+
+-- The name, and when, that such an entry says.
+function entry.read_gone(member)
+  local name, ms = string.match(member, "^.(.*)%z(%d+)$")
+  return name, tonumber(ms)
 end
 
 -- The members that one checkpoint puts into the index. `header` is what the layout read.

@@ -4,9 +4,11 @@ The Lua half of a format is ``lua/layouts/{name}.lua``.
 """
 
 from redis_retention.layouts.langgraph_redis import LangGraphRedis
+from redis_retention.layouts.langgraphgo import LangGraphGo
 from redis_retention.layouts.layout import (
     LONGEST_KEY,
     LONGEST_THREAD,
+    Events,
     Family,
     Layout,
     Requirement,
@@ -14,15 +16,19 @@ from redis_retention.layouts.layout import (
     SearchIndex,
     too_long,
 )
+from redis_retention.layouts.zset import SortedSets
 
 __all__ = [
     "LONGEST_KEY",
     "LONGEST_THREAD",
+    "Events",
     "Family",
+    "LangGraphGo",
     "LangGraphRedis",
     "Layout",
     "Requirement",
     "RootKey",
     "SearchIndex",
+    "SortedSets",
     "too_long",
 ]

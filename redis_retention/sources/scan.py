@@ -49,6 +49,7 @@ class Found:
         registries: Suffixes that have a registry.
         pointers: Newest-checkpoint pointers.
         complete: These are all checkpoints of the thread.
+        listed: The format lists them by itself: then nothing else is needed here.
     """
 
     documents: dict[bytes, bytes] = field(default_factory=dict)
@@ -56,6 +57,7 @@ class Found:
     registries: set[bytes] = field(default_factory=set)
     pointers: set[bytes] = field(default_factory=set)
     complete: bool = True
+    listed: bool = False
 
     def add(self, layout: Layout, family: Family, key: bytes, rest: bytes) -> None:
         """Take in one key; `rest` is the key without what its family's names begin with."""
@@ -125,7 +127,9 @@ def find(
         threads: Whose keys.
         looked_at: Is told of each page how far that is into the database, in keys.
     """
-    found = {thread: Found() for thread in threads}
+    found = {thread: Found(listed=layout.lists_itself) for thread in threads}
+    if layout.lists_itself:
+        return found
 
     def take(key: bytes) -> None:
         for family, rest in _families_of(layout, key):
@@ -147,8 +151,9 @@ def thread_names(layout: Layout) -> Operation[list[bytes]]:
         if root is not None and root.family is Family.CHECKPOINT:
             names[root.thread] = None
 
-    [start] = (start for start, family in layout.families().items() if family is Family.CHECKPOINT)
-    yield from _each_key(escape_glob(start) + b"*", take)
+    for start, family in layout.families().items():
+        if family is Family.CHECKPOINT:
+            yield from _each_key(escape_glob(start) + b"*", take)
     return list(names)
 
 
@@ -211,6 +216,8 @@ def _threads_of(rest: bytes, threads: Collection[bytes]) -> Iterator[bytes]:
 def trim(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Operation[ThreadResult]:
     """Bring a thread's index up to date, trim it, and delete the orphans that writers left."""
     yield from engine.check_keys(thread)
+    if found.listed:
+        return done((yield from engine.trim(thread, policy)))
     return (yield from engine.healed(thread, lambda: _trim(engine, thread, found, policy)))
 
 
@@ -233,6 +240,8 @@ def _trim(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Operat
 
 def plan(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Operation[Judged]:
     """Say what `trim` would do to the checkpoints of a thread, without writing anything."""
+    if found.listed:
+        return (yield from engine.judge(thread, policy, describe=True))
     entries = yield from engine.read(thread, found.writes_seen())
     return (
         yield from engine.judge(
@@ -243,6 +252,8 @@ def plan(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Operati
 
 def dry_run(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Operation[ThreadResult]:
     """Count what `trim` would do, leftovers with it, without writing anything."""
+    if found.listed:
+        return would_be((yield from engine.judge(thread, policy)))
     entries = yield from engine.read(thread, found.writes_seen())
     judged = yield from engine.judge(thread, policy, entries.members, complete=found.complete)
     result = would_be(judged)

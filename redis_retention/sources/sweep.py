@@ -48,6 +48,7 @@ from redis_retention.sans_io import (
     Sleep,
     command,
 )
+from redis_retention.sources.listing import threads_of
 from redis_retention.sources.scan import each_page
 
 T = TypeVar("T")
@@ -254,9 +255,12 @@ class Sweeper:
         starts = {family: start for start, family in engine.layout.families().items()}
         # How names begin, and from where on they are the same for all keys of a checkpoint.
         families = Family.CHECKPOINT, Family.WRITE, Family.REGISTRY
-        self._beginnings = [(starts[family], len(starts[family]) - 1) for family in families]
+        beginnings = [starts[family] for family in families if family in starts]
+        self._beginnings = [(start, len(start) - 1) for start in beginnings]
         self._pins_start = engine.pins_key(b"")
         self._pinned: set[bytes] = set()
+        # Threads that have been met whose format lists their checkpoints.
+        self._listed: set[bytes] = set()
         self._starts = (*starts.values(), self._index_start, self._pins_start)
 
     def sweep(self) -> Operation[SweepResult]:
@@ -300,6 +304,9 @@ class Sweeper:
     # --- what a page needs ---------------------------------------------------------------------
 
     def _look_at(self, keys: Sequence[bytes]) -> Operation[None]:
+        if self._engine.layout.lists_itself:
+            yield from self._look_at_lists(keys)
+            return
         page = self._sorted(keys)
         yield from self._meet(page)
         known, states, others = self._known.checkpoints, self._known.states, page.others
@@ -393,6 +400,25 @@ class Sweeper:
         self._again |= taken.checkpoints > 0
         for thread, reason in taken.refused.items():
             self._refuse(thread, reason)
+
+    def _look_at_lists(self, keys: Sequence[bytes]) -> Operation[None]:
+        """Trim the threads whose lists are among the keys, where something may have to go."""
+        new = threads_of(self._engine, keys) - self._listed
+        self._listed |= new
+        for key in keys:
+            # What is ours of threads that may be gone.
+            for start in (self._index_start, self._pins_start):
+                if key.startswith(start) and len(self._pinned) < _REMEMBERED:
+                    self._pinned.add(key[len(start) :])
+        for some in chunks(filter(self._wanted.matches, sorted(new)), _THREADS_PER_STEP):
+            counts = yield from self._engine.counts(some)
+            for thread, count in zip(some, counts, strict=True):
+                rule, left = rule_for(self._rules, thread), count
+                # A list without checkpoints of its own may name some that are gone.
+                if rule and (not count or may_have_to_go(count, rule)):
+                    left = (yield from self._trim(thread, rule.policy, complete=True)).left
+                self._result.threads += left > 0
+                self._result.checkpoints_kept += left
 
     # --- the threads that a pass meets ---------------------------------------------------------
 
