@@ -14,6 +14,8 @@ local layout = {}
 
 -- Digits of a member's hash, in the name of one that shares its score with others.
 local DIGITS = 8
+-- Seconds of what may be shown as a time: some three thousand years.
+local LARGEST_TIME = 1e11
 
 local prefix
 
@@ -90,6 +92,7 @@ function layout.size(thread, id) return #(read(thread, id) or "") end
 function layout.description(thread, _, id)
   local _, score = read(thread, id)
   local seconds = tonumber(score) or 0
+  if math.abs(seconds) > LARGEST_TIME then return { "", "", "" } end
   return { "", "", string.format("%.0f", seconds * 1000) }
 end
 
