@@ -28,6 +28,7 @@ local rule_for = rule_list.read(ARGV, 9, tonumber(ARGV[8]))
 layout.use(ARGV[3], ARGV[4])
 
 local function work_off(thread)
+  rule_list.check_id(thread)
   local rule = rule_for(thread)
   if rule.trigger < 0 or layout.listed(thread) <= rule.trigger then return nil end
   local result = listed.step(index_start .. thread, pins_start .. thread, thread, rule.policy,

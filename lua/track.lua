@@ -59,6 +59,7 @@ end
 -- Adds what was read of a thread to its index, and trims it if it has crossed its trigger: what
 -- came of that, nil if it has not.
 local function work_off(thread, batch)
+  rule_list.check_id(thread)
   local before = {}
   for _, header in ipairs(batch.headers) do
     if batch.rule.trigger >= 0 and not header.root and not before[header.ns] then

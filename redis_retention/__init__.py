@@ -7,6 +7,7 @@
 """
 
 from redis_retention.engine import Place, RetentionError, Rule
+from redis_retention.lease import LeaseTaken
 from redis_retention.pins import Pin
 from redis_retention.plan import Plan, PlannedCheckpoint
 from redis_retention.policy import InvalidPolicy, Policy
@@ -19,12 +20,15 @@ from redis_retention.retention import (
     Retention,
     TrimResult,
 )
+from redis_retention.stats import Stats, ThreadSize
+from redis_retention.stopping import Stopped
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AsyncRetention",
     "InvalidPolicy",
+    "LeaseTaken",
     "LeftAlone",
     "LookIn",
     "Looking",
@@ -37,6 +41,9 @@ __all__ = [
     "Retention",
     "RetentionError",
     "Rule",
+    "Stats",
+    "Stopped",
+    "ThreadSize",
     "TrimResult",
     "__version__",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass, field
 from itertools import accumulate
+from typing import Protocol
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -32,6 +33,14 @@ class Distribution:
         """For each bound the number of those that were not above it."""
         names = [*(str(bound) for bound in self.bounds), "+Inf"]
         return list(zip(names, accumulate(self.counts), strict=True))
+
+
+class Counted(Protocol):
+    """What a trim of some threads has done."""
+
+    threads_trimmed: int
+    checkpoints_deleted: int
+    keys_deleted: int
 
 
 @dataclass(slots=True)
@@ -92,6 +101,12 @@ class Activity:
         self.checkpoints_deleted += checkpoints
         self.keys_deleted += keys
         self.bytes_deleted += bytes
+
+    def count(self, result: Counted) -> None:
+        """Count what a trim of some threads has done."""
+        self.trims += result.threads_trimmed
+        self.checkpoints_deleted += result.checkpoints_deleted
+        self.keys_deleted += result.keys_deleted
 
     def called(self, script: str, seconds: float) -> None:
         """Count one call of a script, and how long the reply took."""

@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
 from time import monotonic
 from typing import Any
 
@@ -20,7 +21,7 @@ from redis_retention import policies
 from redis_retention.activity import Activity
 from redis_retention.engine import Engine, RetentionError, Rule
 from redis_retention.logs import fields, logger
-from redis_retention.policies import DEFAULT_PATTERN, Policies
+from redis_retention.policies import Policies
 from redis_retention.policy import Policy
 from redis_retention.sans_io import Operation
 from redis_retention.schedule import Schedule
@@ -64,10 +65,7 @@ class Options:
 
 def combined(stored: Sequence[Rule], options: Options) -> list[Rule]:
     """The rules that count: the stored ones, and the given policy in place of the default."""
-    rules = list(stored)
-    if options.policy is not None:
-        rules = [rule for rule in stored if rule.pattern != DEFAULT_PATTERN]
-        rules.append(Rule(DEFAULT_PATTERN, options.policy, options.trigger))
+    rules = policies.with_default(stored, options.policy, options.trigger)
     triggered = [_with_trigger(rule, options.trigger) for rule in rules]
     for rule in triggered:
         policies.check(rule)
@@ -161,6 +159,24 @@ class Daemon:
     def waiting(self) -> int:
         """Changed documents that have not been dealt with."""
         return self._listener.waiting
+
+    async def is_ready(self) -> bool:
+        """Whether it is connected, see `ready`."""
+        return self.ready
+
+    def service(self) -> dict[str, Any]:
+        """What it does, for `/api/health`."""
+        activity = self.activity
+        return {
+            "listening": activity.listening,
+            "waiting": self.waiting,
+            "sweeping": activity.sweep_running,
+            "sweep_progress": round(activity.sweep_progress, 4),
+            "last_sweep": _iso(activity.sweep_finished),
+            "next_sweep": _iso(activity.sweep_next),
+            "counters": {**self._counters(), "bytes_deleted": activity.bytes_deleted},
+            "errors": dict(activity.errors),
+        }
 
     # --- running ---------------------------------------------------------------------------
 
@@ -324,6 +340,13 @@ class Daemon:
             "sweeps": sum(activity.sweeps.values()),
             "errors": sum(activity.errors.values()),
         }
+
+
+def _iso(since_1970: float) -> str | None:
+    """A moment in words; None when it is not known."""
+    if not since_1970:
+        return None
+    return datetime.fromtimestamp(since_1970, timezone.utc).isoformat(timespec="seconds")
 
 
 async def _end_all(tasks: Sequence[asyncio.Task[Any]]) -> None:

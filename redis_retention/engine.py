@@ -352,12 +352,17 @@ class Taken:
     """What taking documents into their indexes has done.
 
     Attributes:
-        checkpoints: How many of them were checkpoints.
+        statuses: What each of them is (``lua/include/indexing.lua``).
         refused: Threads whose index the server would not change, and what it says.
     """
 
-    checkpoints: int
+    statuses: list[str]
     refused: dict[bytes, str]
+
+    @property
+    def checkpoints(self) -> int:
+        """How many of them were checkpoints."""
+        return sum(status in CHECKPOINTS for status in self.statuses)
 
 
 class Engine:
@@ -501,13 +506,11 @@ class Engine:
         found = Entries()
         if by_names:
             found.statuses = yield from self._note_seen(thread, documents)
-        arguments = self._track_arguments(thread, ())
         # In the order of their ids: each is asked for by the next one.
         unread = sorted(documents.keys() - found.statuses.keys())
         for some in chunks(unread, DOCUMENTS_PER_CALL):
-            seen = [documents[key] for key in some]
-            reply = yield from self._call("track", some, [*arguments, *seen])
-            found.statuses.update(zip(some, _words(reply[0]), strict=True))
+            taken = yield from self.take(some, thread, [documents[key] for key in some])
+            found.statuses.update(zip(some, taken.statuses, strict=True))
         for some in chunks(known - documents.keys(), DOCUMENTS_PER_CALL):
             yield from self.forget(some)
         return found
@@ -718,7 +721,9 @@ class Engine:
             yield from self.take(self._documents(thread, some), thread)
             yield from command("ZREM", self.index_key(thread), *some)
 
-    def take(self, documents: Sequence[bytes], thread: bytes = b"") -> Operation[Taken]:
+    def take(
+        self, documents: Sequence[bytes], thread: bytes = b"", writes: Sequence[int] = ()
+    ) -> Operation[Taken]:
         """Take documents into the indexes of their threads.
 
         One call: the caller bounds the number of documents.
@@ -726,16 +731,18 @@ class Engine:
         Args:
             documents: Keys that may be checkpoint documents; what is none is passed over.
             thread: The only thread to take, empty for any.
+            writes: How many write documents were seen for each, if that was looked for.
 
         Raises:
             RetentionError: The server would not change the index of that thread.
         """
-        reply = yield from self._call("track", documents, self._track_arguments(thread, ()))
+        arguments = [*self._track_arguments(thread, ()), *writes]
+        reply = yield from self._call("track", documents, arguments)
         rows = [self._tracked(*row) for row in reply[1:]]
         refused = {row.thread: row.refused for row in rows if row.refused is not None}
         if thread in refused:
             raise RetentionError(refused[thread])
-        return Taken(sum(status in CHECKPOINTS for status in _words(reply[0])), refused)
+        return Taken(list(_words(reply[0])), refused)
 
     def members(
         self, threads: Sequence[bytes], most: int

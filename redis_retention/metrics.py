@@ -1,16 +1,12 @@
-"""Metrics for Prometheus, and whether the service is alive and ready, over HTTP."""
+"""Metrics for Prometheus: what a service has done."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from collections.abc import Iterator
+from typing import Protocol
 
 from redis_retention.activity import Activity, Distribution
 from redis_retention.engine import RetentionError
-from redis_retention.logs import fields, logger
 
 try:
     from prometheus_client import (
@@ -25,17 +21,11 @@ try:
         HistogramMetricFamily,
         Metric,
     )
-    from prometheus_client.exposition import ThreadingWSGIServer, make_wsgi_app
     from prometheus_client.registry import Collector
 except ImportError as error:
     raise RetentionError(
         "metrics need one more package: pip install 'redis-retention[daemon]'"
     ) from error
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-log = logger("metrics")
 
 _PREFIX = "redis_retention_"
 
@@ -69,14 +59,6 @@ class Service(Protocol):
     """What is asked of the service."""
 
     activity: Activity
-
-    @property
-    def healthy(self) -> bool:
-        """Whether the process still does something."""
-
-    @property
-    def ready(self) -> bool:
-        """Whether it is connected."""
 
     @property
     def waiting(self) -> int:
@@ -125,78 +107,11 @@ def _labelled(name: str, text: str, label: str, counts: dict[str, int]) -> Metri
     return family
 
 
-class _SilentHandler(WSGIRequestHandler):
-    def log_message(self, format: str, *_: Any) -> None:
-        """Write no line for each request."""
-
-
-class Metrics:
-    """A context in which the metrics are served, in a thread of their own.
-
-    Args:
-        service: Whose metrics.
-        address: The address of this machine to serve on.
-        port: The port; 0 for any free one.
-
-    Raises:
-        RetentionError: The port is taken, or is not allowed.
-    """
-
-    def __init__(self, service: Service, address: str, port: int) -> None:
-        try:
-            self._server: WSGIServer = make_server(
-                address, port, _application(service), ThreadingWSGIServer, _SilentHandler
-            )
-        except OSError as error:
-            raise RetentionError(
-                f"cannot serve metrics on {address}:{port}: {error.strerror}; choose another port "
-                "with --metrics-port"
-            ) from error
-        self.port = self._server.server_port
-
-    def __enter__(self) -> Metrics:
-        thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
-        thread.start()
-        log.info("serving metrics", extra=fields(port=self.port))
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        # Without waiting for the thread, which would take half a second: it ends by itself.
-        threading.Thread(target=self._server.shutdown, daemon=True).start()
-        self._server.server_close()
-
-
-def _application(service: Service) -> WSGIApplication:
+def registry_of(service: Service) -> CollectorRegistry:
+    """All metrics of a process: those of the service in it, and of Python."""
     registry = CollectorRegistry()
     registry.register(_Activities(service))
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
-    metrics = make_wsgi_app(registry)
-    states: dict[str, Callable[[], bool]] = {
-        "/healthz": lambda: service.healthy,
-        "/readyz": lambda: service.ready,
-    }
-
-    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        path = environ.get("PATH_INFO", "")
-        if path in states:
-            return _state(states[path](), start_response)
-        if path == "/metrics":
-            shown: Iterable[bytes] = metrics(environ, start_response)
-            return shown
-        start_response("404 Not Found", [("Content-Type", "text/plain")])
-        return [b"/metrics, /healthz, /readyz\n"]
-
-    return application
-
-
-def _state(fine: bool, start_response: StartResponse) -> Iterable[bytes]:
-    status = "200 OK" if fine else "503 Service Unavailable"
-    start_response(status, [("Content-Type", "text/plain")])
-    return [b"ok\n" if fine else b"not ok\n"]
+    return registry

@@ -38,6 +38,10 @@ class PlannedCheckpoint:
         """Whether it stays."""
         return bool(self.reasons)
 
+    def age_seconds(self, now: datetime) -> float | None:
+        """How long ago it was made, None where that is not known."""
+        return None if self.created is None else (now - self.created).total_seconds()
+
 
 @dataclass(slots=True)
 class Plan:

@@ -54,6 +54,16 @@ def rule_for(rules: Iterable[Rule], thread: bytes) -> Rule | None:
     return next(iter(matching(rules, thread)), None)
 
 
+def with_default(
+    stored: Iterable[Rule], policy: Policy | None, trigger: int | None = None
+) -> list[Rule]:
+    """Stored rules, and a policy in place of the default among them, where one is given."""
+    if policy is None:
+        return list(stored)
+    others = [rule for rule in stored if rule.pattern != DEFAULT_PATTERN]
+    return [*others, Rule(DEFAULT_PATTERN, policy, trigger)]
+
+
 def check(rule: Rule) -> None:
     """Refuse a rule that would mean nothing.
 

@@ -61,6 +61,38 @@ class Policy:
         ]
 
 
+def stated_policy(
+    *,
+    keep_last: int | None,
+    keep_within: timedelta | None,
+    keep_runs: int | None,
+    expire_after: timedelta | None,
+    expire_waiting: bool,
+) -> Policy | None:
+    """The policy of options of which any may be left out; None when nothing is said.
+
+    Where only whole threads are to expire, everything in the others stays.
+
+    Raises:
+        InvalidPolicy: They would mean nothing.
+    """
+    keeps = keep_last or keep_within or keep_runs
+    if expire_waiting and not expire_after:
+        raise InvalidPolicy(
+            "--expire-waiting (expire_waiting) goes with --expire-threads-after "
+            "(expire_threads_after)"
+        )
+    if not keeps and not expire_after:
+        return None
+    return Policy(
+        keep_last=(keep_last or 1) if keeps else None,
+        keep_within=keep_within,
+        keep_runs=keep_runs,
+        expire_after=expire_after,
+        expire_waiting=expire_waiting,
+    )
+
+
 def _require_count(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InvalidPolicy(f"{name} must be a whole number of at least 1, not {value!r}")

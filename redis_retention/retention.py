@@ -8,6 +8,7 @@ from datetime import timedelta
 from time import perf_counter
 from typing import Literal, TypeAlias, get_args
 
+from redis_retention import stats
 from redis_retention.engine import (
     DEFAULT_GRACE_MS,
     DEFAULT_KEYS_PER_CALL,
@@ -20,10 +21,18 @@ from redis_retention.engine import (
     chunks,
 )
 from redis_retention.glob import parse
-from redis_retention.layouts import LONGEST_THREAD, LangGraphRedis
+from redis_retention.layouts import LangGraphRedis, too_long_id
+from redis_retention.lease import Lease
 from redis_retention.pins import Pin, Pins
 from redis_retention.plan import Plan, planned
-from redis_retention.policies import DEFAULT_PATTERN, Policies, check, matching, rule_for
+from redis_retention.policies import (
+    DEFAULT_PATTERN,
+    Policies,
+    check,
+    matching,
+    rule_for,
+    with_default,
+)
 from redis_retention.policy import Policy
 from redis_retention.sans_io import (
     Nodes,
@@ -33,6 +42,8 @@ from redis_retention.sans_io import (
 from redis_retention.sources import scan
 from redis_retention.sources.search import NotSearchable, Search
 from redis_retention.sources.sweep import Progress, Sweeper, may_have_to_go, refuse_cluster
+from redis_retention.stats import Stats, ThreadSize
+from redis_retention.stopping import stoppable
 from redis_retention.transport import AsyncClient, AsyncTransport, Client, Transport
 
 ThreadId: TypeAlias = "str | bytes"
@@ -167,6 +178,8 @@ class _Steps:
         prefix: str,
         keys_per_call: int,
         grace: timedelta,
+        policy: Policy | None,
+        trigger: int | None,
     ) -> None:
         layout = LangGraphRedis(checkpoint_prefix, write_prefix)
         self._engine = Engine(
@@ -177,6 +190,7 @@ class _Steps:
         )
         self._policies = Policies(layout, prefix)
         self._pins = Pins(self._engine)
+        self._default = policy, trigger
 
     def _names(self, threads: ThreadId | Iterable[ThreadId]) -> list[bytes]:
         several = [threads] if isinstance(threads, str | bytes) else threads
@@ -184,12 +198,19 @@ class _Steps:
 
     def _name(self, thread: ThreadId) -> bytes:
         name = self._engine.layout.stored_thread(thread)
-        if len(name) > LONGEST_THREAD:
-            raise RetentionError(
-                f"a thread id has {len(name)} bytes, and may have {LONGEST_THREAD}: threads with "
-                "longer ids are left alone"
-            )
+        excess = too_long_id(name)
+        if excess is not None:
+            raise RetentionError(excess)
         return name
+
+    def use(self, policy: Policy | None, trigger: int | None = None) -> None:
+        """Let another policy take the place of the stored default from now on."""
+        self._default = policy, trigger
+
+    def _rules(self) -> Operation[list[Rule]]:
+        """The rules that count where no policy is given."""
+        stored = yield from self._policies.rules()
+        return with_default(stored, *self._default)
 
     def _policies_for(
         self, names: Sequence[bytes], policy: Policy | None
@@ -197,7 +218,7 @@ class _Steps:
         """The policy of each thread, without those that no stored policy matches."""
         if policy is not None:
             return dict.fromkeys(names, policy)
-        rules = yield from self._policies.rules()
+        rules = yield from self._rules()
         found = {name: matching(rules, name) for name in names}
         if names and not any(found.values()):
             raise NoPolicy("no policy given, and no stored one matches")
@@ -301,6 +322,22 @@ class _Steps:
         dry_run: bool,
         max_keys_per_second: int | None,
         progress: Callable[[Progress], None] | None,
+        alone: bool,
+        stopped: Callable[[], bool] | None,
+    ) -> Operation[TrimResult]:
+        operation = self._swept(policy, trigger, match, dry_run, max_keys_per_second, progress)
+        if stopped is not None:
+            operation = stoppable(operation, stopped)
+        return (yield from Lease(self._engine).during(operation) if alone else operation)
+
+    def _swept(
+        self,
+        policy: Policy | None,
+        trigger: int | None,
+        match: ThreadId,
+        dry_run: bool,
+        max_keys_per_second: int | None,
+        progress: Callable[[Progress], None] | None,
     ) -> Operation[TrimResult]:
         begun = perf_counter()
         pattern = _encoded(match)
@@ -330,7 +367,7 @@ class _Steps:
     def _rules_of_sweep(self, policy: Policy | None, trigger: int | None) -> Operation[list[Rule]]:
         if policy is not None:
             return [Rule(b"*", policy, trigger)]
-        rules = yield from self._policies.rules()
+        rules = yield from self._rules()
         if not rules:
             raise NoPolicy("no policy given, and none is stored")
         return [replace(rule, trigger=trigger or rule.trigger) for rule in rules]
@@ -381,6 +418,13 @@ class _Steps:
             except NotSearchable as error:
                 why = error
         return (yield from self._scan([name], why, looking))[name]
+
+    def _largest(self, most: int, after: ThreadSize | None) -> Operation[list[ThreadSize]]:
+        place = None if after is None else (after.checkpoints, after.thread)
+        return stats.largest(self._engine, most, place)
+
+    def _measure(self, threads: Iterable[ThreadId]) -> Operation[list[ThreadSize]]:
+        return stats.measure(self._engine, map(self._engine.layout.stored_thread, threads))
 
     def _set_policy(
         self, policy: Policy, pattern: ThreadId, trigger: int | None
@@ -441,6 +485,9 @@ class Retention(_Steps):
         keys_per_call: Keys that one call may delete while the server does nothing else.
         grace: How long a checkpoint stays that no other has as its parent yet, and how long a
             thread must have been known to be idle before it expires.
+        policy: What to keep where a call does not say it and no stored policy but the default
+            matches: it takes the place of the stored default.
+        trigger: The trigger that goes with it, for sweeps.
     """
 
     def __init__(
@@ -452,8 +499,12 @@ class Retention(_Steps):
         prefix: str = DEFAULT_PREFIX,
         keys_per_call: int = DEFAULT_KEYS_PER_CALL,
         grace: timedelta = DEFAULT_GRACE,
+        policy: Policy | None = None,
+        trigger: int | None = None,
     ) -> None:
-        super().__init__(checkpoint_prefix, write_prefix, prefix, keys_per_call, grace)
+        super().__init__(
+            checkpoint_prefix, write_prefix, prefix, keys_per_call, grace, policy, trigger
+        )
         self._transport = Transport(client)
 
     def trim(
@@ -496,6 +547,8 @@ class Retention(_Steps):
         dry_run: bool = False,
         max_keys_per_second: int | None = None,
         progress: Callable[[Progress], None] | None = None,
+        alone: bool = False,
+        stopped: Callable[[], bool] | None = None,
     ) -> TrimResult:
         """Trim all threads, within a bound of memory whatever the size of the database.
 
@@ -508,13 +561,19 @@ class Retention(_Steps):
                 the threads, and more passes.
             max_keys_per_second: Look at no more keys than this.
             progress: Is told how far the sweep has come.
+            alone: Take the lease that the daemons of this database share, so that only one sweeps.
+            stopped: Is asked before each request whether to stop there.
 
         Raises:
             NoPolicy: No policy is given and none is stored.
+            LeaseTaken: `alone`, and somebody else is sweeping.
+            Stopped: `stopped` has said so, or the lease was lost.
             RetentionError: The server lacks RedisJSON, or is a cluster.
         """
         return self._transport.run(
-            self._sweep(policy, trigger, match, dry_run, max_keys_per_second, progress)
+            self._sweep(
+                policy, trigger, match, dry_run, max_keys_per_second, progress, alone, stopped
+            )
         )
 
     def plan(
@@ -530,6 +589,29 @@ class Retention(_Steps):
         return self._transport.run(
             self._plan(thread, policy, _where(look_in, indexed_only), looking)
         )
+
+    def stats(self, top: int = 20, above: int | None = None) -> Stats:
+        """Say how much there is, and which threads are the largest, by the indexes.
+
+        Args:
+            top: How many of the largest threads to name.
+            above: Measure the newest checkpoint of each thread, too, and name those with more
+                bytes.
+        """
+        return self._transport.run(stats.stats(self._engine, top, above))
+
+    def largest(self, most: int, *, after: ThreadSize | None = None) -> list[ThreadSize]:
+        """The threads with the most checkpoints, by the indexes; they are not measured.
+
+        Args:
+            most: How many of them.
+            after: Only those that come behind this one.
+        """
+        return self._transport.run(self._largest(most, after))
+
+    def measure(self, threads: Iterable[ThreadId]) -> list[ThreadSize]:
+        """How large threads are, estimated from some checkpoints of each."""
+        return self._transport.run(self._measure(threads))
 
     def set_policy(
         self, policy: Policy, pattern: ThreadId = DEFAULT_PATTERN, *, trigger: int | None = None
@@ -605,8 +687,12 @@ class AsyncRetention(_Steps):
         prefix: str = DEFAULT_PREFIX,
         keys_per_call: int = DEFAULT_KEYS_PER_CALL,
         grace: timedelta = DEFAULT_GRACE,
+        policy: Policy | None = None,
+        trigger: int | None = None,
     ) -> None:
-        super().__init__(checkpoint_prefix, write_prefix, prefix, keys_per_call, grace)
+        super().__init__(
+            checkpoint_prefix, write_prefix, prefix, keys_per_call, grace, policy, trigger
+        )
         self._transport = AsyncTransport(client)
 
     async def trim(
@@ -633,10 +719,14 @@ class AsyncRetention(_Steps):
         dry_run: bool = False,
         max_keys_per_second: int | None = None,
         progress: Callable[[Progress], None] | None = None,
+        alone: bool = False,
+        stopped: Callable[[], bool] | None = None,
     ) -> TrimResult:
         """Trim all threads; see `Retention.sweep`."""
         return await self._transport.run(
-            self._sweep(policy, trigger, match, dry_run, max_keys_per_second, progress)
+            self._sweep(
+                policy, trigger, match, dry_run, max_keys_per_second, progress, alone, stopped
+            )
         )
 
     async def plan(
@@ -652,6 +742,18 @@ class AsyncRetention(_Steps):
         return await self._transport.run(
             self._plan(thread, policy, _where(look_in, indexed_only), looking)
         )
+
+    async def stats(self, top: int = 20, above: int | None = None) -> Stats:
+        """Say how much there is; see `Retention.stats`."""
+        return await self._transport.run(stats.stats(self._engine, top, above))
+
+    async def largest(self, most: int, *, after: ThreadSize | None = None) -> list[ThreadSize]:
+        """The threads with the most checkpoints; see `Retention.largest`."""
+        return await self._transport.run(self._largest(most, after))
+
+    async def measure(self, threads: Iterable[ThreadId]) -> list[ThreadSize]:
+        """How large threads are; see `Retention.measure`."""
+        return await self._transport.run(self._measure(threads))
 
     async def set_policy(
         self, policy: Policy, pattern: ThreadId = DEFAULT_PATTERN, *, trigger: int | None = None

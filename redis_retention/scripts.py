@@ -38,6 +38,11 @@ class Script:
     text: str = field(repr=False)
     sha: str
 
+    @classmethod
+    def of(cls, name: str, text: str) -> Script:
+        """The script with this text."""
+        return cls(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
 
 def lua_folder() -> Traversable:
     """The folder with the Lua files: inside the wheel, or beside the package in a checkout."""
@@ -59,7 +64,7 @@ def load(name: str, layout: str) -> Script:
         FileNotFoundError: There is no such script, or an include of it is missing.
     """
     text = _with_modules(_read(f"{name}.lua"), layout)
-    return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+    return Script.of(name, text)
 
 
 def module_source(path: str, layout: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,26 +109,64 @@ def stats(engine: Engine, top: int, above: int | None = None) -> Operation[Stats
     result = Stats()
     largest: list[tuple[int, bytes]] = []
     chosen: list[tuple[float, bytes]] = []
+
+    def count(key: bytes, found: _Measured) -> None:
+        result.threads += 1
+        result.checkpoints += found.checkpoints
+        _keep(largest, top, (found.checkpoints, key))
+        if above is not None and found.newest_bytes:
+            _note_newest(result, engine, top, above, key, found)
+        _keep(chosen, SAMPLED_THREADS, (_lot(found.checkpoints), key))
+
+    yield from _each_index(engine, count, newest=above is not None)
+    result.largest_checkpoints.sort(reverse=True)
+    result.largest = yield from _sizes(engine, [key for _, key in sorted(largest, reverse=True)])
+    yield from _estimate(engine, [key for _, key in chosen], result)
+    return result
+
+
+def largest(
+    engine: Engine, most: int, after: tuple[int, bytes] | None = None
+) -> Operation[list[ThreadSize]]:
+    """The threads with the most checkpoints, the largest first, not measured.
+
+    Args:
+        engine: Says how the indexes are called.
+        most: How many of them.
+        after: Only those behind this one: its checkpoints and its id.
+    """
+    start = len(engine.index_key(b""))
+    found: list[tuple[int, bytes]] = []
+
+    def choose(key: bytes, size: _Measured) -> None:
+        one = size.checkpoints, key[start:]
+        if after is None or one < after:
+            _keep(found, most, one)
+
+    yield from _each_index(engine, choose)
+    # SCAN may name a key twice.
+    return [ThreadSize(thread, count) for count, thread in sorted(set(found), reverse=True)]
+
+
+def measure(engine: Engine, threads: Iterable[bytes]) -> Operation[list[ThreadSize]]:
+    """How large threads are, estimated from some checkpoints of each."""
+    return _sizes(engine, [engine.index_key(thread) for thread in threads])
+
+
+def _each_index(
+    engine: Engine, take: Callable[[bytes, _Measured], None], *, newest: bool = False
+) -> Operation[None]:
+    """Tell of each index how many checkpoints it knows, and how large the newest one is."""
     listed: set[bytes] | None = set() if engine.layout.lists_itself else None
     for node in (yield Nodes()):
         cursor = 0
         while True:
             cursor, keys = yield from _some_indexes(engine, cursor, node, listed)
-            for key, found in (yield from _measured(engine, keys, 0, node, above is not None)):
-                if listed is not None and not found.checkpoints:
-                    continue
-                result.threads += 1
-                result.checkpoints += found.checkpoints
-                _keep(largest, top, (found.checkpoints, key))
-                if above is not None and found.newest_bytes:
-                    _note_newest(result, engine, top, above, key, found)
-                _keep(chosen, SAMPLED_THREADS, (_lot(found.checkpoints), key))
+            for key, found in (yield from _measured(engine, keys, 0, node, newest)):
+                if listed is None or found.checkpoints:
+                    take(key, found)
             if cursor == 0:
                 break
-    result.largest_checkpoints.sort(reverse=True)
-    result.largest = yield from _sizes(engine, sorted(largest, reverse=True))
-    yield from _estimate(engine, [key for _, key in chosen], result)
-    return result
 
 
 def _note_newest(
@@ -203,10 +241,10 @@ def _per_call(samples: int | bool, node: Any) -> int:
     return _MEASURED_PER_CALL if samples else _INDEXES_PER_CALL
 
 
-def _sizes(engine: Engine, largest: Sequence[tuple[int, bytes]]) -> Operation[list[ThreadSize]]:
+def _sizes(engine: Engine, keys: Sequence[bytes]) -> Operation[list[ThreadSize]]:
     start = len(engine.index_key(b""))
     sizes: list[ThreadSize] = []
-    for _, key in largest:
+    for key in keys:
         for _, found in (yield from _measured(engine, [key], SAMPLES_PER_THREAD)):
             estimate = None if found.mean is None else round(found.mean * found.checkpoints)
             sizes.append(ThreadSize(key[start:], found.checkpoints, estimate))

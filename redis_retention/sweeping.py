@@ -2,7 +2,7 @@
 
 Two keys are shared by the daemons of one database, both below our prefix:
 
-``lease:sweep:{saver}``  string  token of who sweeps; expires by itself when its holder dies
+``lease:sweep:{saver}``  string  who sweeps, see `redis_retention.lease`
 ``swept:{saver}``        string  milliseconds since 1970, by the server's clock, at which the last
                                  sweep that was completed had begun
 """
@@ -18,11 +18,11 @@ from time import monotonic
 from time import time as seconds_since_1970
 from typing import Protocol
 
-from redis.asyncio.lock import Lock
-from redis.exceptions import LockError, LockNotOwnedError, ReadOnlyError, RedisError
+from redis.exceptions import ReadOnlyError, RedisError
 
 from redis_retention.activity import Activity
 from redis_retention.engine import Engine, RetentionError
+from redis_retention.lease import Lease
 from redis_retention.logs import fields, logger
 from redis_retention.sans_io import (
     Operation,
@@ -34,7 +34,6 @@ from redis_retention.transport import AsyncClient, AsyncTransport, reconnect
 
 log = logger("sweeper")
 
-LEASE_SECONDS = 30.0
 # How soon to look again while another daemon sweeps, or after a failure.
 _LOOK_AGAIN_SECONDS = 5.0
 # The clock on the wall may be set while one waits for a time.
@@ -71,37 +70,6 @@ class _Wanted:
     since_ms: int
 
 
-class _Lease:
-    """A lock that is renewed while it is held."""
-
-    def __init__(self, client: AsyncClient, name: str) -> None:
-        self._lock = Lock(client, name, timeout=LEASE_SECONDS, blocking=False, thread_local=False)
-        self.lost = False
-
-    async def take(self) -> bool:
-        """Take it, if nobody has it."""
-        return bool(await self._lock.acquire())
-
-    async def keep(self) -> None:
-        """Renew it until that fails for as long as it lasts."""
-        renewed = monotonic()
-        while monotonic() - renewed < LEASE_SECONDS:
-            await asyncio.sleep(LEASE_SECONDS / 6)
-            try:
-                await self._lock.reacquire()
-                renewed = monotonic()
-            except LockNotOwnedError:
-                break
-            except (RedisError, OSError) as error:
-                log.debug("lease not renewed: %s", error)
-        self.lost = True
-
-    async def give_back(self) -> None:
-        """Let the next one have it. If that fails, it expires."""
-        with suppress(LockError, RedisError, OSError):
-            await self._lock.release()
-
-
 def utc_now() -> datetime:
     """What time it is, by the clock of this machine."""
     return datetime.now(timezone.utc)
@@ -133,7 +101,7 @@ class SharedSweeper:
         self._transport = AsyncTransport(client, activity.called)
         self._sweep = sweep
         self._activity = activity
-        self._lease_key = f"{engine.prefix}lease:sweep:{engine.layout.tag}"
+        self._engine = engine
         self._swept_key = f"{engine.prefix}swept:{engine.layout.tag}"
         self._asked: str | None = None
         self._wanted: _Wanted | None = None
@@ -263,18 +231,17 @@ class SharedSweeper:
 
     async def _sweep_alone(self, reason: str) -> bool:
         """Sweep, unless another daemon does; False when there was no whole sweep."""
-        lease = _Lease(self._client, self._lease_key)
-        if not await lease.take():
+        lease = Lease(self._engine)
+        if not await self._transport.run(lease.take()):
             log.debug("another daemon sweeps")
             return False
-        renewal = asyncio.create_task(lease.keep())
         try:
             return await self._sweep_once(lease, reason)
         finally:
-            renewal.cancel()
-            await lease.give_back()
+            with suppress(RedisError, OSError):
+                await self._transport.run(lease.give_back())
 
-    async def _sweep_once(self, lease: _Lease, reason: str) -> bool:
+    async def _sweep_once(self, lease: Lease, reason: str) -> bool:
         activity = self._activity
         log.info("sweeping: %s", reason)
         activity.sweep_running, begun = True, monotonic()
@@ -282,8 +249,8 @@ class SharedSweeper:
         outcome = "failed"
         begun_ms = await self._now_ms()
         try:
-            operation = stoppable(self._sweep(), lambda: self._stopping or lease.lost)
-            result = await self._transport.run(operation)
+            operation = stoppable(self._sweep(), lambda: self._stopping)
+            result = await self._transport.run(lease.keeping(operation))
             await self._transport.run(command("SET", self._swept_key, begun_ms))
             outcome = "done"
             self._report(result, monotonic() - begun)

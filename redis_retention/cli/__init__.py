@@ -12,9 +12,9 @@ from redis.exceptions import RedisClusterException, RedisError
 
 from redis_retention import __version__
 from redis_retention.cli.connection import Settings
-from redis_retention.cli.errors import explain
 from redis_retention.cli.options import global_options
 from redis_retention.engine import RetentionError
+from redis_retention.explaining import explain
 from redis_retention.policy import InvalidPolicy
 
 COMMANDS = {
@@ -27,6 +27,7 @@ COMMANDS = {
     "sweep": "sweep:sweep",
     "listen": "listen:listen",
     "run": "run:run",
+    "serve": "serve:serve",
     "stats": "stats:stats",
     "doctor": "doctor:doctor",
     "demo": "demo:demo",

@@ -18,9 +18,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from redis_retention import bodies
 from redis_retention.cli.connection import Settings, pass_settings
 from redis_retention.cli.options import global_options
-from redis_retention.cli.output import new_table, result_json, sentence, show_json, size
+from redis_retention.cli.output import new_table, sentence, show_json, size
 from redis_retention.cli.plan import legend, table, totals
 from redis_retention.plan import Plan
 from redis_retention.policy import Policy
@@ -214,7 +215,7 @@ def _with_sizes(plan: Plan, sizes: dict[str, int]) -> Plan:
 def _as_json(story: Story) -> dict[str, Any]:
     return {
         "before": asdict(story.before),
-        "trim": result_json(story.trim),
+        "trim": bodies.of_trim(story.trim),
         "after": asdict(story.after),
         "state_unchanged": story.state_unchanged,
         "question": QUESTION,

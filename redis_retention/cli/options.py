@@ -18,12 +18,10 @@ from redis_retention.engine import (
     LARGEST_KEYS_PER_CALL,
     SMALLEST_KEYS_PER_CALL,
 )
-from redis_retention.policy import Policy
+from redis_retention.policy import stated_policy
+from redis_retention.spans import read_span
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_SPAN = re.compile(r"(\d+)([smhdw])", re.ASCII)
 
 _SIZES = {
     **{"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9},
@@ -33,14 +31,11 @@ _SIZE = re.compile(r"(\d{1,18})((?:[kmg]i?)?b|)", re.ASCII | re.IGNORECASE)
 
 
 def as_span(value: str) -> timedelta:
-    """A time: a whole number and a unit, as in ``30s``, ``15m``, ``12h``, ``7d``, ``2w``."""
-    read = _SPAN.fullmatch(value)
-    if not read or not int(read[1]):
-        raise click.BadParameter(f"{value!r} is not a time such as 30s, 15m, 12h, 7d or 2w.")
+    """A time, see `read_span`."""
     try:
-        return timedelta(**{_UNITS[read[2]]: int(read[1])})
-    except OverflowError as error:
-        raise click.BadParameter(f"{value!r} is too long.") from error
+        return read_span(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def as_size(value: str) -> int:
@@ -170,17 +165,13 @@ def policy_options(function: Function) -> Function:
         expire_waiting: bool,
         **options: Any,
     ) -> Any:
-        keeps = keep_last or keep_within or keep_runs
-        if expire_waiting and not expire_threads_after:
-            raise click.UsageError("--expire-waiting goes with --expire-threads-after")
-        policy = Policy(
-            keep_last=(keep_last or 1) if keeps or not expire_threads_after else None,
+        given = stated_policy(
+            keep_last=keep_last,
             keep_within=keep_within,
             keep_runs=keep_runs,
             expire_after=expire_threads_after,
             expire_waiting=expire_waiting,
         )
-        given = policy if keeps or expire_threads_after else None
         return function(*arguments, policy=given, **options)
 
     return with_policy  # type: ignore[return-value]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -99,11 +98,6 @@ def sentence(result: TrimResult) -> Text:
     return Text(
         f"{begin} {some} {would}{be}deleted ({keys}), {result.checkpoints_kept:,} {would}stay."
     )
-
-
-def result_json(result: TrimResult) -> dict[str, Any]:
-    """The same for programs."""
-    return {**asdict(result), "elapsed_ms": round(result.elapsed_ms, 2)}
 
 
 def new_table() -> Table:

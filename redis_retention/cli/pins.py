@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 from rich.table import Table
 from rich.text import Text
 
+from redis_retention import bodies
 from redis_retention.cli.connection import Settings, pass_settings, retention
 from redis_retention.cli.options import Function, as_bytes, global_options
 from redis_retention.cli.output import named, new_table, show, show_json, shown
+from redis_retention.engine import Place
 from redis_retention.pins import Pin
 
 
@@ -40,8 +40,7 @@ def pin(
     with retention(settings) as found:
         found.pin(thread_id, checkpoint_id, namespace=namespace, note=note)
     if settings.json:
-        place = _place_json(thread_id, checkpoint_id, namespace)
-        show_json({**place, "note": note, "pinned": True})
+        show_json(bodies.of_pinned(thread_id, _pin(checkpoint_id, namespace, note)))
     else:
         show(Text(f"Pinned {_what(thread_id, checkpoint_id)}."))
 
@@ -58,8 +57,7 @@ def unpin(
     with retention(settings) as found:
         unpinned = found.unpin(thread_id, checkpoint_id, namespace=namespace)
     if settings.json:
-        place = _place_json(thread_id, checkpoint_id, namespace)
-        show_json({**place, "unpinned": unpinned})
+        show_json(bodies.of_unpinned(thread_id, _pin(checkpoint_id, namespace), unpinned))
     elif unpinned:
         show(Text(f"No longer pinned: {_what(thread_id, checkpoint_id)}."))
     else:
@@ -81,8 +79,7 @@ def pins(settings: Settings, thread_id: bytes | None, all_threads: bool) -> None
     with retention(settings) as found:
         pinned = found.pins(thread_id)
     if settings.json:
-        name = thread_id.decode("utf-8", "replace")
-        show_json({"thread": name, "pins": [_pin_json(one) for one in pinned]})
+        show_json(bodies.of_pins(thread_id, pinned))
     elif pinned:
         show(Text(f"Thread {shown(thread_id)}", style="bold"), _table(pinned))
     else:
@@ -93,11 +90,7 @@ def _show_all(settings: Settings) -> None:
     with retention(settings) as found:
         pinned = found.all_pins()
     if settings.json:
-        threads = [
-            {"thread": thread.decode("utf-8", "replace"), "pins": [_pin_json(one) for one in some]}
-            for thread, some in pinned.items()
-        ]
-        show_json({"threads": threads})
+        show_json(bodies.of_all_pins(pinned))
     elif not pinned:
         show(Text("Nothing is pinned."))
     for thread, some in pinned.items() if not settings.json else ():
@@ -109,23 +102,14 @@ def _require_checkpoint(checkpoint_id: bytes | None, namespace: bytes) -> None:
         raise click.UsageError("--namespace goes with a CHECKPOINT_ID")
 
 
+def _pin(checkpoint_id: bytes | None, namespace: bytes, note: str = "") -> Pin:
+    return Pin(None if checkpoint_id is None else Place(namespace, checkpoint_id), note)
+
+
 def _what(thread_id: bytes, checkpoint_id: bytes | None) -> str:
     if checkpoint_id is None:
         return f"the whole thread {shown(thread_id)}"
     return f"checkpoint {shown(checkpoint_id)} of thread {shown(thread_id)}"
-
-
-def _place_json(thread_id: bytes, checkpoint_id: bytes | None, namespace: bytes) -> dict[str, Any]:
-    whole = checkpoint_id is None
-    return {
-        "thread": thread_id.decode("utf-8", "replace"),
-        "namespace": None if whole else namespace.decode("utf-8", "replace"),
-        "checkpoint_id": (checkpoint_id or b"").decode("utf-8", "replace") or None,
-    }
-
-
-def _pin_json(one: Pin) -> dict[str, Any]:
-    return {"namespace": one.namespace, "checkpoint_id": one.checkpoint_id, "note": one.note}
 
 
 def _table(pinned: list[Pin]) -> Table:

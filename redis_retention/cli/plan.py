@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any
 
 import click
 from rich.table import Table
 from rich.text import Text
 
+from redis_retention import bodies
 from redis_retention.cli.connection import Settings, pass_settings, retention
 from redis_retention.cli.looking import looking_shown
 from redis_retention.cli.options import (
@@ -59,44 +59,10 @@ def plan(settings: Settings, thread_id: bytes, policy: Policy | None, look_in: L
             raise click.UsageError(f"{error}: {NO_POLICY}") from error
         pins = found.pins(thread_id)
     if settings.json:
-        show_json(as_json(made))
+        show_json(bodies.of_plan(made))
     else:
         unknown = "has no checkpoints that its index knows"
         show_plan(made, pins, unknown if look_in == "index" else "has no checkpoints")
-
-
-def as_json(made: Plan) -> dict[str, Any]:
-    """A plan for programs."""
-    now = datetime.now(timezone.utc)
-    return {
-        "thread": made.thread,
-        "checkpoints": [_checkpoint_json(one, now) for one in made.checkpoints],
-        "checkpoints_kept": len(made.kept),
-        "checkpoints_deleted": len(made.deleted),
-        "keys_deleted": sum(one.keys for one in made.deleted),
-        "bytes_deleted": made.bytes_deleted,
-        "left_alone": made.left_alone,
-    }
-
-
-def _checkpoint_json(one: PlannedCheckpoint, now: datetime) -> dict[str, Any]:
-    seconds = _age_seconds(one, now)
-    return {
-        "namespace": one.namespace,
-        "checkpoint_id": one.checkpoint_id,
-        "created": None if one.created is None else one.created.isoformat(timespec="milliseconds"),
-        "age_seconds": None if seconds is None else round(seconds, 3),
-        "step": one.step,
-        "source": one.source,
-        "size": one.size,
-        "kept": one.kept,
-        "reasons": list(one.reasons),
-        "keys": one.keys,
-    }
-
-
-def _age_seconds(one: PlannedCheckpoint, now: datetime) -> float | None:
-    return None if one.created is None else (now - one.created).total_seconds()
 
 
 def show_plan(made: Plan, pins: Sequence[Pin] = (), nothing: str = "has no checkpoints") -> None:
@@ -145,7 +111,7 @@ def table(
         made.add_row(
             named(one.checkpoint_id),
             *([named(one.namespace)] if subgraphs else []),
-            age(_age_seconds(one, now)),
+            age(one.age_seconds(now)),
             "?" if one.step is None else str(one.step),
             Text(shown(one.source or "?")),
             size(one.size),

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 from rich.table import Table
 from rich.text import Text
 
-from redis_retention import policies
+from redis_retention import bodies, policies
 from redis_retention.cli.connection import Settings, pass_settings, retention
 from redis_retention.cli.options import (
     as_bytes,
@@ -50,7 +48,7 @@ def set_policy(
     with retention(settings) as found:
         rule = found.set_policy(policy, pattern, trigger=trigger)
     if settings.json:
-        show_json(as_json(rule))
+        show_json(bodies.of_rule(rule))
     else:
         show(Text(f"Threads {shown(pattern)}: {sentence(rule)}."))
 
@@ -67,9 +65,9 @@ def get_policy(settings: Settings, thread_id: bytes) -> None:
         show_json(
             {
                 "thread": thread_id.decode("utf-8", "replace"),
-                "policy": as_json(matching[0]) if matching else None,
+                "policy": bodies.of_rule(matching[0]) if matching else None,
                 "reason": why(matching) if matching else None,
-                "overruled": [as_json(rule) for rule in matching[1:]],
+                "overruled": [bodies.of_rule(rule) for rule in matching[1:]],
             }
         )
     elif not matching:
@@ -89,7 +87,7 @@ def list_policies(settings: Settings) -> None:
     with retention(settings) as found:
         rules = found.policies()
     if settings.json:
-        show_json({"policies": [as_json(rule) for rule in rules]})
+        show_json(bodies.of_rules(rules))
     elif rules:
         show(_table(rules))
     else:
@@ -105,18 +103,11 @@ def remove_policy(settings: Settings, pattern: bytes) -> None:
     with retention(settings) as found:
         removed = found.remove_policy(pattern)
     if settings.json:
-        show_json({"pattern": pattern.decode("utf-8", "replace"), "removed": removed})
+        show_json(bodies.of_removed_rule(pattern, removed))
     elif removed:
         show(Text(f"Removed the policy for {shown(pattern)}."))
     else:
         show(Text(f"No policy is stored for {shown(pattern)}; `policy list` lists them."))
-
-
-def as_json(rule: Rule) -> dict[str, Any]:
-    """A stored policy for programs: all options, times in seconds, null where not given."""
-    options = dict.fromkeys(sorted(policies.OPTIONS)) | {"expire_waiting": False}
-    pattern = rule.pattern.decode("utf-8", "replace")
-    return {"pattern": pattern, **options, **policies.stated(rule)}
 
 
 def why(matching: list[Rule]) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta, timezone, tzinfo
+from pathlib import Path
 from typing import Any
 
 import click
 
 from redis_retention.cli.configured import Configured
 from redis_retention.cli.connection import Settings, pass_settings
+from redis_retention.cli.http import Address, http_of, http_options
 from redis_retention.cli.options import as_span, global_options
 from redis_retention.cli.serving import Service, serve, service_options
 from redis_retention.daemon import Options, Told
@@ -71,6 +73,7 @@ def _sweep(engine: Engine, rules: Sequence[Rule], told: Told) -> Operation[Sweep
     metavar="ZONE",
     help="The time zone of --sweep-at, such as Europe/Berlin.  [default: that of this machine]",
 )
+@http_options(default=None)
 @service_options
 @global_options()
 @pass_settings
@@ -83,6 +86,10 @@ def run(
     sweep_every: timedelta | None,
     sweep_at: tuple[str, ...],
     time_zone: tzinfo | None,
+    http: Address | None,
+    token_file: Path | None,
+    read_only: bool,
+    allow_host: str | None,
     **rest: Any,
 ) -> Service:
     """Trim all threads by itself: the listener and the sweeper, as a service.
@@ -93,9 +100,9 @@ def run(
     if sweep_every is None and not sweep_at:
         sweep_every = DEFAULT_EVERY
     schedule = Schedule(sweep_every, sweep_at, _zone(time_zone, sweep_at))
-    return Service(
-        replace(settings), Options(policy, trigger, schedule, warn_checkpoint_bytes), **rest
-    )
+    options = Options(policy, trigger, schedule, warn_checkpoint_bytes)
+    served = http_of(http, token_file, read_only, allow_host)
+    return Service(replace(settings), options, http=served, **rest)
 
 
 def _zone(given: tzinfo | None, times: Sequence[str]) -> tzinfo:

@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 
 from redis_retention import logs
 from redis_retention.cli.configured import config_option
 from redis_retention.cli.connection import Settings, connect
+from redis_retention.cli.http import HttpOptions
 from redis_retention.cli.options import (
     policy_options,
     trigger_option,
     warn_checkpoint_bytes_option,
 )
 from redis_retention.daemon import Daemon, Options, Told
-from redis_retention.engine import Engine, Rule
+from redis_retention.engine import Engine, RetentionError, Rule
 from redis_retention.layouts import LangGraphRedis
 from redis_retention.logs import logger
+from redis_retention.policy import Policy
 from redis_retention.sans_io import Operation
 from redis_retention.sweeping import SweepResult
 from redis_retention.transport import AsyncClient
+
+if TYPE_CHECKING:
+    from redis_retention.http.backend import Backend
 
 log = logger("service")
 
@@ -50,6 +56,7 @@ class Service:
         log_format: ``text``, ``json``, or ``auto``: for people on a terminal.
         verbose: Log every single trim, too.
         check_every: Seconds between two proofs that events still arrive.
+        http: How to serve the HTTP API, None for not at all.
     """
 
     settings: Settings
@@ -59,6 +66,16 @@ class Service:
     log_format: Literal["auto", "text", "json"]
     verbose: bool
     check_every: float
+    http: HttpOptions | None = None
+
+
+log_format_option = click.option(
+    "--log-format",
+    type=click.Choice(["auto", "text", "json"]),
+    default="auto",
+    show_default=True,
+    help="How to log: auto is text.",
+)
 
 
 def service_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -81,13 +98,7 @@ def service_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 show_default=True,
                 help="The address of this machine on which to serve them.",
             ),
-            click.option(
-                "--log-format",
-                type=click.Choice(["auto", "text", "json"]),
-                default="auto",
-                show_default=True,
-                help="How to log: auto is text.",
-            ),
+            log_format_option,
             click.option("--verbose", is_flag=True, help="Log each trim."),
             click.option(
                 "--check-every",
@@ -142,9 +153,13 @@ async def _serve(
     )
     client = async_client(settings.url, in_cluster)
 
+    follow: list[Callable[[Options], None]] = []
+
     def read_again() -> Options:
         again = reread()
         logs.set_verbose(again.verbose)
+        for told in follow:
+            told(again.options)
         return again.options
 
     daemon = Daemon(
@@ -156,18 +171,87 @@ async def _serve(
         database=database_of(client),
         check_every=service.check_every,
     )
-    with _metrics(service, daemon):
+    async with AsyncExitStack() as serving:
+        if service.metrics_port is not None:
+            await serving.enter_async_context(_metrics(service, daemon))
+        if service.http is not None:
+            options = service.options
+            api = api_of(
+                settings, service.http, in_cluster, options.policy, options.trigger, daemon
+            )
+            backend = await serving.enter_async_context(api)
+            follow.append(lambda now: backend.use(now.policy, now.trigger))
         await daemon.run()
 
 
-def async_client(url: str, in_cluster: bool) -> AsyncClient:
-    """A client that answers bytes and tries nothing again by itself."""
-    # The service itself knows best what to try again, and when.
+@asynccontextmanager
+async def api_of(
+    settings: Settings,
+    http: HttpOptions,
+    in_cluster: bool,
+    policy: Policy | None,
+    trigger: int | None,
+    daemon: Daemon | None = None,
+) -> AsyncIterator[Backend]:
+    """Serves the HTTP API while the context lasts.
+
+    Args:
+        settings: Which server and which saver.
+        http: How to serve it.
+        in_cluster: Whether the server is one of a cluster.
+        policy: What to keep where no stored policy but the default counts.
+        trigger: The trigger that goes with it.
+        daemon: The daemon of this process.
+
+    Raises:
+        RetentionError: The port is taken, or packages are missing.
+    """
+    try:
+        from redis_retention.http.access import Access
+        from redis_retention.http.app import application
+        from redis_retention.http.backend import Backend
+        from redis_retention.http.serving import bind, serving
+    except ImportError as error:
+        raise RetentionError(
+            "the HTTP API needs more packages: pip install 'redis-retention[http]'"
+        ) from error
+
+    # Requests are patient with a connection that has broken meanwhile.
+    client = async_client(settings.url, in_cluster, retries=1)
+    backend = Backend(
+        client,
+        policy,
+        trigger=trigger,
+        checkpoint_prefix=settings.checkpoint_prefix,
+        write_prefix=settings.write_prefix,
+        prefix=settings.prefix,
+        keys_per_call=settings.keys_per_call,
+        grace=settings.grace,
+    )
+    try:
+        app = application(backend, Access(http.token, http.read_only, http.hosts), daemon)
+        listening = bind(http.address.host, http.address.port, "--http")
+        async with serving(app, listening, "the HTTP API"):
+            yield backend
+    finally:
+        with suppress(RedisError, OSError):
+            await client.aclose()
+
+
+def async_client(url: str, in_cluster: bool, retries: int = 0) -> AsyncClient:
+    """A client that answers bytes.
+
+    Args:
+        url: Where the server is.
+        in_cluster: Whether it is one of a cluster.
+        retries: How often to try again by itself what a broken connection has prevented: a
+            service knows best what to try again, and when.
+    """
     options: dict[str, Any] = {
         "socket_connect_timeout": CONNECT_SECONDS,
         "socket_timeout": REPLY_SECONDS,
         "socket_keepalive": True,
-        "retry": Retry(NoBackoff(), 0),
+        "retry": Retry(NoBackoff(), retries),
     }
     if in_cluster:
         return redis.asyncio.RedisCluster.from_url(url, **options)
@@ -181,9 +265,16 @@ def database_of(client: AsyncClient) -> int:
     return int(client.connection_pool.connection_kwargs.get("db") or 0)
 
 
-def _metrics(service: Service, daemon: Daemon) -> AbstractContextManager[object]:
-    if service.metrics_port is None:
-        return nullcontext()
-    from redis_retention.metrics import Metrics
-
-    return Metrics(daemon, service.metrics_address, service.metrics_port)
+@asynccontextmanager
+async def _metrics(service: Service, daemon: Daemon) -> AsyncIterator[None]:
+    try:
+        from redis_retention.http.probes import application
+        from redis_retention.http.serving import bind, serving
+    except ImportError as error:
+        raise RetentionError(
+            "metrics need more packages: pip install 'redis-retention[daemon]'"
+        ) from error
+    assert service.metrics_port is not None
+    listening = bind(service.metrics_address, service.metrics_port, "--metrics-port")
+    async with serving(application(daemon), listening, "metrics"):
+        yield

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from redis_retention.cli.connection import Settings, connect, pass_settings
+from redis_retention import bodies
+from redis_retention.cli.connection import Settings, pass_settings, retention
 from redis_retention.cli.options import global_options, warn_checkpoint_bytes_option
 from redis_retention.cli.output import counted, named, show, show_json, size
-from redis_retention.engine import Engine
-from redis_retention.layouts import LangGraphRedis
 from redis_retention.stats import Stats
-from redis_retention.stats import stats as read_stats
-from redis_retention.transport import Transport
 
 
 @click.command
@@ -36,44 +31,12 @@ def stats(settings: Settings, /, top: int, warn_checkpoint_bytes: int | None) ->
 
     It is read from the indexes, which a sweep completes; sizes are estimated from samples.
     """
-    layout = LangGraphRedis(settings.checkpoint_prefix, settings.write_prefix)
-    engine = Engine(layout, prefix=settings.prefix)
-    client = connect(settings.url)
-    try:
-        found = Transport(client).run(read_stats(engine, top, warn_checkpoint_bytes))
-    finally:
-        client.close()
+    with retention(settings) as it:
+        found = it.stats(top, warn_checkpoint_bytes)
     if settings.json:
-        show_json(as_json(found))
+        show_json(bodies.of_stats(found))
     else:
         show_stats(found, warn_checkpoint_bytes)
-
-
-def as_json(found: Stats) -> dict[str, Any]:
-    """The numbers for programs; `bytes` are estimates."""
-    return {
-        "threads": found.threads,
-        "checkpoints": found.checkpoints,
-        "bytes": found.bytes,
-        "bytes_sampled": found.sampled,
-        "largest": [
-            {
-                "thread": one.thread.decode("utf-8", "replace"),
-                "checkpoints": one.checkpoints,
-                "bytes": one.bytes,
-            }
-            for one in found.largest
-        ],
-        "large_checkpoints": found.large_checkpoints,
-        "largest_checkpoints": [
-            {
-                "thread": one.thread.decode("utf-8", "replace"),
-                "checkpoint_id": one.checkpoint_id.decode("utf-8", "replace"),
-                "bytes": one.size,
-            }
-            for one in found.largest_checkpoints
-        ],
-    }
 
 
 def show_stats(found: Stats, above: int | None = None) -> None:

@@ -20,6 +20,7 @@ from rich.progress import (
 from rich.progress import Progress as Bar
 from rich.text import Text
 
+from redis_retention import bodies
 from redis_retention.cli.connection import Settings, pass_settings, retention
 from redis_retention.cli.options import (
     COUNT,
@@ -29,7 +30,7 @@ from redis_retention.cli.options import (
     global_options,
     policy_options,
 )
-from redis_retention.cli.output import result_json, show_json, show_result
+from redis_retention.cli.output import show_json, show_result
 from redis_retention.policy import Policy
 from redis_retention.retention import NoPolicy
 from redis_retention.sources.sweep import Progress
@@ -78,7 +79,7 @@ def sweep(
         except NoPolicy as error:
             raise click.UsageError(f"{error}: {NO_POLICY}") from error
     if settings.json:
-        show_json(result_json(result))
+        show_json(bodies.of_trim(result))
     else:
         show_result(result)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import click
 
+from redis_retention import bodies
 from redis_retention.cli.connection import Settings, pass_settings, retention
 from redis_retention.cli.looking import looking_shown
 from redis_retention.cli.options import (
@@ -17,7 +18,7 @@ from redis_retention.cli.options import (
     look_in_options,
     policy_options,
 )
-from redis_retention.cli.output import result_json, show_json, show_result
+from redis_retention.cli.output import show_json, show_result
 from redis_retention.engine import RetentionError
 from redis_retention.policy import Policy
 from redis_retention.retention import LookIn, NoPolicy
@@ -54,7 +55,7 @@ def trim(
         except NoPolicy as error:
             raise click.UsageError(f"{error}: {NO_POLICY}") from error
     if settings.json:
-        show_json(result_json(result))
+        show_json(bodies.of_trim(result))
     else:
         show_result(result)
     if result.threads_refused:

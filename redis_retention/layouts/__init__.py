@@ -15,6 +15,7 @@ from redis_retention.layouts.layout import (
     RootKey,
     SearchIndex,
     too_long,
+    too_long_id,
 )
 from redis_retention.layouts.zset import SortedSets
 
@@ -31,4 +32,5 @@ __all__ = [
     "SearchIndex",
     "SortedSets",
     "too_long",
+    "too_long_id",
 ]

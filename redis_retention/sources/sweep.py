@@ -39,7 +39,7 @@ from redis_retention.engine import (
     is_of_one_thread,
     is_script_error,
 )
-from redis_retention.layouts import LONGEST_KEY, Family, Layout, RootKey, too_long
+from redis_retention.layouts import LONGEST_KEY, Family, Layout, RootKey, too_long, too_long_id
 from redis_retention.policies import rule_for
 from redis_retention.policy import Policy
 from redis_retention.sans_io import (
@@ -413,6 +413,9 @@ class Sweeper:
         for some in chunks(filter(self._wanted.matches, sorted(new)), _THREADS_PER_STEP):
             counts = yield from self._engine.counts(some)
             for thread, count in zip(some, counts, strict=True):
+                if excess := too_long_id(thread):
+                    self._refuse(thread, excess)
+                    continue
                 rule, left = rule_for(self._rules, thread), count
                 # A list without checkpoints of its own may name some that are gone.
                 if rule and (not count or may_have_to_go(count, rule)):
@@ -428,6 +431,8 @@ class Sweeper:
         for thread in page.threads:
             if not self._wanted.matches(thread):
                 self._known.set(thread, _State.UNWANTED)
+            elif excess := too_long_id(thread):
+                self._refuse(thread, excess)
             elif not self._known.full or thread in page.indexed:
                 wanted.append(thread)
         for some in chunks(wanted, _THREADS_PER_STEP):

@@ -11,7 +11,7 @@ import pytest
 import redis
 import redis.asyncio
 
-from redis_retention import sweeping
+from redis_retention import lease, sweeping
 from redis_retention.activity import Activity
 from redis_retention.engine import Engine
 from redis_retention.sans_io import (
@@ -21,6 +21,7 @@ from redis_retention.sans_io import (
 from redis_retention.schedule import Schedule
 from redis_retention.sources.sweep import SweepResult
 from redis_retention.sweeping import SharedSweeper, utc_now
+from tests.daemon.proxy import Proxy
 from tests.daemon.service import PATIENCE, eventually
 from tests.servers.start import Server
 
@@ -57,12 +58,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweeping, "_LOOK_AGAIN_SECONDS", 0.05)
     monkeypatch.setattr(sweeping, "_LOOK_AT_CLOCK_SECONDS", 0.05)
     monkeypatch.setattr(sweeping, "_SHORTEST_REST_SECONDS", 0.05)
-    monkeypatch.setattr(sweeping, "LEASE_SECONDS", 1.0)
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 1.0)
 
 
 @asynccontextmanager
 async def sweeper(
-    server: Server,
+    server: Server | Proxy,
     sweeps: Sweeps,
     schedule: Schedule = NEVER,
     clock: Callable[[], datetime] | None = None,
@@ -157,6 +158,29 @@ async def test_a_sweep_that_fails_is_done_again(redis_stack: Server, stack: redi
     async with sweeper(redis_stack, sweeps) as made:
         made.ask("a test")
         await done(sweeps, 1)
+
+
+async def test_it_follows_a_primary_that_was_demoted_and_kept_its_connections(
+    redis_stack: Server, stack: redis.Redis
+) -> None:
+    sweeps = Sweeps()
+    with (
+        Server(redis_stack.name, replica_of=redis_stack) as promoted,
+        promoted.client() as primary,
+        Proxy(redis_stack.port) as proxy,
+    ):
+        async with sweeper(proxy, sweeps) as made:
+            try:
+                made.ask("a test")
+                await done(sweeps, 1)
+                primary.replicaof("NO", "ONE")
+                proxy.move(promoted.port)
+                stack.replicaof("127.0.0.1", str(promoted.port))
+                made.ask("another test")
+                await done(sweeps, 2)
+                assert made._activity.errors["ReadOnlyError"] >= 1
+            finally:
+                stack.replicaof("NO", "ONE")
 
 
 class Clock:

@@ -1,0 +1,158 @@
+"""The HTTP API as an application: to be served by itself, or mounted into another one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from redis.exceptions import RedisClusterException, RedisError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import Match
+from starlette.types import ASGIApp
+
+from redis_retention import __version__
+from redis_retention.engine import RetentionError
+from redis_retention.http import page, probes, reading, writing
+from redis_retention.http.access import Access, Gate
+from redis_retention.http.backend import Backend
+from redis_retention.http.context import Context
+from redis_retention.http.jobs import Jobs
+from redis_retention.http.observed import Alone, Observed
+from redis_retention.http.problems import Problem, ProblemDocument, problem_of
+from redis_retention.logs import logger
+from redis_retention.policy import InvalidPolicy
+
+log = logger("http")
+
+_DESCRIPTION = """Keeps LangGraph's checkpoints in Redis from growing without end.
+
+Bodies are those of the command line's `--json`. Thread ids in paths are percent-encoded byte for
+byte, slashes too. Errors are problem documents (RFC 9457)."""
+
+# What a status means here, where the framework has no more to say than its name.
+_DETAILS = {
+    HTTPStatus.NOT_FOUND: "there is nothing here: /openapi.json lists what there is",
+    HTTPStatus.METHOD_NOT_ALLOWED: "this can be done by another method only: see the header Allow",
+    HTTPStatus.BAD_REQUEST: "the request cannot be read",
+}
+
+_FAILURES = (RetentionError, InvalidPolicy, RedisError, RedisClusterException, OSError)
+
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+
+Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
+
+
+def application(
+    backend: Backend, access: Access | None = None, observed: Observed | None = None
+) -> ASGIApp:
+    """The application.
+
+    Args:
+        backend: The retention that it works with.
+        access: What is asked of those who call.
+        observed: The process that `/metrics` and the like speak of, if that does more than
+            answer requests.
+    """
+    access = access or Access()
+    jobs = Jobs(backend)
+    context = Context(backend, jobs, observed or Alone(backend), access.read_only)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await jobs.close()
+
+    app = FastAPI(
+        title="redis-retention",
+        version=__version__,
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        exception_handlers=_handlers(backend.server),
+    )
+    app.state.context = context
+    for router in (reading.router, writing.router):
+        app.include_router(router)
+    app.router.routes.extend([*probes.routes(context.observed), *page.routes()])
+    _describe(app)
+    return Gate(app, access)
+
+
+def _describe(app: FastAPI) -> None:
+    """Let OpenAPI know the problem documents, and no answers that are never given."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = generate()
+            schemas = schema["components"]["schemas"]
+            schemas["ProblemDocument"] = ProblemDocument.model_json_schema()
+            for name in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(name, None)
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _handlers(server: str) -> dict[int | type[Exception], Handler]:
+    async def known(_: Request, error: Problem) -> Response:
+        return error.response()
+
+    async def refused(request: Request, error: HTTPException) -> Response:
+        status = HTTPStatus(error.status_code)
+        headers = dict(error.headers or {})
+        if status is HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(_allowed(request))
+        detail = _DETAILS.get(status, str(error.detail))
+        return Problem(status, detail, headers).response()
+
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        said = "; ".join(_sentence(one) for one in error.errors())
+        return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, said).response()
+
+    async def failed(_: Request, error: Exception) -> Response:
+        problem = problem_of(error, server)
+        if problem is None:
+            raise error
+        return problem.response()
+
+    async def bug(_: Request, error: Exception) -> Response:
+        log.error("a request has failed", exc_info=error)
+        return Problem(
+            HTTPStatus.INTERNAL_SERVER_ERROR, "this is a bug, please report it: see the log"
+        ).response()
+
+    return {
+        Problem: known,
+        HTTPException: refused,
+        RequestValidationError: invalid,
+        **dict.fromkeys(_FAILURES, failed),
+        Exception: bug,
+    }
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods by which something can be done at the path of a request."""
+    allowed: set[str] = set()
+    for route in request.app.routes:
+        for method in _METHODS:
+            if route.matches({**request.scope, "method": method})[0] is Match.FULL:
+                allowed.add(method)
+    return sorted(allowed)
+
+
+def _sentence(error: Any) -> str:
+    """What is wrong with one part of a request."""
+    place = ".".join(str(part) for part in error["loc"])
+    return f"{place}: {error['msg']}"

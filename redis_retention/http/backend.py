@@ -1,0 +1,106 @@
+"""The retention that routes work with: asynchronous, whatever the application's client is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, cast
+
+import redis
+import redis.asyncio
+
+from redis_retention.engine import DEFAULT_KEYS_PER_CALL, DEFAULT_PREFIX
+from redis_retention.policy import Policy
+from redis_retention.retention import DEFAULT_GRACE, AsyncRetention, Retention
+from redis_retention.transport import AsyncClient, Client
+
+_SYNCHRONOUS = (redis.Redis, redis.RedisCluster)
+
+
+class _InThreads:
+    """A synchronous object as an asynchronous one: each call is made in a thread."""
+
+    def __init__(self, wrapped: object) -> None:
+        self._wrapped = wrapped
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._wrapped, name)
+
+        async def call(*arguments: Any, **options: Any) -> Any:
+            return await asyncio.to_thread(method, *arguments, **options)
+
+        return call
+
+
+class Backend:
+    """A retention and the client that it uses.
+
+    Args:
+        client: A redis-py client, of either kind.
+        policy: What to keep where a call does not say it and no stored policy but the default
+            matches.
+        trigger: The trigger that goes with it.
+        checkpoint_prefix: The saver's ``checkpoint_prefix``.
+        write_prefix: The saver's ``checkpoint_write_prefix``.
+        prefix: What all keys of our own begin with.
+        keys_per_call: Keys that one call may delete while the server does nothing else.
+        grace: How long a checkpoint stays that no other has as its parent yet.
+    """
+
+    def __init__(
+        self,
+        client: Client | AsyncClient,
+        policy: Policy | None = None,
+        *,
+        trigger: int | None = None,
+        checkpoint_prefix: str = "checkpoint",
+        write_prefix: str = "checkpoint_write",
+        prefix: str = DEFAULT_PREFIX,
+        keys_per_call: int = DEFAULT_KEYS_PER_CALL,
+        grace: timedelta = DEFAULT_GRACE,
+    ) -> None:
+        options: dict[str, Any] = {
+            "policy": policy,
+            "trigger": trigger,
+            "checkpoint_prefix": checkpoint_prefix,
+            "write_prefix": write_prefix,
+            "prefix": prefix,
+            "keys_per_call": keys_per_call,
+            "grace": grace,
+        }
+        self.server = _server_of(client)
+        self.retention: AsyncRetention
+        self._client: Any
+        self._given: Retention | AsyncRetention
+        if isinstance(client, _SYNCHRONOUS):
+            self._given = Retention(client, **options)
+            self.retention = cast(AsyncRetention, _InThreads(self._given))
+            self._client = _InThreads(client)
+        else:
+            self._given = self.retention = AsyncRetention(client, **options)
+            self._client = client
+
+    def use(self, policy: Policy | None, trigger: int | None) -> None:
+        """Let another policy count from now on, in place of the one given before."""
+        self._given.use(policy, trigger)
+
+    async def ping(self) -> None:
+        """Ask the server whether it is there.
+
+        Raises:
+            redis.exceptions.RedisError: It is not.
+        """
+        await self._client.ping()
+
+
+def _server_of(client: Client | AsyncClient) -> str:
+    """A URL without a password, for messages."""
+    pool = getattr(client, "connection_pool", None)
+    options = {} if pool is None else pool.connection_kwargs
+    if "path" in options:
+        return f"unix://{options['path']}"
+    host = str(options.get("host", "localhost"))
+    scheme = "rediss" if "ssl_cert_reqs" in options else "redis"
+    address = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{address}:{options.get('port', 6379)}"

@@ -1,0 +1,350 @@
+"""What is sent and answered, for OpenAPI; what is sent is checked by it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from redis_retention.policy import Policy, stated_policy
+from redis_retention.retention import LookIn
+from redis_retention.spans import PATTERN, read_span
+
+
+class _Sent(BaseModel):
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class _Answered(BaseModel):
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+def _checked(span: str) -> str:
+    read_span(span)
+    return span
+
+
+Count = Annotated[int, Field(ge=1, le=2**53)]
+Span = Annotated[str, Field(pattern=PATTERN, examples=["7d"]), AfterValidator(_checked)]
+
+
+# --- what is sent ------------------------------------------------------------------------------
+
+
+class PolicyWords(_Sent):
+    """What to keep, in the words of the command line; times are like ``12h`` or ``7d``."""
+
+    keep_last: Count | None = None
+    """Keep the newest N checkpoints."""
+    keep_within: Span | None = None
+    """Keep what is younger."""
+    keep_runs: Count | None = None
+    """Keep the final checkpoint of each of the newest N runs."""
+    expire_threads_after: Span | None = None
+    """Delete threads in which nothing has happened for so long."""
+    expire_waiting: bool = False
+    """Let threads expire also while they wait for a human."""
+
+    def policy(self) -> Policy | None:
+        """The policy; None when nothing is said.
+
+        Raises:
+            ValueError: It would mean nothing.
+        """
+        within, after = self.keep_within, self.expire_threads_after
+        return stated_policy(
+            keep_last=self.keep_last,
+            keep_within=None if within is None else read_span(within),
+            keep_runs=self.keep_runs,
+            expire_after=None if after is None else read_span(after),
+            expire_waiting=self.expire_waiting,
+        )
+
+
+class PlanWords(PolicyWords):
+    """What to keep, and where to look."""
+
+    look_in: LookIn = "auto"
+    """Where to look for the thread's keys."""
+
+
+class Trim(_Sent):
+    """How to trim a thread."""
+
+    policy: PolicyWords | None = None
+    """What to keep; if it is not given, the stored policies decide."""
+    dry_run: bool = False
+    """Change nothing, and say what would be deleted."""
+    look_in: LookIn = "auto"
+    """Where to look for the thread's keys."""
+
+
+class Sweep(_Sent):
+    """How to trim all threads."""
+
+    policy: PolicyWords | None = None
+    """What to keep; if it is not given, the stored policies decide."""
+    trigger: Count | None = None
+    """Only threads with more checkpoints than this."""
+    match: str = "*"
+    """A glob: only threads whose ids match it."""
+    dry_run: bool = False
+    """Change nothing, and say what would be deleted."""
+
+
+class StoredPolicy(_Sent):
+    """A policy to store."""
+
+    policy: PolicyWords
+    """What to keep."""
+    trigger: Count | None = None
+    """Let the automatic trims fire when there are more checkpoints than this."""
+
+
+class Note(_Sent):
+    """What to note with a pin."""
+
+    note: Annotated[str, Field(max_length=1000)] = ""
+    """Why it is to be kept."""
+
+
+# --- what is answered --------------------------------------------------------------------------
+
+
+class LeftAlone(_Answered):
+    """A thread that was not touched."""
+
+    thread: str
+    reason: str
+
+
+class Trimmed(_Answered):
+    """What a trim or a sweep did, or would do."""
+
+    threads: int
+    """Threads looked at."""
+    threads_trimmed: int
+    """Threads of which something was deleted."""
+    checkpoints_deleted: int
+    """Checkpoints deleted, in all namespaces."""
+    checkpoints_kept: int
+    """Checkpoints left in the threads looked at."""
+    keys_deleted: int
+    """All keys of the saver that are gone."""
+    dry_run: bool
+    """Nothing was deleted: the numbers say what would be."""
+    elapsed_ms: float
+    """How long it took, in milliseconds."""
+    left_alone: list[LeftAlone]
+    """Threads that were not touched, and why."""
+    threads_refused: int
+    """How many of these have failed."""
+
+
+class Progress(_Answered):
+    """How far a sweep has come."""
+
+    stage: str
+    """What it is doing."""
+    keys: int
+    """Keys looked at in this stage, about."""
+    total: int
+    """Keys that there are."""
+
+
+class Job(_Answered):
+    """A sweep."""
+
+    id: str
+    status: Literal["running", "done", "failed", "cancelled"]
+    progress: Progress | None
+    """How far it has come; null before the first page of keys, and for a dry run."""
+    result: Trimmed | None
+    """What it did, when it is done."""
+    error: str | None
+    """Why it has failed."""
+    started: datetime
+
+
+class Jobs(_Answered):
+    """The sweeps that were asked for, the newest first."""
+
+    jobs: list[Job]
+
+
+class ThreadSize(_Answered):
+    """How large a thread is."""
+
+    thread: str
+    checkpoints: int
+    bytes: int | None
+    """Memory, estimated; null where the server does not tell."""
+
+
+class LargeCheckpoint(_Answered):
+    """A checkpoint that is larger than it should be, the newest of its thread."""
+
+    thread: str
+    checkpoint_id: str
+    bytes: int
+
+
+class Stats(_Answered):
+    """How much there is, by the indexes."""
+
+    threads: int
+    checkpoints: int
+    bytes: int | None
+    """Memory of all checkpoints, estimated; null where the server does not tell."""
+    bytes_sampled: int
+    """Checkpoints that the estimate is based on."""
+    largest: list[ThreadSize]
+    large_checkpoints: int | None
+    """Threads whose newest checkpoint is larger than was asked; null if nothing was asked."""
+    largest_checkpoints: list[LargeCheckpoint]
+    """The largest of these checkpoints, the largest first."""
+
+
+class ListedThread(ThreadSize):
+    """A thread in a list."""
+
+    encoded: str
+    """The id as it goes into a path: percent-encoded byte for byte."""
+
+
+class Threads(_Answered):
+    """Some threads, the largest first."""
+
+    threads: list[ListedThread]
+    next: str | None
+    """What to send as `cursor` for those that follow; null when there are none."""
+
+
+class PlannedCheckpoint(_Answered):
+    """A checkpoint, and what would become of it."""
+
+    namespace: str
+    checkpoint_id: str
+    created: datetime | None
+    age_seconds: float | None
+    step: int | None
+    source: str | None
+    size: int | None
+    """Bytes of memory, with its writes."""
+    kept: bool
+    reasons: list[str]
+    """Why it stays; empty when it goes."""
+    keys: int
+    """Keys that go with it."""
+
+
+class Plan(_Answered):
+    """What a trim would do to a thread."""
+
+    thread: str
+    checkpoints: list[PlannedCheckpoint]
+    checkpoints_kept: int
+    checkpoints_deleted: int
+    keys_deleted: int
+    bytes_deleted: int | None
+    left_alone: str | None
+    """Why the whole thread would be left alone."""
+
+
+class Rule(_Answered):
+    """A stored policy; times in seconds."""
+
+    pattern: str
+    keep_last: int | None
+    keep_within: float | None
+    keep_runs: int | None
+    expire_after: float | None
+    expire_waiting: bool
+    trigger: int | None
+
+
+class Rules(_Answered):
+    """The stored policies, the most specific first."""
+
+    policies: list[Rule]
+
+
+class RemovedRule(_Answered):
+    """What became of a stored policy."""
+
+    pattern: str
+    removed: bool
+    """Whether there was one."""
+
+
+class Pin(_Answered):
+    """Something that stays whatever the policy says; both are null for the whole thread."""
+
+    namespace: str | None
+    checkpoint_id: str | None
+    note: str
+
+
+class Pins(_Answered):
+    """The pins of a thread."""
+
+    thread: str
+    pins: list[Pin]
+
+
+class AllPins(_Answered):
+    """The pins of all threads."""
+
+    threads: list[Pins]
+
+
+class Pinned(Pin):
+    """A pin that was set."""
+
+    thread: str
+    pinned: bool
+
+
+class Unpinned(_Answered):
+    """What became of a pin."""
+
+    thread: str
+    namespace: str | None
+    checkpoint_id: str | None
+    unpinned: bool
+    """Whether there was one."""
+
+
+class Daemon(_Answered):
+    """What a daemon does."""
+
+    listening: bool
+    """Whether events arrive."""
+    waiting: int
+    """Changed documents that have not been dealt with."""
+    sweeping: bool
+    """Whether this process sweeps."""
+    sweep_progress: float
+    """How far it is, or the last sweep was, from 0 to 1."""
+    last_sweep: datetime | None
+    """When the last sweep of this process was done."""
+    next_sweep: datetime | None
+    """When the next one is due; null where none is planned, or that is not known now."""
+    counters: dict[str, int]
+    """What was done since the service started."""
+    errors: dict[str, int]
+    """What went wrong since then, by its kind."""
+
+
+class Health(_Answered):
+    """What the service does."""
+
+    healthy: bool
+    """Whether the process still does something."""
+    ready: bool
+    """Whether it can do its work: the server answers or, of a daemon, it is connected."""
+    read_only: bool
+    """Whether nothing may be changed."""
+    daemon: Daemon | None
+    """What the daemon does; null where there is none."""
