@@ -15,8 +15,8 @@ from redis_retention.engine import Place, Rule
 from redis_retention.layouts import LangGraphGo
 from redis_retention.sources.keyspace import Listener
 from tests.integration.watching import Changes, changes
-from tests.layouts.doing import Doing, commands_used, own_keys, snapshot
-from tests.layouts.langgraphgo import Checkpoint, Store, Version, marshalled
+from tests.savers.doing import Doing, commands_used, own_keys, snapshot
+from tests.savers.langgraphgo import Checkpoint, Store, Version, marshalled
 from tests.servers.start import Server
 
 KEEP_2 = Policy(keep_last=2)

@@ -14,9 +14,9 @@ from redis_retention.engine import Place, Rule
 from redis_retention.layouts import SortedSets
 from redis_retention.sources.keyspace import Listener
 from tests.integration.watching import Changes, changes
-from tests.layouts.articles import RedisCheckpointer
-from tests.layouts.doing import Doing, commands_used, own_keys, snapshot
-from tests.layouts.test_langgraphgo import HOSTILE
+from tests.savers.articles import RedisCheckpointer
+from tests.savers.doing import Doing, commands_used, own_keys, snapshot
+from tests.savers.test_langgraphgo import HOSTILE
 from tests.servers.start import Server
 
 KEEP_2 = Policy(keep_last=2)
