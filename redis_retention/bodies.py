@@ -14,7 +14,7 @@ from redis_retention import policies
 from redis_retention.engine import Rule
 from redis_retention.pins import Pin
 from redis_retention.plan import Plan, PlannedCheckpoint
-from redis_retention.retention import TrimResult
+from redis_retention.results import TrimResult
 from redis_retention.stats import LargeCheckpoint, Stats, ThreadSize
 
 Body: TypeAlias = "dict[str, Any]"

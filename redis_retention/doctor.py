@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 
 from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError, ResponseError
 
-from redis_retention.engine import Engine, RetentionError
+from redis_retention.engine import Engine
+from redis_retention.errors import RetentionError
 from redis_retention.layouts import Events, Family
 from redis_retention.policies import Policies
 from redis_retention.sans_io import (

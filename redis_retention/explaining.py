@@ -14,7 +14,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as ConnectionFailed
 from redis.exceptions import TimeoutError as NoAnswer
 
-from redis_retention.engine import RetentionError
+from redis_retention.errors import RetentionError
 
 _REFUSALS = {
     r"ReadOnlyError": "{server} is a read-only replica: use the address of its primary",

@@ -11,7 +11,8 @@ from uuid import uuid4
 
 from redis.lock import Lock
 
-from redis_retention.engine import Engine, RetentionError
+from redis_retention.engine import Engine
+from redis_retention.errors import RetentionError
 from redis_retention.sans_io import (
     Argument,
     Call,

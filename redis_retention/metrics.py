@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from redis_retention.activity import Activity, Distribution
-from redis_retention.engine import RetentionError
+from redis_retention.errors import RetentionError
 
 try:
     from prometheus_client import (

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from redis_retention.engine import CHECKPOINTS, Engine, Place, RetentionError
+from redis_retention.engine import CHECKPOINTS, Engine, Place
+from redis_retention.errors import RetentionError
 from redis_retention.policy import Policy
 from redis_retention.sans_io import (
     Nodes,
@@ -102,11 +103,11 @@ class Pins:
     def _exists(self, thread: bytes, place: Place) -> Operation[bool]:
         layout = self._engine.layout
         if layout.lists_itself:
-            judged = yield from self._engine.judge(thread, Policy())
-            return any(verdict.place == place for verdict in judged.verdicts)
+            found = yield from self._engine.plan(thread, Policy())
+            return any(decision.place == place for decision in found.checkpoints)
         key = layout.checkpoint_key(thread, place.namespace, place.checkpoint_id)
-        found = yield from self._engine.read(thread, {key: 0})
-        return found.statuses[key] in CHECKPOINTS
+        read = yield from self._engine.read(thread, {key: 0})
+        return read.statuses[key] in CHECKPOINTS
 
 
 def _field(place: Place | None) -> bytes:

@@ -5,7 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
-from redis_retention.engine import Judged, Verdict, reason_left_alone
+from redis_retention.engine import Decision, Decisions, unsupported_reason
+
+REASONS = {
+    "last": "among the newest, as --keep-last says",
+    "within": "young enough for --keep-within",
+    "run": "the end of a run, as --keep-runs says",
+    "pinned": "somebody has asked to keep it",
+    "all": "nothing goes until the thread expires",
+    "latest": "LangGraph goes on from it",
+    "delta": "a checkpoint that stays is replayed from it",
+    "sends": "the one after it takes its pending sends from it",
+    "invocation": "of a subgraph whose checkpoint in the graph stays",
+    "unclear": "not known well enough to judge it",
+    "recent": "nothing follows it yet, and it has not been there for the grace period",
+    "ahead": "it descends from the latest checkpoint, and may be about to be named",
+    "idle": "its thread has just been found idle, and expires after the grace period",
+}
+"""Why a checkpoint stays, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,24 +91,27 @@ class Plan:
         return None if None in sizes else sum(size or 0 for size in sizes)
 
 
-def planned(thread: bytes, judged: Judged) -> Plan:
-    """A plan from described verdicts."""
-    checkpoints = [_described(verdict) for verdict in judged.verdicts]
-    why = None if judged.unjudged is None else reason_left_alone(judged.unjudged)
-    return Plan(_text(thread), checkpoints, why)
+def planned(thread: bytes, decisions: Decisions) -> Plan:
+    """A plan from described decisions."""
+    place = decisions.unsupported
+    return Plan(
+        _text(thread),
+        [_planned(decision) for decision in decisions.checkpoints],
+        None if place is None else unsupported_reason(place),
+    )
 
 
-def _described(verdict: Verdict) -> PlannedCheckpoint:
-    told = verdict.description
+def _planned(decision: Decision) -> PlannedCheckpoint:
+    described = decision.description
     return PlannedCheckpoint(
-        namespace=_text(verdict.place.namespace),
-        checkpoint_id=_text(verdict.place.checkpoint_id),
-        created=_time(told.made_ms) if told else None,
-        source=told.source if told else None,
-        step=told.step if told else None,
-        size=told.size if told else None,
-        reasons=verdict.reasons,
-        keys=verdict.keys,
+        namespace=_text(decision.place.namespace),
+        checkpoint_id=_text(decision.place.checkpoint_id),
+        created=_time(described.made_ms) if described else None,
+        source=described.source if described else None,
+        step=described.step if described else None,
+        size=described.size if described else None,
+        reasons=decision.reasons,
+        keys=decision.keys,
     )
 
 

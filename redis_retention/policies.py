@@ -21,7 +21,8 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from redis_retention.engine import DEFAULT_PREFIX, RetentionError, Rule
+from redis_retention.engine import DEFAULT_PREFIX, Rule
+from redis_retention.errors import RetentionError
 from redis_retention.glob import parse
 from redis_retention.layouts import Layout
 from redis_retention.policy import InvalidPolicy, Policy
@@ -52,6 +53,19 @@ def matching(rules: Iterable[Rule], thread: bytes) -> list[Rule]:
 def rule_for(rules: Iterable[Rule], thread: bytes) -> Rule | None:
     """The rule that counts for a thread, None when no pattern matches."""
     return next(iter(matching(rules, thread)), None)
+
+
+def is_eligible(checkpoints: int, rule: Rule) -> bool:
+    """Whether a trim of a thread could find anything: it costs ten times as much as a look.
+
+    Args:
+        checkpoints: How many the thread has.
+        rule: What to keep of it; without a trigger, more than that is too many.
+    """
+    if rule.policy.expire_after is not None:
+        return True
+    allowed = rule.policy.keep_last if rule.trigger is None else rule.trigger
+    return allowed is not None and checkpoints > allowed
 
 
 def with_default(

@@ -8,18 +8,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from redis_retention.engine import Engine, chunks
+from redis_retention import glob
+from redis_retention.batches import batched
+from redis_retention.engine import Engine
 from redis_retention.sans_io import (
     Argument,
-    Call,
     Nodes,
     Operation,
     command,
-    send,
 )
-from redis_retention.scripts import load
-from redis_retention.sources.listing import threads_of
-from redis_retention.sources.scan import escape_glob
+from redis_retention.sources.scan import escape_glob, listed_threads
 
 SAMPLED_THREADS = 100
 SAMPLES_PER_THREAD = 5
@@ -126,7 +124,7 @@ def stats(engine: Engine, top: int, above: int | None = None) -> Operation[Stats
 
 
 def largest(
-    engine: Engine, most: int, after: tuple[int, bytes] | None = None
+    engine: Engine, most: int, after: tuple[int, bytes] | None = None, match: bytes = b"*"
 ) -> Operation[list[ThreadSize]]:
     """The threads with the most checkpoints, the largest first, not measured.
 
@@ -134,8 +132,10 @@ def largest(
         engine: Says how the indexes are called.
         most: How many of them.
         after: Only those behind this one: its checkpoints and its id.
+        match: Only those whose ids match this glob.
     """
     start = len(engine.index_key(b""))
+    pattern = glob.parse(match)
     found: list[tuple[int, bytes]] = []
 
     def choose(key: bytes, size: _Measured) -> None:
@@ -143,7 +143,7 @@ def largest(
         if after is None or one < after:
             _keep(found, most, one)
 
-    yield from _each_index(engine, choose)
+    yield from _each_index(engine, choose, wanted=lambda key: pattern.matches(key[start:]))
     # SCAN may name a key twice.
     return [ThreadSize(thread, count) for count, thread in sorted(set(found), reverse=True)]
 
@@ -154,7 +154,11 @@ def measure(engine: Engine, threads: Iterable[bytes]) -> Operation[list[ThreadSi
 
 
 def _each_index(
-    engine: Engine, take: Callable[[bytes, _Measured], None], *, newest: bool = False
+    engine: Engine,
+    take: Callable[[bytes, _Measured], None],
+    *,
+    newest: bool = False,
+    wanted: Callable[[bytes], bool] = lambda _: True,
 ) -> Operation[None]:
     """Tell of each index how many checkpoints it knows, and how large the newest one is."""
     listed: set[bytes] | None = set() if engine.layout.lists_itself else None
@@ -162,7 +166,8 @@ def _each_index(
         cursor = 0
         while True:
             cursor, keys = yield from _some_indexes(engine, cursor, node, listed)
-            for key, found in (yield from _measured(engine, keys, 0, node, newest)):
+            some = filter(wanted, keys)
+            for key, found in (yield from _measured(engine, some, 0, node, newest)):
                 if listed is None or found.checkpoints:
                     take(key, found)
             if cursor == 0:
@@ -198,7 +203,7 @@ def _some_indexes(
         )
         return int(reply[0]), list(reply[1])
     reply = yield from command("SCAN", cursor, "COUNT", _KEYS_PER_SCAN, node=node)
-    new = threads_of(engine, reply[1]) - listed
+    new = listed_threads(engine, reply[1]) - listed
     listed |= new
     return int(reply[0]), [engine.index_key(thread) for thread in new]
 
@@ -225,11 +230,10 @@ def _measured(
 ) -> Operation[list[tuple[bytes, _Measured]]]:
     """For each index how many checkpoints it knows, and what some of them take."""
     found: list[tuple[bytes, _Measured]] = []
-    script = load("measure", engine.layout.name)
     arguments: list[Argument] = [engine.index_key(b""), *engine.layout.arguments()]
     arguments += [samples, 0, int(newest)]
-    for some in chunks(keys, _per_call(samples or newest, node)):
-        reply = yield from send(Call(script, some, arguments))
+    for some in batched(keys, _per_call(samples or newest, node)):
+        reply = yield from engine.call("measure", some, arguments)
         found += [(key, _Measured(*row)) for key, row in zip(some, reply, strict=True)]
     return found
 

@@ -13,7 +13,7 @@ from redis.exceptions import RedisClusterException, RedisError
 from redis_retention import __version__
 from redis_retention.cli.connection import Settings
 from redis_retention.cli.options import global_options
-from redis_retention.engine import RetentionError
+from redis_retention.errors import RetentionError
 from redis_retention.explaining import explain
 from redis_retention.policy import InvalidPolicy
 

@@ -16,7 +16,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from redis_retention.engine import RetentionError
+from redis_retention.errors import RetentionError
 
 _ARGUMENTS = "redis_retention.arguments"
 _VARIABLE = "REDIS_RETENTION_"

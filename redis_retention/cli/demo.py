@@ -25,7 +25,8 @@ from redis_retention.cli.output import new_table, sentence, show_json, size
 from redis_retention.cli.plan import legend, table, totals
 from redis_retention.plan import Plan
 from redis_retention.policy import Policy
-from redis_retention.retention import Retention, TrimResult
+from redis_retention.results import TrimResult
+from redis_retention.retention import Retention
 
 THREAD = "ada"
 POLICY = Policy(keep_last=10)

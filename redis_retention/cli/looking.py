@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from redis_retention.retention import Looking
+from redis_retention.results import Looking
 
 _PATIENCE_SECONDS = 1.0
 

@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from redis_retention.retention import TrimResult
+from redis_retention.results import TrimResult
 
 # No line of a table is as long: what is piped is not cut off or folded.
 _UNLIMITED = 10_000

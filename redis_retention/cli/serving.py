@@ -27,7 +27,8 @@ from redis_retention.cli.options import (
     warn_checkpoint_bytes_option,
 )
 from redis_retention.daemon import Daemon, Options, Told
-from redis_retention.engine import Engine, RetentionError, Rule
+from redis_retention.engine import Engine, Rule
+from redis_retention.errors import RetentionError
 from redis_retention.layouts import LangGraphRedis
 from redis_retention.logs import logger
 from redis_retention.policy import Policy
@@ -148,8 +149,8 @@ async def _serve(
         prefix=settings.prefix,
         keys_per_call=settings.keys_per_call,
         grace_ms=settings.grace // timedelta(milliseconds=1),
-        # It costs a trim some 10 microseconds, and only the metrics show it.
-        weigh=service.metrics_port is not None,
+        # It costs a trim some 10 microseconds, and only the metrics and the page show it.
+        estimate_memory=service.metrics_port is not None or service.http is not None,
     )
     client = async_client(settings.url, in_cluster)
 

@@ -31,8 +31,8 @@ from redis_retention.cli.options import (
     policy_options,
 )
 from redis_retention.cli.output import show_json, show_result
+from redis_retention.operations import NoPolicy
 from redis_retention.policy import Policy
-from redis_retention.retention import NoPolicy
 from redis_retention.sources.sweep import Progress
 
 _LOG_EVERY_SECONDS = 10.0

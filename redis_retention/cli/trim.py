@@ -19,9 +19,10 @@ from redis_retention.cli.options import (
     policy_options,
 )
 from redis_retention.cli.output import show_json, show_result
-from redis_retention.engine import RetentionError
+from redis_retention.errors import RetentionError
+from redis_retention.named import LookIn
+from redis_retention.operations import NoPolicy
 from redis_retention.policy import Policy
-from redis_retention.retention import LookIn, NoPolicy
 
 _STANDARD_INPUT = b"-"
 

@@ -68,9 +68,12 @@ class Backend:
             "prefix": prefix,
             "keys_per_call": keys_per_call,
             "grace": grace,
+            # It costs little beside a request, and people want to see it.
+            "estimate_memory": True,
         }
         self.server = _server_of(client)
         self.retention: AsyncRetention
+        self._given_client = client
         self._client: Any
         self._given: Retention | AsyncRetention
         if isinstance(client, _SYNCHRONOUS):
@@ -84,6 +87,14 @@ class Backend:
     def use(self, policy: Policy | None, trigger: int | None) -> None:
         """Let another policy count from now on, in place of the one given before."""
         self._given.use(policy, trigger)
+
+    async def memory(self) -> int:
+        """Bytes that the server uses, or all primaries of a cluster together."""
+        if isinstance(self._given_client, redis.RedisCluster | redis.asyncio.RedisCluster):
+            told = await self._client.info("memory", target_nodes="primaries")
+            return sum(int(node["used_memory"]) for node in told.values())
+        told = await self._client.info("memory")
+        return int(told["used_memory"])
 
     async def ping(self) -> None:
         """Ask the server whether it is there.

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from redis_retention.named import LookIn
 from redis_retention.policy import Policy, stated_policy
-from redis_retention.retention import LookIn
 from redis_retention.spans import PATTERN, read_span
 
 
@@ -140,6 +140,8 @@ class Trimmed(_Answered):
     """Threads that were not touched, and why."""
     threads_refused: int
     """How many of these have failed."""
+    bytes_deleted: int | None
+    """Memory that was freed, estimated; null where the server does not tell."""
 
 
 class Progress(_Answered):
@@ -211,6 +213,41 @@ class ListedThread(ThreadSize):
 
     encoded: str
     """The id as it goes into a path: percent-encoded byte for byte."""
+
+
+class Sample(_Answered):
+    """How much there was at one time."""
+
+    time: datetime
+    memory: int
+    """Bytes that Redis used, of all data in it."""
+    checkpoints: int
+    """Checkpoints in the indexes, when they were last counted."""
+    threads: int
+    """Threads with an index, when they were last counted."""
+
+
+class PastTrim(_Answered):
+    """What a trim or a sweep has deleted."""
+
+    time: datetime
+    thread: str | None
+    """The thread; null for a sweep."""
+    encoded: str | None
+    """The same as it goes into a path: percent-encoded byte for byte."""
+    checkpoints: int
+    keys: int
+    bytes: int | None
+    """Memory, estimated; null where the server does not tell."""
+    source: Literal["listener", "sweep", "request"]
+    """What has trimmed: the listener, a sweep, or a request for one thread."""
+
+
+class History(_Answered):
+    """What this process remembers of the time since it started, the oldest first."""
+
+    samples: list[Sample]
+    trims: list[PastTrim]
 
 
 class Threads(_Answered):

@@ -12,11 +12,11 @@ from redis.exceptions import RedisClusterException, RedisError
 from redis.exceptions import TimeoutError as NoAnswer
 from starlette.responses import Response
 
-from redis_retention.engine import RetentionError
+from redis_retention.errors import RetentionError
 from redis_retention.explaining import explain
 from redis_retention.lease import LeaseTaken
+from redis_retention.operations import NoPolicy
 from redis_retention.policy import InvalidPolicy
-from redis_retention.retention import NoPolicy
 
 MEDIA_TYPE = "application/problem+json"
 

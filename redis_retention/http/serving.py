@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
-from redis_retention.engine import RetentionError
+from redis_retention.errors import RetentionError
 from redis_retention.logs import fields, logger
 
 log = logger("http")

@@ -22,15 +22,9 @@ from redis.exceptions import ConnectionError as NoConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as NoReplyError
 
-from redis_retention.engine import (
-    DOCUMENTS_PER_CALL,
-    Engine,
-    RetentionError,
-    Rule,
-    Tally,
-    Tracked,
-    chunks,
-)
+from redis_retention.batches import batched
+from redis_retention.engine import DOCUMENTS_PER_CALL, UNSUPPORTED, Deleted, Engine, Rule, Tracked
+from redis_retention.errors import RetentionError
 from redis_retention.layouts import LONGEST_THREAD, LangGraphRedis
 from redis_retention.logs import fields, logger
 from redis_retention.policies import DEFAULT_PATTERN, Policies, check, rule_for
@@ -56,7 +50,6 @@ _TRIGGER_FACTOR = 3
 # Threads of which it is remembered how many checkpoints they have.
 _THREADS = 10_000
 _RULES_SECONDS = 5.0
-_UNJUDGED = "a checkpoint says something that this version cannot judge: the thread is left alone"
 
 # What passes by itself, so that it is worth trying again.
 PASSING = (NoConnectionError, NoReplyError, OSError)
@@ -279,7 +272,7 @@ class Keeper:
         groups: dict[bytes, list[Put]] = {}
         for put in puts:
             groups.setdefault(put.thread if self._singly else b"", []).append(put)
-        return [some for group in groups.values() for some in chunks(group, DOCUMENTS_PER_CALL)]
+        return [some for group in groups.values() for some in batched(group, DOCUMENTS_PER_CALL)]
 
     def _current_rules(self) -> Operation[list[Rule]]:
         now = monotonic()
@@ -325,7 +318,7 @@ class Keeper:
         )
 
     def _trimmed(self, row: Tracked, rules: Sequence[Rule]) -> Operation[None]:
-        refused = row.refused or (_UNJUDGED if row.unjudged else None)
+        refused = row.refused or (UNSUPPORTED if row.unsupported else None)
         if refused is not None:
             if row.refused:
                 self.forget([row.thread])
@@ -365,10 +358,10 @@ class Keeper:
             self.failed(error, [thread])
             return
         by_names = not rule.policy.keep_runs
-        yield from self.engine.index(thread, found.writes_seen(), by_names=by_names)
+        yield from self.engine.update_index(thread, found.writes_seen(), by_names=by_names)
         self._learn(thread, b"", len(found.documents))
 
-    def _tally(self, thread: bytes, deleted: Tally) -> None:
+    def _tally(self, thread: bytes, deleted: Deleted) -> None:
         self.counts.trims += 1
         self.counts.checkpoints += deleted.checkpoints
         self.counts.keys += deleted.keys

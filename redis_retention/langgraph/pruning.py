@@ -5,7 +5,7 @@ from __future__ import annotations
 from redis_retention.langgraph.keeping import log
 from redis_retention.logs import fields
 from redis_retention.policy import Policy
-from redis_retention.retention import TrimResult
+from redis_retention.results import TrimResult
 
 
 def prunes(strategy: str, keep_last: int | None, policy: Policy | None) -> Policy | None:

@@ -7,25 +7,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from redis_retention.batches import batched
 from redis_retention.engine import (
     DOCUMENTS_PER_CALL,
     Engine,
+    OrphanGroup,
     Place,
-    Remains,
-    RetentionError,
-    chunks,
-    reason_left_alone,
+    unsupported_reason,
 )
+from redis_retention.errors import RetentionError
 from redis_retention.layouts import Family
 from redis_retention.sans_io import (
     Argument,
-    Call,
     Command,
     Nodes,
     Operation,
-    send,
 )
-from redis_retention.scripts import load
 from redis_retention.sources import scan
 from redis_retention.sources.scan import Found
 from redis_retention.sources.search import NotSearchable, Search
@@ -81,20 +78,20 @@ def find(engine: Engine, thread: bytes) -> Operation[Found]:
 def delete(engine: Engine, thread: bytes) -> Operation[None]:
     """Delete a thread with all that belongs to it, its pins too, whatever any policy says."""
     found = yield from find(engine, thread)
-    entries = yield from engine.index(thread, found.writes_seen(), by_names=True)
+    entries = yield from engine.update_index(thread, found.writes_seen(), by_names=True)
     keys = [engine.index_key(thread), engine.pins_key(thread)]
     arguments: list[Argument] = [thread, *engine.layout.arguments(), engine.keys_per_call]
-    while (yield from _call(engine, "erase", keys, arguments))[0] == b"more":
+    while (yield from engine.call("erase", keys, arguments))[0] == b"more":
         pass
     statuses = {found_as: entries.statuses.get(key) for found_as, key in found.documents.items()}
     suffixes = {*found.documents, *found.writes, *found.registries}
-    remains = [
-        Remains(suffix, sorted(found.writes.get(suffix, ())), gone=True)
+    groups = [
+        OrphanGroup(suffix, sorted(found.writes.get(suffix, ())), deleted=True)
         for suffix in sorted(suffixes)
         # Another thread's.
         if statuses.get(suffix) != "other"
     ]
-    yield from engine.clean(thread, remains, sorted(found.pointers), older_than_ms=_ANY_AGE)
+    yield from engine.delete_orphans(thread, groups, sorted(found.pointers), older_than_ms=_ANY_AGE)
 
 
 def delete_runs(engine: Engine, runs: Iterable[str]) -> Operation[list[KeptCheckpoint]]:
@@ -143,7 +140,7 @@ def all_documents(engine: Engine) -> Operation[list[bytes]]:
 def _places(documents: Iterable[bytes], runs: set[bytes]) -> Operation[dict[bytes, list[Place]]]:
     """The checkpoints that say to be of some runs, by thread."""
     places: dict[bytes, list[Place]] = {}
-    for some in chunks(documents, DOCUMENTS_PER_CALL):
+    for some in batched(documents, DOCUMENTS_PER_CALL):
         for reply in (yield [Command(("JSON.GET", key, *_OWNER)) for key in some]):
             owner = [values[0] if values else None for values in _read(reply)]
             if not all(isinstance(value, str) for value in owner) or len(owner) < len(_OWNER):
@@ -170,7 +167,7 @@ def _delete_runs(
     engine: Engine, thread: bytes, runs: Sequence[bytes], places: Sequence[Place]
 ) -> Operation[list[KeptCheckpoint]]:
     found = yield from find(engine, thread)
-    yield from engine.index(thread, found.writes_seen())
+    yield from engine.update_index(thread, found.writes_seen())
     wanted = [part for place in places for part in (place.namespace, place.checkpoint_id)]
     keys = [engine.index_key(thread), engine.pins_key(thread)]
     arguments: list[Argument] = [
@@ -184,11 +181,11 @@ def _delete_runs(
     state = b"more"
     rows: list[Any] = []
     while state == b"more":
-        state, _, _, *rows = yield from _call(engine, "runs", keys, arguments)
+        state, _, _, *rows = yield from engine.call("runs", keys, arguments)
     if state == b"unsupported":
         where = Place(rows[0][0], rows[0][1])
         shown = thread.decode("utf-8", "replace")
-        raise RetentionError(f"thread {shown} is left alone: {reason_left_alone(where)}")
+        raise RetentionError(f"thread {shown} is left alone: {unsupported_reason(where)}")
     yield from _clean_after(engine, thread, found, places)
     return [
         KeptCheckpoint(_text(thread), _text(namespace), _text(name), reason.decode())
@@ -202,13 +199,13 @@ def _clean_after(
     """Delete the writes of deleted checkpoints that no registry has named."""
     layout = engine.layout
     suffixes = [layout.checkpoint_suffix(thread, p.namespace, p.checkpoint_id) for p in places]
-    remains = [
-        Remains(suffix, sorted(found.writes[suffix]), gone=True)
+    groups = [
+        OrphanGroup(suffix, sorted(found.writes[suffix]), deleted=True)
         for suffix in suffixes
         if suffix in found.writes
     ]
-    yield from engine.clean(thread, remains, ())
-    yield from engine.retire(thread)
+    yield from engine.delete_orphans(thread, groups, ())
+    yield from engine.forget_thread(thread)
 
 
 def copy(engine: Engine, source: bytes, target: bytes) -> Operation[None]:
@@ -223,17 +220,11 @@ def copy(engine: Engine, source: bytes, target: bytes) -> Operation[None]:
     left = [*writes, *sorted(found.documents.values())]
     while left:
         some = left[:_COPIES_PER_CALL]
-        reply = yield from _call(engine, "copy", some, [source, target, *layout])
+        reply = yield from engine.call("copy", some, [source, target, *layout])
         namespaces.update(dict.fromkeys(reply[3]))
         left = left[reply[2] :]
-    for several in chunks(namespaces, _COPIES_PER_CALL):
-        yield from _call(engine, "copy", [], [source, target, *layout, *several])
-
-
-def _call(
-    engine: Engine, name: str, keys: Sequence[Argument], arguments: Sequence[Argument]
-) -> Operation[Any]:
-    return (yield from send(Call(load(name, engine.layout.name), keys, arguments)))
+    for several in batched(namespaces, _COPIES_PER_CALL):
+        yield from engine.call("copy", [], [source, target, *layout, *several])
 
 
 def _bytes(text: Any) -> bytes:

@@ -1,25 +1,26 @@
-"""Finds the keys of threads by SCAN: for threads that no index knows, and for leftovers."""
+"""Finds the keys of threads by SCAN: for threads that no index knows, and for orphans."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from redis_retention.engine import (
     CHECKPOINTS,
+    Decisions,
+    Deleted,
     Engine,
-    Entries,
-    Judged,
+    OrphanGroup,
     Place,
-    Remains,
-    Tally,
+    ThreadDocuments,
     Trimmed,
-    outline,
-    reason_left_alone,
+    unsupported_reason,
 )
-from redis_retention.layouts import Family, Layout
+from redis_retention.engine.entries import newest_of_each_namespace
+from redis_retention.errors import RetentionError
+from redis_retention.layouts import LONGEST_KEY, Family, Layout
 from redis_retention.policy import Policy
 from redis_retention.sans_io import (
     Argument,
@@ -49,7 +50,6 @@ class Found:
         registries: Suffixes that have a registry.
         pointers: Newest-checkpoint pointers.
         complete: These are all checkpoints of the thread.
-        listed: The format lists them by itself: then nothing else is needed here.
     """
 
     documents: dict[bytes, bytes] = field(default_factory=dict)
@@ -57,7 +57,6 @@ class Found:
     registries: set[bytes] = field(default_factory=set)
     pointers: set[bytes] = field(default_factory=set)
     complete: bool = True
-    listed: bool = False
 
     def add(self, layout: Layout, family: Family, key: bytes, rest: bytes) -> None:
         """Take in one key; `rest` is the key without what its family's names begin with."""
@@ -76,22 +75,22 @@ class Found:
         """For each document key the number of write documents that bear its name."""
         return {key: len(self.writes.get(s, ())) for s, key in self.documents.items()}
 
-    def remains(
-        self, statuses: dict[bytes, str], given_up: Collection[bytes] | None = None
-    ) -> list[Remains]:
+    def orphan_groups(
+        self, statuses: dict[bytes, str], to_delete: Collection[bytes] | None = None
+    ) -> list[OrphanGroup]:
         """What may be left of checkpoints that are gone, or were never there.
 
         Args:
             statuses: What the documents were found to be.
-            given_up: Suffixes of the checkpoints that a trim would delete; None after a trim.
+            to_delete: Suffixes of the checkpoints that a trim would delete; None after a trim.
         """
         known = {s: statuses.get(key) for s, key in self.documents.items()}
         candidates = {*self.writes, *self.registries, *(s for s, x in known.items() if x == "stub")}
         return [
-            Remains(
+            OrphanGroup(
                 suffix,
                 sorted(self.writes.get(suffix, ())),
-                known.get(suffix) == "unregistered" if given_up is None else suffix in given_up,
+                known.get(suffix) == "unregistered" if to_delete is None else suffix in to_delete,
             )
             for suffix in sorted(candidates)
             # A checkpoint whose registry names all its writes leaves nothing behind; one of
@@ -110,7 +109,7 @@ class ThreadResult:
         left_alone: Why nothing was done, None when something could be.
     """
 
-    deleted: Tally = field(default_factory=Tally)
+    deleted: Deleted = field(default_factory=Deleted)
     kept: int = 0
     left_alone: str | None = None
 
@@ -127,9 +126,7 @@ def find(
         threads: Whose keys.
         looked_at: Is told of each page how far that is into the database, in keys.
     """
-    found = {thread: Found(listed=layout.lists_itself) for thread in threads}
-    if layout.lists_itself:
-        return found
+    found = {thread: Found() for thread in threads}
 
     def take(key: bytes) -> None:
         for family, rest in _families_of(layout, key):
@@ -155,6 +152,28 @@ def thread_names(layout: Layout) -> Operation[list[bytes]]:
         if family is Family.CHECKPOINT:
             yield from _each_key(escape_glob(start) + b"*", take)
     return list(names)
+
+
+def listed_threads(engine: Engine, keys: Iterable[bytes]) -> set[bytes]:
+    """The threads whose lists may be among keys, where the format has lists.
+
+    Args:
+        engine: Knows the format, and which keys are our own.
+        keys: Any keys of the database; what is too long is passed over.
+    """
+    own, root_key = engine.prefix.encode(), engine.layout.root_key
+    roots = (root_key(key) for key in keys if len(key) <= LONGEST_KEY and not key.startswith(own))
+    return {root.thread for root in roots if root is not None}
+
+
+def refuse_cluster() -> Operation[None]:
+    """Make sure that the server is a single one.
+
+    Raises:
+        RetentionError: It is a cluster, in which a script may not look at all keys.
+    """
+    if (yield Nodes()) != [None]:
+        raise RetentionError("a cluster cannot be swept: trim its threads by name")
 
 
 def each_page(
@@ -216,85 +235,78 @@ def _threads_of(rest: bytes, threads: Collection[bytes]) -> Iterator[bytes]:
 def trim(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Operation[ThreadResult]:
     """Bring a thread's index up to date, trim it, and delete the orphans that writers left."""
     yield from engine.check_keys(thread)
-    if found.listed:
-        return done((yield from engine.trim(thread, policy)))
-    return (yield from engine.healed(thread, lambda: _trim(engine, thread, found, policy)))
+    return (
+        yield from engine.with_sound_index(thread, lambda: _trim(engine, thread, found, policy))
+    )
 
 
 def _trim(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Operation[ThreadResult]:
     # Where runs begin, only documents say.
     by_names = not policy.keep_runs
-    entries = yield from engine.index(thread, found.writes_seen(), by_names=by_names)
+    read = yield from engine.update_index(thread, found.writes_seen(), by_names=by_names)
     trimmed = yield from engine.trim(thread, policy, complete=found.complete)
     result = done(trimmed)
-    if trimmed.unjudged is not None:
-        result.kept = checkpoints(entries)
+    if trimmed.unsupported is not None:
+        result.kept = checkpoints(read)
         return result
-    cleaned, stubs = yield from engine.clean(
-        thread, found.remains(entries.statuses), sorted(found.pointers)
+    orphans, stubs = yield from engine.delete_orphans(
+        thread, found.orphan_groups(read.statuses), sorted(found.pointers)
     )
-    result.kept = checkpoints(entries) - trimmed.deleted.checkpoints + stubs
-    result.deleted.add(cleaned.checkpoints, cleaned.keys)
+    result.kept = checkpoints(read) - trimmed.deleted.checkpoints + stubs
+    result.deleted.add(orphans.checkpoints, orphans.keys)
     return result
 
 
-def plan(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Operation[Judged]:
+def plan(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Operation[Decisions]:
     """Say what `trim` would do to the checkpoints of a thread, without writing anything."""
-    if found.listed:
-        return (yield from engine.judge(thread, policy, describe=True))
-    entries = yield from engine.read(thread, found.writes_seen())
+    read = yield from engine.read(thread, found.writes_seen())
     return (
-        yield from engine.judge(
-            thread, policy, entries.members, describe=True, complete=found.complete
-        )
+        yield from engine.plan(thread, policy, read.entries, describe=True, complete=found.complete)
     )
 
 
 def dry_run(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Operation[ThreadResult]:
-    """Count what `trim` would do, leftovers with it, without writing anything."""
-    if found.listed:
-        return would_be((yield from engine.judge(thread, policy)))
-    entries = yield from engine.read(thread, found.writes_seen())
-    judged = yield from engine.judge(thread, policy, entries.members, complete=found.complete)
-    result = would_be(judged)
-    if judged.unjudged is not None:
-        result.kept = checkpoints(entries)
+    """Count what `trim` would do, orphans with it, without writing anything."""
+    read = yield from engine.read(thread, found.writes_seen())
+    decisions = yield from engine.plan(thread, policy, read.entries, complete=found.complete)
+    result = would_be(decisions)
+    result.kept = checkpoints(read)
+    if decisions.unsupported is not None:
         return result
-    given_up = {
-        engine.layout.checkpoint_suffix(thread, v.place.namespace, v.place.checkpoint_id)
-        for v in judged.verdicts
-        if not v.reasons
+    to_delete = {d.place for d in decisions.checkpoints if not d.reasons}
+    suffixes = {
+        engine.layout.checkpoint_suffix(thread, place.namespace, place.checkpoint_id)
+        for place in to_delete
     }
-    result.kept = checkpoints(entries) - result.deleted.checkpoints
-    cleaned, stubs = yield from engine.clean(
+    orphans, stubs = yield from engine.delete_orphans(
         thread,
-        found.remains(entries.statuses, given_up),
+        found.orphan_groups(read.statuses, suffixes),
         sorted(found.pointers),
-        members=outline(entries.members, {v.place for v in judged.verdicts if not v.reasons}),
+        entries=newest_of_each_namespace(read.entries, to_delete),
     )
-    result.deleted.add(cleaned.checkpoints, cleaned.keys)
-    result.kept += stubs
+    result.kept += stubs - result.deleted.checkpoints
+    result.deleted.add(orphans.checkpoints, orphans.keys)
     return result
 
 
 def done(trimmed: Trimmed) -> ThreadResult:
     """The result of a trim by the index alone, which is all that it knows."""
-    return ThreadResult(trimmed.deleted, trimmed.left, _why(trimmed.unjudged))
+    return ThreadResult(trimmed.deleted, trimmed.left, _why(trimmed.unsupported))
 
 
-def would_be(judged: Judged) -> ThreadResult:
+def would_be(decisions: Decisions) -> ThreadResult:
     """The result that a trim by the index alone would have."""
-    result = ThreadResult(left_alone=_why(judged.unjudged))
-    for verdict in judged.verdicts:
-        result.deleted.add(verdict.documents, verdict.keys)
-        result.kept += bool(verdict.reasons)
+    result = ThreadResult(left_alone=_why(decisions.unsupported))
+    for decision in decisions.checkpoints:
+        result.deleted.add(decision.documents, decision.keys)
+        result.kept += bool(decision.reasons)
     return result
 
 
-def checkpoints(entries: Entries) -> int:
+def checkpoints(read: ThreadDocuments) -> int:
     """How many checkpoints of the thread were found."""
-    return sum(status in CHECKPOINTS for status in entries.statuses.values())
+    return sum(status in CHECKPOINTS for status in read.statuses.values())
 
 
-def _why(unjudged: Place | None) -> str | None:
-    return None if unjudged is None else reason_left_alone(unjudged)
+def _why(unsupported: Place | None) -> str | None:
+    return None if unsupported is None else unsupported_reason(unsupported)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from redis.exceptions import NoPermissionError, ResponseError
 
-from redis_retention.engine import DOCUMENTS_PER_CALL, Engine, Remains, chunks
+from redis_retention.engine import Engine, OrphanGroup
 from redis_retention.layouts import Family, SearchIndex
 from redis_retention.policy import Policy
 from redis_retention.sans_io import (
@@ -72,15 +73,15 @@ class Search:
         Raises:
             NotSearchable: That cannot be done here, or not for this thread.
         """
-        hits, members = yield from self._look(thread, [Family.CHECKPOINT, Family.WRITE])
+        hits, entries = yield from self._look_up(thread, [Family.CHECKPOINT, Family.WRITE])
         found = Found(complete=self._complete)
         for family, keys in hits.items():
             self._sort(thread, family, keys, found)
-        for member in members:
-            key = self._engine.document(thread, member)
+        for entry in entries:
+            key = self._engine.document(thread, entry)
             suffix = self._suffix(Family.CHECKPOINT, key)
             found.documents[suffix] = key
-            # Of one that is gone there may be a registry, which no search index has.
+            # A missing one may have left a registry, which is in no search index.
             found.registries.add(suffix)
         found.pointers = self._pointers({*found.documents, *found.writes})
         return found
@@ -100,60 +101,57 @@ class Search:
         Raises:
             NotSearchable: That cannot be done here, or not for this thread; nothing has been done.
         """
-        return (yield from self._engine.healed(thread, lambda: self._trim(thread, policy)))
+        trim = partial(self._trim, thread, policy)
+        return (yield from self._engine.with_sound_index(thread, trim))
 
     def _trim(self, thread: bytes, policy: Policy) -> Operation[ThreadResult]:
         before = Found()
-        hits, members = yield from self._look(thread, [Family.CHECKPOINT])
+        hits, entries = yield from self._look_up(thread, [Family.CHECKPOINT])
         self._sort(thread, Family.CHECKPOINT, hits[Family.CHECKPOINT], before)
-        known = {self._engine.document(thread, member) for member in members}
-        gone = known - set(before.documents.values())
+        known = {self._engine.document(thread, entry) for entry in entries}
+        missing = known - set(before.documents.values())
         before.documents.update((self._suffix(Family.CHECKPOINT, key), key) for key in known)
-        names = yield from self._bring_up_to_date(thread, before, members, gone, policy)
+        names = yield from self._update_index(thread, before, entries, missing, policy)
 
         trimmed = yield from self._engine.trim(
             thread, policy, complete=self._complete, names=names or None
         )
         result = scan.done(trimmed)
-        if trimmed.unjudged is not None:
-            entries = yield from self._engine.read(thread, before.writes_seen())
-            result.kept = scan.checkpoints(entries)
+        if trimmed.unsupported is not None:
+            read = yield from self._engine.read(thread, before.writes_seen())
+            result.kept = scan.checkpoints(read)
             return result
-        yield from self._clean(thread, before, gone, result)
+        yield from self._delete_orphans(thread, before, missing, result)
         return result
 
-    def _bring_up_to_date(
+    def _update_index(
         self,
         thread: bytes,
         found: Found,
-        members: Sequence[bytes],
-        gone: Iterable[bytes],
+        entries: Sequence[bytes],
+        missing: Iterable[bytes],
         policy: Policy,
     ) -> Operation[list[bytes]]:
-        """Bring our index up to date, but for the root checkpoints that a trim may take by name."""
+        """Update our index, but for the root checkpoints that a trim may add by their names."""
         engine = self._engine
-        unjudged = {engine.document(thread, m) for m in members if m.startswith(b"x")}
-        if unjudged:
-            # What could not be judged is read again.
-            yield from command("ZREMRANGEBYLEX", engine.index_key(thread), b"[x", b"(y")
-        for some in chunks(gone, DOCUMENTS_PER_CALL):
-            yield from engine.forget(some)
-        known = {engine.document(thread, m) for m in members} - unjudged
+        unsupported = {engine.document(thread, e) for e in entries if e.startswith(b"x")}
+        if unsupported:
+            yield from engine.forget_unsupported(thread)
+        yield from engine.forget_all(missing)
+        known = {engine.document(thread, e) for e in entries} - unsupported
         new = sorted(set(found.documents.values()) - known)
         # Where runs begin, only documents say.
         roots = {} if policy.keep_runs else engine.roots_by_name(thread, new)
-        names = [name for key, name in roots.items() if key not in unjudged]
-        unread = [key for key in new if key not in roots or key in unjudged]
-        for some in chunks(unread, DOCUMENTS_PER_CALL):
-            yield from engine.take(some, thread)
-        return names
+        by_name = {key: name for key, name in roots.items() if key not in unsupported}
+        yield from engine.add_all([key for key in new if key not in by_name], thread)
+        return list(by_name.values())
 
-    def _clean(
-        self, thread: bytes, before: Found, gone: Iterable[bytes], result: ThreadResult
+    def _delete_orphans(
+        self, thread: bytes, before: Found, missing: Iterable[bytes], result: ThreadResult
     ) -> Operation[None]:
         """Delete what writers left of checkpoints that are gone.
 
-        It is looked for after the trim: then little is left to be found.
+        It is searched for after the trim: then there is little to find.
         """
         try:
             hits = yield from self._search(thread, [Family.CHECKPOINT, Family.WRITE])
@@ -163,18 +161,18 @@ class Search:
         after = Found()
         for family, keys in hits.items():
             self._sort(thread, family, keys, after)
-        vanished = {self._suffix(Family.CHECKPOINT, key) for key in gone}
-        orphaned = sorted((vanished | after.writes.keys()) - after.documents.keys())
-        # What was there a moment ago was trimmed: whatever is left of it goes.
-        trimmed = before.documents.keys() - vanished
-        remains = [
-            Remains(suffix, sorted(after.writes.get(suffix, ())), suffix in trimmed)
+        lost = {self._suffix(Family.CHECKPOINT, key) for key in missing}
+        orphaned = sorted((lost | after.writes.keys()) - after.documents.keys())
+        # What was there a moment ago was trimmed: whatever is left of it goes too.
+        trimmed = before.documents.keys() - lost
+        groups = [
+            OrphanGroup(suffix, sorted(after.writes.get(suffix, ())), suffix in trimmed)
             for suffix in orphaned
         ]
         pointers = sorted(self._pointers(orphaned) - self._pointers(after.documents))
-        cleaned, stubs = yield from self._engine.clean(thread, remains, pointers)
+        orphans, stubs = yield from self._engine.delete_orphans(thread, groups, pointers)
         result.kept += stubs
-        result.deleted.add(cleaned.checkpoints, cleaned.keys)
+        result.deleted.add(orphans.checkpoints, orphans.keys)
 
     # --- names ------------------------------------------------------------------------------------
 
@@ -194,7 +192,7 @@ class Search:
 
     # --- queries ----------------------------------------------------------------------------------
 
-    def _look(
+    def _look_up(
         self, thread: bytes, families: Sequence[Family]
     ) -> Operation[tuple[dict[Family, list[bytes]], list[bytes]]]:
         """What the search indexes find of a thread, and the entries of checkpoints in our own."""
@@ -202,7 +200,7 @@ class Search:
         entries = Command(("ZRANGEBYLEX", key, b"[s", b"(y"))
         found: list[bytes] = []
         hits = yield from self._search(thread, families, entries, found)
-        return hits, [member for member in found if member[:1] in (b"s", b"t", b"x")]
+        return hits, [entry for entry in found if entry[:1] in (b"s", b"t", b"x")]
 
     def _search(
         self,

@@ -18,6 +18,7 @@ KEYS = [
     "elapsed_ms",
     "left_alone",
     "threads_refused",
+    "bytes_deleted",
 ]
 
 
@@ -38,6 +39,7 @@ def test_json_says_exactly_what_happened(run: Run, stack: redis.Redis) -> None:
         "dry_run": False,
         "left_alone": [],
         "threads_refused": 0,
+        "bytes_deleted": None,
     }
     assert documents(stack, "a") == ids[-5:]
 

@@ -178,11 +178,11 @@ async def test_a_trim_that_always_times_out_is_left_to_the_sweeps(
     redis_stack: Server, stack: redis.Redis
 ) -> None:
     async with listening(Stalled(host="127.0.0.1", port=redis_stack.port)) as (listener, _):
-        listener._unfinished[b"slow"] = 0
+        listener.tracker.unfinished[b"slow"] = 0
         writer = Writer(redis_stack.client(), ["quick"])
         await asyncio.to_thread(writer.write, 35)
         await until(lambda: not listener.waiting and len(ids(stack, "quick")) <= 30)
-        await until(lambda: not listener._unfinished)
+        await until(lambda: not listener.tracker.unfinished)
         assert listener.activity.errors["TimeoutError"] >= 1
 
 

@@ -199,7 +199,7 @@ def test_where_only_names_are_known_a_trim_reads_what_it_keeps(
     names = fill_fast(client, "a", ids(150, apart=60.0))
     ghost = ids(1, newest_age=7210.0)
     noted = [name.encode() for name in names + ghost]
-    Transport(client).run(Engine().note(b"a", noted))
+    Transport(client).run(Engine().add_roots(b"a", noted))
     before = snapshot(client)
 
     plan = retention.plan("a", policy, indexed_only=True)

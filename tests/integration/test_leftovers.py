@@ -11,7 +11,7 @@ import redis
 from langgraph.checkpoint.redis import RedisSaver
 
 from redis_retention import Policy, Retention
-from redis_retention.engine import LARGEST_KEYS_PER_CALL, Engine, Remains
+from redis_retention.engine import LARGEST_KEYS_PER_CALL, Engine, OrphanGroup
 from redis_retention.sans_io import Request
 from redis_retention.sources import scan
 from redis_retention.transport import ClientCalls, Transport
@@ -239,10 +239,10 @@ def test_orphans_are_counted_beside_thousands_of_subgraphs(client: redis.Redis) 
     write = DEFAULT.write_document("a", "", orphan, "task", 0)
     client.zadd(DEFAULT.registry("a", "", orphan), {write: 0})
     subgraphs = [b"tnode:%d\0%s" % (number, newest.encode()) for number in range(9_000)]
-    members = sorted([b"s\0" + newest.encode(), *subgraphs])
+    entries = sorted([b"s\0" + newest.encode(), *subgraphs])
 
-    remains = [Remains(b":a:__empty__:" + orphan.encode())]
-    counted, _ = Transport(client).run(Engine().clean(b"a", remains, [], members=members))
+    groups = [OrphanGroup(b":a:__empty__:" + orphan.encode())]
+    counted, _ = Transport(client).run(Engine().delete_orphans(b"a", groups, [], entries=entries))
 
     assert counted.keys == 1
 
@@ -321,7 +321,7 @@ def test_of_a_checkpoint_with_thousands_of_writes_the_document_goes_first(
     watched = watch(stack, crowded[0])
     found = Transport(stack).run(scan.find(engine.layout, [b"a"]))[b"a"]
     if indexed_only:
-        Transport(stack).run(engine.index(b"a", found.writes_seen()))
+        Transport(stack).run(engine.update_index(b"a", found.writes_seen()))
         watched.run(engine.trim(b"a", KEEP_2))
     else:
         watched.run(scan.trim(engine, b"a", found, KEEP_2))
@@ -349,7 +349,7 @@ def test_a_trim_that_was_broken_off_is_finished_by_the_next(
 
     engine = Engine(keys_per_call=500)
     found = Transport(stack).run(scan.find(engine.layout, [b"a"]))[b"a"]
-    Transport(stack).run(engine.index(b"a", found.writes_seen()))
+    Transport(stack).run(engine.update_index(b"a", found.writes_seen()))
     document = DEFAULT.document("a", "", crowded[0])
     broken = Breaks(stack, document, DEFAULT.writes_of("a", "", crowded[0]))
     with pytest.raises(Broken):

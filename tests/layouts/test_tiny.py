@@ -45,11 +45,11 @@ def test_a_plan_says_what_that_trim_does(client: redis.Redis) -> None:
     transport = Transport(client)
 
     found = transport.run(scan.find(Tiny(), [b"a"]))[b"a"]
-    judged = transport.run(scan.plan(engine(), b"a", found, KEEP_2))
+    decisions = transport.run(scan.plan(engine(), b"a", found, KEEP_2))
 
-    reasons = [(v.place.checkpoint_id.decode(), v.reasons) for v in judged.verdicts]
+    reasons = [(d.place.checkpoint_id.decode(), d.reasons) for d in decisions.checkpoints]
     assert reasons == [(made[0], ()), (made[1], ()), (made[2], ("last",)), (made[3], ("last",))]
-    assert [v.keys for v in judged.verdicts] == [4, 4, 0, 0]
+    assert [d.keys for d in decisions.checkpoints] == [4, 4, 0, 0]
     assert stored(client) == before
 
 

@@ -13,7 +13,13 @@ import redis
 from hypothesis import given
 
 from redis_retention import Policy, Retention
-from redis_retention.engine import CHECKPOINTS, SMALLEST_KEYS_PER_CALL, Engine, Entries, Rule
+from redis_retention.engine import (
+    CHECKPOINTS,
+    SMALLEST_KEYS_PER_CALL,
+    Engine,
+    Rule,
+    ThreadDocuments,
+)
 from redis_retention.layouts import LangGraphRedis
 from redis_retention.sans_io import (
     Operation,
@@ -226,10 +232,10 @@ def test_a_plan_is_what_a_trim_then_does(database: redis.Redis, example: Example
 class ByNames(Engine):
     """Knows root checkpoints and stubs by their names alone, as the first pass of a sweep does."""
 
-    def index(
+    def update_index(
         self, thread: bytes, documents: Mapping[bytes, int], *, by_names: bool = False
-    ) -> Operation[Entries]:
-        found = yield from super().index(thread, documents)
+    ) -> Operation[ThreadDocuments]:
+        found = yield from super().update_index(thread, documents)
         key = self.index_key(thread)
         for document, status in found.statuses.items():
             checkpoint_id = self.roots_by_name(thread, [document]).get(document)
@@ -238,7 +244,7 @@ class ByNames(Engine):
                 range_ = (key, b"[" + start, b"(" + start + b"\1")
                 yield from command("ZREMRANGEBYLEX", *range_)
                 yield from command("ZREM", key, b"b" + checkpoint_id)
-                yield from self.note(thread, [checkpoint_id])
+                yield from self.add_roots(thread, [checkpoint_id])
         return found
 
 
@@ -310,7 +316,7 @@ def test_an_index_that_is_damaged_can_only_keep_too_much(
     it = arranged(example, database)
     transport = Transport(database)
     keys = transport.run(scan.find(it.engine.layout, [it.thread]))[it.thread]
-    transport.run(it.engine.index(it.thread, keys.writes_seen()))
+    transport.run(it.engine.update_index(it.thread, keys.writes_seen()))
     damage_index(database, it, example.index_damage)
 
     it.retention.trim(example.subject.thread_id, it.policy, indexed_only=True)

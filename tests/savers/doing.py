@@ -2,63 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import redis
 
 from redis_retention import Policy
-from redis_retention.engine import Engine, Judged, Rule
+from redis_retention.engine import Decision, Engine, Rule
 from redis_retention.layouts import Layout
+from redis_retention.named import NamedThreads
 from redis_retention.pins import Pins
-from redis_retention.sources import scan
+from redis_retention.results import EachThread, TrimResult
+from redis_retention.sans_io import Operation
 from redis_retention.sources.sweep import Sweeper, SweepResult
 from redis_retention.stats import Stats, stats
 from redis_retention.transport import Transport
 from tests.integration import watching
 from tests.integration.watching import Snapshot
 
+T = TypeVar("T")
 
-@dataclass
+
 class Doing:
-    """Trims, plans and sweeps with one layout on one server, as the command line does."""
+    """Trims, plans and sweeps with one layout on one server, as the command line does.
 
-    client: redis.Redis
-    layout: Layout
-    grace_ms: int = 0
-    keys_per_call: int = 200
+    Args:
+        client: Of the server.
+        layout: The format.
+        grace_ms: As of the engine.
+        keys_per_call: As of the engine.
+        called: Is told after each call of a script.
+    """
 
-    def __post_init__(self) -> None:
-        options: dict[str, Any] = {"grace_ms": self.grace_ms, "keys_per_call": self.keys_per_call}
-        self.engine = Engine(self.layout, **options)
-        self.calls = 0
-        self._transport = Transport(self.client, self._count_call)
+    def __init__(
+        self,
+        client: redis.Redis,
+        layout: Layout,
+        *,
+        grace_ms: int = 0,
+        keys_per_call: int = 200,
+        called: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.layout = layout
+        self.engine = Engine(layout, grace_ms=grace_ms, keys_per_call=keys_per_call)
         self.pins = Pins(self.engine)
-        self.run = self._transport.run
+        self.calls = 0
+        self._called = called
+        self._named = NamedThreads(self.engine, "auto", None)
+        self._transport = Transport(client, self._count_call)
 
     def _count_call(self, _script: str, _seconds: float) -> None:
         self.calls += 1
+        self._called()
 
-    def trim(self, thread: str, policy: Policy) -> scan.ThreadResult:
+    def run(self, operation: Operation[T]) -> T:
+        return self._transport.run(operation)
+
+    def trim(self, thread: str, policy: Policy, *, dry_run: bool = False) -> TrimResult:
+        result = TrimResult(dry_run=dry_run)
+        policies = {self.layout.stored_thread(thread): policy}
+        self.run(self._named.trim(policies, EachThread(result, only_one=True)))
+        return result
+
+    def plan(self, thread: str, policy: Policy) -> list[Decision]:
         name = self.layout.stored_thread(thread)
-        found = self.run(scan.find(self.layout, [name]))[name]
-        return self.run(scan.trim(self.engine, name, found, policy))
+        return self.run(self._named.plan(name, policy)).checkpoints
 
-    def dry_run(self, thread: str, policy: Policy) -> scan.ThreadResult:
-        name = self.layout.stored_thread(thread)
-        found = self.run(scan.find(self.layout, [name]))[name]
-        return self.run(scan.dry_run(self.engine, name, found, policy))
-
-    def plan(self, thread: str, policy: Policy) -> Judged:
-        name = self.layout.stored_thread(thread)
-        found = self.run(scan.find(self.layout, [name]))[name]
-        return self.run(scan.plan(self.engine, name, found, policy))
-
-    def retained(self, thread: str, policy: Policy) -> dict[str, tuple[str, ...]]:
-        """The reasons of what a plan retains, by the names of the checkpoints."""
-        verdicts = self.plan(thread, policy).verdicts
-        return {v.place.checkpoint_id.decode(): v.reasons for v in verdicts if v.reasons}
+    def reasons(self, thread: str, policy: Policy) -> dict[str, tuple[str, ...]]:
+        """The reasons for which a plan retains each checkpoint, by their names."""
+        found = self.plan(thread, policy)
+        return {one.place.checkpoint_id.decode(): one.reasons for one in found}
 
     def sweep(self, policy: Policy, match: bytes = b"*", trigger: int | None = None) -> SweepResult:
         sweeper = Sweeper(self.engine, [Rule(b"*", policy, trigger)], match=match)

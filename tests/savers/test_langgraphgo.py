@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -70,7 +71,7 @@ def test_the_newest_of_a_thread_stay_and_read_as_before(store: Store, doing: Doi
     assert [store.load(name) for name in names] == [None] * 9 + kept
     assert sorted(store.list_by_thread("t"), key=lambda one: one["version"]) == kept
     assert store.get_latest_by_thread("t") == latest
-    assert (result.deleted.checkpoints, result.deleted.keys, result.kept) == (9, 9, 3)
+    assert (result.checkpoints_deleted, result.keys_deleted, result.checkpoints_kept) == (9, 9, 3)
 
 
 def test_what_goes_is_in_no_list_any_more(store: Store, doing: Doing) -> None:
@@ -104,7 +105,7 @@ def test_the_oldest_store_has_executions_only_even_if_they_name_threads(
     store = Store(bare, Version.EXECUTIONS)
     names = save(store, "t", 5, execution_id="e")
 
-    assert doing.trim("t", KEEP_2).deleted.keys == 0
+    assert doing.trim("t", KEEP_2).keys_deleted == 0
     doing.trim("e", KEEP_2)
 
     assert set(store.names(store.execution_key("e"))) == set(names[-2:])
@@ -116,7 +117,7 @@ def test_what_a_thread_keeps_an_execution_cannot_lose(store: Store, doing: Doing
 
     result = doing.trim("e", Policy(keep_last=1))
 
-    assert result.deleted.keys == 0
+    assert result.keys_deleted == 0
     assert changes(before, snapshot(store.client)) == Changes()
 
 
@@ -178,8 +179,8 @@ def test_a_thread_is_found_without_looking_at_the_database(store: Store, doing: 
 
 def test_a_thread_that_does_not_exist_is_no_error(store: Store, doing: Doing) -> None:
     result = doing.trim("nobody", KEEP_2)
-    assert (result.deleted.keys, result.kept) == (0, 0)
-    assert doing.plan("nobody", KEEP_2).verdicts == []
+    assert (result.keys_deleted, result.checkpoints_kept) == (0, 0)
+    assert doing.plan("nobody", KEEP_2) == []
     assert own_keys(store.client) == set()
 
 
@@ -199,12 +200,13 @@ def test_a_trim_keeps_to_a_bound_of_bytes(bare: redis.Redis) -> None:
 
 
 def test_after_each_single_call_the_newest_are_there(bare: redis.Redis) -> None:
-    store, doing = Store(bare), Doing(bare, LangGraphGo(), keys_per_call=10)
+    store, seen = Store(bare), []
+
+    def look() -> None:
+        seen.append(store.names(store.thread_key("t")))
+
     names = save(store, "t", 30)
-    seen = []
-    doing._count_call = lambda *_: seen.append(store.names(store.thread_key("t")))  # type: ignore[method-assign]
-    doing.__post_init__()
-    doing.trim("t", KEEP_2)
+    Doing(bare, LangGraphGo(), keys_per_call=10, called=look).trim("t", KEEP_2)
     assert [len(listed) for listed in seen] == [20, 10, 2]
     assert all(listed[-2:] == names[-2:] for listed in seen)
 
@@ -442,7 +444,7 @@ def test_a_pinned_checkpoint_stays(store: Store, doing: Doing) -> None:
     names = save(store, "t", 6)
     doing.run(doing.pins.pin(b"t", Place(b"", names[1].encode())))
 
-    assert doing.retained("t", KEEP_2)[names[1]] == ("pinned",)
+    assert doing.reasons("t", KEEP_2)[names[1]] == ("pinned",)
     doing.trim("t", KEEP_2)
 
     assert set(store.names(store.thread_key("t"))) == {names[1], *names[-2:]}
@@ -471,28 +473,28 @@ def test_a_plan_says_what_the_trim_does_and_changes_nothing(store: Store, doing:
     names = save(store, "t", 5)
     before = snapshot(store.client)
 
-    verdicts = doing.plan("t", KEEP_2).verdicts
-    counted = doing.dry_run("t", KEEP_2)
+    planned = doing.plan("t", KEEP_2)
+    counted = doing.trim("t", KEEP_2, dry_run=True)
 
     assert changes(before, snapshot(store.client)) == Changes()
     assert own_keys(store.client) == set()
-    assert [v.place.checkpoint_id.decode() for v in verdicts] == names
-    assert [v.reasons for v in verdicts] == [(), (), (), ("last",), ("last", "latest")]
-    newest = verdicts[-1].description
+    assert [one.place.checkpoint_id.decode() for one in planned] == names
+    assert [one.reasons for one in planned] == [(), (), (), ("last",), ("last", "latest")]
+    newest = planned[-1].description
     assert newest is not None
     assert newest.step == 5
     assert newest.made_ms is not None
     assert abs(newest.made_ms / 1000 - time.time()) < 60
     assert newest.size == store.client.strlen(store.checkpoint_key(names[-1]))
-    assert counted == doing.trim("t", KEEP_2)
+    assert counted == dataclasses.replace(doing.trim("t", KEEP_2), dry_run=True)
 
 
 def test_a_long_thread_is_planned_page_by_page(bare: redis.Redis, doing: Doing) -> None:
     store = Store(bare)
     save(store, "t", 620)
-    verdicts = doing.plan("t", Policy(keep_last=10)).verdicts
-    assert len({v.place for v in verdicts}) == 620
-    assert sum(not v.reasons for v in verdicts) == 610
+    planned = doing.plan("t", Policy(keep_last=10))
+    assert len({one.place for one in planned}) == 620
+    assert sum(not one.reasons for one in planned) == 610
 
 
 # --- sweeps, figures, events ----------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from datetime import timedelta
 
@@ -55,7 +56,7 @@ def test_the_newest_stay_and_read_as_before(saver: RedisCheckpointer, doing: Doi
 
     assert saver.history("t") == members[-3:]
     assert saver.load("t") == latest
-    assert (result.deleted.checkpoints, result.deleted.keys, result.kept) == (9, 9, 3)
+    assert (result.checkpoints_deleted, result.keys_deleted, result.checkpoints_kept) == (9, 9, 3)
     assert own_keys(saver.client) == set()
 
 
@@ -114,8 +115,8 @@ def test_a_thread_is_found_without_looking_at_the_database(
 
 def test_a_thread_that_does_not_exist_is_no_error(saver: RedisCheckpointer, doing: Doing) -> None:
     result = doing.trim("nobody", KEEP_2)
-    assert (result.deleted.keys, result.kept) == (0, 0)
-    assert doing.plan("nobody", KEEP_2).verdicts == []
+    assert (result.keys_deleted, result.checkpoints_kept) == (0, 0)
+    assert doing.plan("nobody", KEEP_2) == []
 
 
 # --- bounds ---------------------------------------------------------------------------------------
@@ -219,7 +220,7 @@ def test_where_runs_cannot_be_told_keeping_runs_keeps_all(
 ) -> None:
     save(saver, "t", 5)
     policy = Policy(keep_last=1, keep_runs=2)
-    assert set(doing.retained("t", policy).values()) == {("unclear",), ("last", "latest")}
+    assert set(doing.reasons("t", policy).values()) == {("unclear",), ("last", "latest")}
     doing.trim("t", policy)
     assert len(saver.history("t")) == 5
 
@@ -235,7 +236,7 @@ def test_a_pinned_checkpoint_stays_wherever_it_comes_to_stand(
     saver: RedisCheckpointer, doing: Doing
 ) -> None:
     members = save(saver, "t", 6)
-    name = doing.plan("t", KEEP_2).verdicts[2].place.checkpoint_id
+    name = doing.plan("t", KEEP_2)[2].place.checkpoint_id
     doing.run(doing.pins.pin(b"t", Place(b"", name)))
 
     doing.trim("t", KEEP_2)
@@ -248,7 +249,7 @@ def test_one_that_shares_its_score_is_pinned_alone(saver: RedisCheckpointer, doi
     for number in range(5):
         saver.save("t", number, at=7.0)
     pinned = saver.history("t")[1]
-    name = doing.plan("t", KEEP_2).verdicts[1].place.checkpoint_id
+    name = doing.plan("t", KEEP_2)[1].place.checkpoint_id
     doing.run(doing.pins.pin(b"t", Place(b"", name)))
     saver.save("t", "more", at=7.0)
 
@@ -271,24 +272,24 @@ def test_a_plan_says_what_the_trim_does_and_changes_nothing(
     members = save(saver, "t", 5)
     before = snapshot(saver.client)
 
-    verdicts = doing.plan("t", KEEP_2).verdicts
-    counted = doing.dry_run("t", KEEP_2)
+    planned = doing.plan("t", KEEP_2)
+    counted = doing.trim("t", KEEP_2, dry_run=True)
 
     assert changes(before, snapshot(saver.client)) == Changes()
-    assert [v.reasons for v in verdicts] == [(), (), (), ("last",), ("last", "latest")]
-    newest = verdicts[-1].description
+    assert [one.reasons for one in planned] == [(), (), (), ("last",), ("last", "latest")]
+    newest = planned[-1].description
     assert newest is not None
     assert newest.made_ms is not None
     assert abs(newest.made_ms / 1000 - time.time()) < 60
     assert newest.size == len(members[-1])
-    assert counted == doing.trim("t", KEEP_2)
+    assert counted == dataclasses.replace(doing.trim("t", KEEP_2), dry_run=True)
 
 
 def test_large_members_are_planned_page_by_page(saver: RedisCheckpointer, doing: Doing) -> None:
     save(saver, "t", 12, size=1_000_000)
     doing.calls = 0
-    verdicts = doing.plan("t", KEEP_2).verdicts
-    assert [bool(v.reasons) for v in verdicts] == [False] * 10 + [True] * 2
+    planned = doing.plan("t", KEEP_2)
+    assert [bool(one.reasons) for one in planned] == [False] * 10 + [True] * 2
     assert doing.calls >= 3
 
 

@@ -14,9 +14,10 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from redis_retention import AsyncRetention, Policy, Retention, RetentionError
-from redis_retention.retention import NoPolicy
-from redis_retention.sources import scan, sweep
-from redis_retention.sources.sweep import Progress, Stage
+from redis_retention.operations import NoPolicy
+from redis_retention.sources import scan
+from redis_retention.sources.sweep import Progress, Stage, new
+from redis_retention.sources.sweep.known import Known
 from tests.daemon.proxy import Proxy
 from tests.model.snapshot import difference, read_database
 from tests.model.threads import (
@@ -420,7 +421,7 @@ def test_what_no_registry_names_goes_with_a_new_thread_too(client: redis.Redis) 
 def test_names_that_are_too_many_to_wait_go_into_the_indexes(
     stack: redis.Redis, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    monkeypatch.setattr(sweep, "_MOST_HELD", most)
+    monkeypatch.setattr(new, "_MOST_BYTES", most)
     monkeypatch.setattr(scan, "_KEYS_PER_PAGE", 10)
     names = [f"thread-{number}" for number in range(12)]
     fill(stack, names, 6)
@@ -445,8 +446,8 @@ async def test_one_connection_is_enough(redis_stack: Server, stack: redis.Redis)
 def test_what_is_not_remembered_is_asked_of_the_server(
     stack: redis.Redis, monkeypatch: pytest.MonkeyPatch, most: int, large: int
 ) -> None:
-    monkeypatch.setattr(sweep, "_MOST_CHECKPOINTS", most)
-    monkeypatch.setattr(sweep, "_LARGE", large)
+    monkeypatch.setattr(Known, "MOST_CHECKPOINTS", most)
+    monkeypatch.setattr(Known, "MOST_ENTRIES", large)
     names = [f"thread-{number}" for number in range(12)]
     fill(stack, names, 6)
 

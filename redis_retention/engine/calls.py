@@ -1,0 +1,139 @@
+"""How the scripts are called, and the names of our own keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from redis_retention.errors import RetentionError, wrong_type
+from redis_retention.layouts import LangGraphRedis, Layout
+from redis_retention.sans_io import Argument, Call, Operation, command, send
+from redis_retention.scripts import load
+
+DEFAULT_PREFIX = "retention:"
+DEFAULT_KEYS_PER_CALL = 200
+SMALLEST_KEYS_PER_CALL = 10
+# Some of them are handed on as arguments, of which Lua takes less than 8,000.
+LARGEST_KEYS_PER_CALL = 5_000
+DEFAULT_GRACE_MS = 60_000
+
+
+class ScriptCalls:
+    """Calls scripts on the threads of one saver.
+
+    Args:
+        layout: The saver's storage format.
+        prefix: What all keys of our own begin with.
+        keys_per_call: Keys that one call of a script may delete. A server does nothing else
+            meanwhile; a key takes some 5 microseconds.
+        estimate_memory: Estimate the memory that trims free.
+        grace_ms: Milliseconds for which a checkpoint is retained that no other has as its parent:
+            it may be about to become the latest one. Also how long a thread must have been known to
+            be idle before it expires.
+
+    Raises:
+        ValueError: `keys_per_call` is not from 10 to 5,000, `grace_ms` is negative, or `prefix` is
+            empty.
+    """
+
+    def __init__(
+        self,
+        layout: Layout | None = None,
+        *,
+        prefix: str = DEFAULT_PREFIX,
+        keys_per_call: int = DEFAULT_KEYS_PER_CALL,
+        estimate_memory: bool = False,
+        grace_ms: int = DEFAULT_GRACE_MS,
+    ) -> None:
+        if not SMALLEST_KEYS_PER_CALL <= keys_per_call <= LARGEST_KEYS_PER_CALL:
+            raise ValueError(
+                f"keys_per_call must be from {SMALLEST_KEYS_PER_CALL} to {LARGEST_KEYS_PER_CALL}"
+            )
+        if grace_ms < 0:
+            raise ValueError("grace_ms must not be negative")
+        if not prefix:
+            raise ValueError("prefix must not be empty: it keeps our keys apart from all others")
+        self.layout: Layout = layout or LangGraphRedis()
+        self.prefix = prefix
+        self.keys_per_call = keys_per_call
+        self.grace_ms = grace_ms
+        self._estimate_memory = estimate_memory
+        self._index_start = f"{prefix}index:{self.layout.tag}:".encode()
+        self._pins_start = f"{prefix}pins:{self.layout.tag}:".encode()
+
+    def index_key(self, thread: bytes) -> bytes:
+        """The sorted set that is a thread's index."""
+        return self._index_start + thread
+
+    def pins_key(self, thread: bytes) -> bytes:
+        """The hash that holds a thread's pins."""
+        return self._pins_start + thread
+
+    def check_server(self) -> Operation[None]:
+        """Make sure that the server can read the saver's documents.
+
+        Raises:
+            RetentionError: It lacks what these need.
+        """
+        required = self.layout.requirement
+        if required is None:
+            return
+        try:
+            yield from command(required.command, f"{self.prefix}none")
+        except ResponseError as error:
+            if "unknown command" not in str(error).lower():
+                raise
+            raise RetentionError(required.missing) from error
+
+    def check_keys(self, thread: bytes) -> Operation[None]:
+        """Make sure that nobody else uses the names of our keys.
+
+        Raises:
+            RetentionError: One of them is something else.
+        """
+        for key, expected in ((self.index_key(thread), "zset"), (self.pins_key(thread), "hash")):
+            found = yield from command("TYPE", key)
+            found = found.decode() if isinstance(found, bytes) else found
+            if found not in (expected, "none"):
+                raise wrong_type(key, expected)
+
+    def call(
+        self, name: str, keys: Sequence[Argument], arguments: Sequence[Argument]
+    ) -> Operation[Any]:
+        """Call a script and return its reply.
+
+        Args:
+            name: The file's name below ``lua/``.
+            keys: Its KEYS.
+            arguments: Its ARGV.
+
+        Raises:
+            RetentionError: A key of ours is something else.
+        """
+        try:
+            return (yield from send(Call(load(name, self.layout.name), keys, arguments)))
+        except ResponseError as error:
+            raise self._explained(error, keys[0] if keys else self.prefix) from error
+
+    def _explained(self, error: ResponseError, key: Argument) -> Exception:
+        if "WRONGTYPE" not in str(error):
+            return error
+        shown = key.decode("utf-8", "replace") if isinstance(key, bytes) else key
+        return RetentionError(
+            f"a key under our prefix {self.prefix!r} has a type that is not ours "
+            f"({shown} or the like): give it another name, or choose another "
+            "prefix with --prefix"
+        )
+
+    def _estimated(self, bytes_freed: int) -> int:
+        if bytes_freed < 0:
+            # MEMORY USAGE will not be permitted the next time either, and each refusal is logged.
+            self._estimate_memory = False
+        return max(bytes_freed, 0)
+
+
+def words(replies: Iterable[bytes]) -> Iterator[str]:
+    """Replies of a script that are words."""
+    return (reply.decode() for reply in replies)

@@ -1,0 +1,148 @@
+"""The deletion: trims of one thread, and orphans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from redis_retention.batches import batched
+from redis_retention.engine.index import NAMES_PER_CALL, IndexCalls
+from redis_retention.engine.results import Deleted, Inspection, OrphanGroup, Place, Trimmed
+from redis_retention.policy import Policy
+from redis_retention.sans_io import Argument, Operation
+
+# An hour, and the largest difference of clocks (``lua/include/clock.lua``) beside it.
+ORPHAN_AGE_MS = 7_200_000
+
+
+class DeletionCalls(IndexCalls):
+    """What deletes keys of the saver, a bounded number by each call."""
+
+    def trim(
+        self,
+        thread: bytes,
+        policy: Policy,
+        *,
+        complete: bool = False,
+        names: Sequence[bytes] | None = None,
+    ) -> Operation[Trimmed]:
+        """Trim a thread by its index, call after call until nothing is left to delete.
+
+        Each call waits for the reply to the one before, so that others are served in between,
+        and each leaves the thread in order.
+
+        Args:
+            thread: The thread as it stands in the keys.
+            policy: What to keep.
+            complete: The index is known to have all of the thread's checkpoints. Otherwise the
+                subgraphs of root checkpoints that it does not know are retained.
+            names: Ids of root checkpoints that the index may not know, which go into it by their
+                names alone. If there is such a list, `keys_left` is counted.
+        """
+        result = Trimmed()
+        again = 0
+        names, count = names or (), int(names is not None)
+        if len(names) > NAMES_PER_CALL:
+            yield from self.add_roots(thread, names)
+            names = ()
+        while True:
+            reply = yield from self.call(
+                "trim",
+                [self.index_key(thread), self.pins_key(thread)],
+                [
+                    thread,
+                    *self.layout.arguments(),
+                    self.keys_per_call,
+                    again,
+                    int(complete),
+                    int(self._estimate_memory),
+                    count,
+                    self.grace_ms,
+                    *policy.arguments(),
+                    *names,
+                ],
+            )
+            state, checkpoints, keys, result.left, namespace, checkpoint_id, bytes_freed = reply[:7]
+            result.keys_left = reply[7]
+            result.deleted.add(checkpoints, keys, self._estimated(bytes_freed))
+            if state == b"unsupported":
+                result.unsupported = Place(namespace, checkpoint_id)
+            if state != b"more":
+                return result
+            again, names = 1, ()
+
+    def inspect(self, keys: Sequence[bytes], match: bytes = b"*") -> Operation[Inspection]:
+        """Say which keys of the saver need something.
+
+        One call: the caller bounds the number of keys, some 5 microseconds each.
+
+        Args:
+            keys: Documents, write documents, registries and pointers of any threads.
+            match: A glob for the threads to inspect.
+        """
+        arguments: list[Argument] = [self._index_start, *self.layout.arguments(), match]
+        return Inspection(*(yield from self.call("inspect", keys, arguments)))
+
+    def delete_orphans(
+        self,
+        thread: bytes,
+        groups: Iterable[OrphanGroup],
+        pointers: Iterable[bytes],
+        *,
+        older_than_ms: int = ORPHAN_AGE_MS,
+        entries: Sequence[bytes] | None = None,
+    ) -> Operation[tuple[Deleted, int]]:
+        """Delete what writers left of checkpoints that are gone.
+
+        Args:
+            thread: The thread as it stands in the keys; empty for what cannot be said whose it is.
+            groups: What may be left of its checkpoints.
+            pointers: Latest pointers that may point at nothing.
+            older_than_ms: Milliseconds, by the time in an id, after which something is an orphan
+                that is not newer than the newest checkpoint.
+            entries: The thread's index entries in the order of bytes, to count and not delete;
+                None to delete, by the index.
+
+        Returns:
+            What was deleted, and how many stubs are left.
+        """
+        head: list[Argument] = [
+            thread,
+            *self.layout.arguments(),
+            older_than_ms,
+            int(entries is not None),
+            *([-1] if entries is None else [len(entries), *entries]),
+        ]
+        deleted, stubs = Deleted(), 0
+        for arguments in self._in_calls(_parts(groups, pointers, self.keys_per_call - 2)):
+            reply = yield from self.call("orphans", [self.index_key(thread)], [*head, *arguments])
+            deleted.add(reply[0], reply[1])
+            stubs += reply[2]
+        return deleted, stubs
+
+    def _in_calls(
+        self, parts: Iterable[tuple[str, bytes, Sequence[bytes]]]
+    ) -> Iterator[list[Argument]]:
+        """The arguments of as many calls as the bound on deleted keys makes necessary."""
+        arguments: list[Argument] = []
+        room = self.keys_per_call
+        for kind, name, writes in parts:
+            cost = 2 + len(writes)
+            if cost > room and arguments:
+                yield arguments
+                arguments, room = [], self.keys_per_call
+            arguments += [kind, name, len(writes), *writes]
+            room -= cost
+        if arguments:
+            yield arguments
+
+
+def _parts(
+    groups: Iterable[OrphanGroup], pointers: Iterable[bytes], most_writes: int
+) -> Iterator[tuple[str, bytes, Sequence[bytes]]]:
+    """Groups as ``lua/orphans.lua`` reads them, none with more writes than one call may delete."""
+    for group in groups:
+        kind = "deleted" if group.deleted else "unknown"
+        for writes in list(batched(group.writes, most_writes)) or [[]]:
+            yield kind, group.suffix, writes
+    for pointer in pointers:
+        yield "pointer", pointer, ()

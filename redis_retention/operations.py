@@ -1,0 +1,320 @@
+"""What `Retention` and `AsyncRetention` do: each operation once, with its signature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from time import perf_counter
+from typing import TypeAlias
+
+from redis_retention import stats
+from redis_retention.engine import Engine, Place, Rule
+from redis_retention.errors import RetentionError
+from redis_retention.layouts import too_long_id
+from redis_retention.lease import Lease
+from redis_retention.named import LookIn, NamedThreads, look_in_of
+from redis_retention.pins import Pin, Pins
+from redis_retention.plan import Plan, planned
+from redis_retention.policies import DEFAULT_PATTERN, Policies, check, matching, with_default
+from redis_retention.policy import Policy
+from redis_retention.results import EachThread, Looking, TrimResult
+from redis_retention.sans_io import Operation
+from redis_retention.sources.sweep import Progress, Sweeper, sweep_dry
+from redis_retention.stats import Stats, ThreadSize
+from redis_retention.stopping import stoppable
+
+ThreadId: TypeAlias = "str | bytes"
+
+_UNMATCHED = "no stored policy matches its id"
+
+
+class NoPolicy(RetentionError):
+    """No policy was given, and none that is stored matches."""
+
+
+class Operations:
+    """Everything that can be done with the threads of one saver, without I/O."""
+
+    def __init__(self, engine: Engine, policy: Policy | None, trigger: int | None) -> None:
+        self._engine = engine
+        self._default = policy, trigger
+        self._policies = Policies(engine.layout, engine.prefix)
+        self._pins = Pins(engine)
+
+    # --- threads ----------------------------------------------------------------------------------
+
+    def trim(
+        self,
+        threads: ThreadId | Iterable[ThreadId],
+        policy: Policy | None = None,
+        *,
+        look_in: LookIn = "auto",
+        indexed_only: bool = False,
+        dry_run: bool = False,
+        looking: Callable[[Looking], None] | None = None,
+    ) -> Operation[TrimResult]:
+        """Trim threads now.
+
+        Args:
+            threads: One thread id or several, byte for byte as the application uses them.
+            policy: What to keep; None for what the stored policies say of each thread.
+            look_in: Where to look for their keys, see `LookIn`.
+            indexed_only: The same as ``look_in="index"``: trust the index. One round trip for a
+                thread that is kept trimmed. What the index does not know is retained, and orphans
+                are not deleted.
+            dry_run: Change nothing and say what would be deleted.
+            looking: Is notified when the whole database has to be looked at, and how far that is.
+
+        Raises:
+            RetentionError: The server lacks RedisJSON, a name of ours is taken, or (`NoPolicy`)
+                no policy is given and no stored one matches any of the threads.
+            redis.exceptions.RedisError: The server cannot be reached, or refuses.
+        """
+        named = NamedThreads(self._engine, look_in_of(look_in, indexed_only), looking)
+        begun = perf_counter()
+        several = [threads] if isinstance(threads, str | bytes) else threads
+        names = list(dict.fromkeys(map(self._name, several)))
+        result = TrimResult(dry_run=dry_run)
+        each = EachThread(result, only_one=len(names) == 1)
+        policies = yield from self._policies_of(names, policy)
+        yield from named.trim(policies, each)
+        each.finish()
+        result.leave_alone({name: _UNMATCHED for name in names if name not in policies})
+        result.elapsed_ms = (perf_counter() - begun) * 1000
+        return result
+
+    def plan(
+        self,
+        thread: ThreadId,
+        policy: Policy | None = None,
+        *,
+        look_in: LookIn = "auto",
+        indexed_only: bool = False,
+        looking: Callable[[Looking], None] | None = None,
+    ) -> Operation[Plan]:
+        """Say what `trim` would do to each checkpoint of a thread, and why. Changes nothing."""
+        named = NamedThreads(self._engine, look_in_of(look_in, indexed_only), looking)
+        name = self._name(thread)
+        policies = yield from self._policies_of([name], policy)
+        return planned(name, (yield from named.plan(name, policies[name])))
+
+    def sweep(
+        self,
+        policy: Policy | None = None,
+        *,
+        trigger: int | None = None,
+        match: ThreadId = "*",
+        dry_run: bool = False,
+        max_keys_per_second: int | None = None,
+        progress: Callable[[Progress], None] | None = None,
+        alone: bool = False,
+        stopped: Callable[[], bool] | None = None,
+    ) -> Operation[TrimResult]:
+        """Trim all threads, within a bound of memory whatever the size of the database.
+
+        Args:
+            policy: What to keep; None for the stored policies.
+            trigger: Trim only threads that have more checkpoints than this; None for all that
+                have more than the policy keeps.
+            match: A glob for the threads to look at.
+            dry_run: Change nothing and say what would be deleted. Needs memory for the names of
+                the threads, and more passes.
+            max_keys_per_second: Look at no more keys than this.
+            progress: Is notified how far the sweep has come.
+            alone: Take the lease that the daemons of this database share, so that only one sweeps.
+            stopped: Is asked before each request whether to stop there.
+
+        Raises:
+            NoPolicy: No policy is given and none is stored.
+            LeaseTaken: `alone`, and somebody else is sweeping.
+            Stopped: `stopped` has said so, or the lease was lost.
+            RetentionError: The server lacks RedisJSON, or is a cluster.
+        """
+        operation = self._sweep(policy, trigger, match, dry_run, max_keys_per_second, progress)
+        if stopped is not None:
+            operation = stoppable(operation, stopped)
+        return Lease(self._engine).during(operation) if alone else operation
+
+    def _sweep(
+        self,
+        policy: Policy | None,
+        trigger: int | None,
+        match: ThreadId,
+        dry_run: bool,
+        max_keys_per_second: int | None,
+        progress: Callable[[Progress], None] | None,
+    ) -> Operation[TrimResult]:
+        begun = perf_counter()
+        pattern = _encoded(match)
+        check(Rule(pattern, policy or Policy(), trigger))
+        rules = yield from self._rules_of_sweep(policy, trigger)
+        result = TrimResult(dry_run=dry_run)
+        if dry_run:
+            each = EachThread(result)
+            yield from sweep_dry(self._engine, rules, pattern, each.add)
+            each.finish()
+        else:
+            sweeper = Sweeper(
+                self._engine,
+                rules,
+                match=pattern,
+                max_keys_per_second=max_keys_per_second,
+                progress=progress,
+            )
+            swept = yield from sweeper.sweep()
+            result.threads = swept.threads
+            result.threads_trimmed = swept.threads_trimmed
+            result.checkpoints_deleted = swept.checkpoints_deleted
+            result.checkpoints_kept = swept.checkpoints_kept
+            result.keys_deleted = swept.keys_deleted
+            result.bytes_deleted = swept.bytes_deleted or None
+            result.refuse(swept.refused)
+        result.elapsed_ms = (perf_counter() - begun) * 1000
+        return result
+
+    # --- sizes ------------------------------------------------------------------------------------
+
+    def stats(self, top: int = 20, above: int | None = None) -> Operation[Stats]:
+        """Say how much there is, and which threads are the largest, by the indexes.
+
+        Args:
+            top: How many of the largest threads to name.
+            above: Measure the newest checkpoint of each thread, too, and name those with more
+                bytes.
+        """
+        return stats.stats(self._engine, top, above)
+
+    def largest(
+        self, most: int, *, after: ThreadSize | None = None, match: ThreadId = "*"
+    ) -> Operation[list[ThreadSize]]:
+        """The threads with the most checkpoints, by the indexes; they are not measured.
+
+        Args:
+            most: How many of them.
+            after: Only those that come behind this one.
+            match: Only those whose ids match this glob.
+
+        Raises:
+            InvalidPolicy: The glob is wrong.
+        """
+        place = None if after is None else (after.checkpoints, after.thread)
+        return stats.largest(self._engine, most, place, _encoded(match))
+
+    def measure(self, threads: Iterable[ThreadId]) -> Operation[list[ThreadSize]]:
+        """How large threads are, estimated from some checkpoints of each."""
+        return stats.measure(self._engine, map(self._engine.layout.stored_thread, threads))
+
+    # --- stored policies --------------------------------------------------------------------------
+
+    def set_policy(
+        self, policy: Policy, pattern: ThreadId = DEFAULT_PATTERN, *, trigger: int | None = None
+    ) -> Operation[Rule]:
+        """Store a policy in Redis, for everybody who trims without saying what to keep.
+
+        Args:
+            policy: What to keep.
+            pattern: A glob for the ids of the threads; which one wins says
+                `redis_retention.policies`.
+            trigger: Let the automatic trims fire when there are more checkpoints than this.
+
+        Raises:
+            InvalidPolicy: The pattern is wrong, or the trigger less than what is kept.
+        """
+        rule = Rule(_encoded(pattern), policy, trigger)
+        yield from self._policies.set(rule)
+        return rule
+
+    def remove_policy(self, pattern: ThreadId) -> Operation[bool]:
+        """Remove the stored policy with exactly this pattern; False when there is none."""
+        return self._policies.remove(_encoded(pattern))
+
+    def policies(self) -> Operation[list[Rule]]:
+        """The stored policies, the most specific first."""
+        return self._policies.rules()
+
+    def policies_for(self, thread: ThreadId) -> Operation[list[Rule]]:
+        """The stored policies that match a thread: the first one counts for it."""
+        return matching((yield from self._policies.rules()), self._name(thread))
+
+    # --- pins -------------------------------------------------------------------------------------
+
+    def pin(
+        self,
+        thread: ThreadId,
+        checkpoint_id: str | bytes | None = None,
+        *,
+        namespace: str | bytes = "",
+        note: str = "",
+    ) -> Operation[None]:
+        """Keep a checkpoint, or the whole thread, whatever a policy says.
+
+        Raises:
+            RetentionError: There is no such checkpoint.
+        """
+        return self._pins.pin(self._name(thread), _place(namespace, checkpoint_id), note)
+
+    def unpin(
+        self,
+        thread: ThreadId,
+        checkpoint_id: str | bytes | None = None,
+        *,
+        namespace: str | bytes = "",
+    ) -> Operation[bool]:
+        """Remove a pin again; False when there is none."""
+        return self._pins.unpin(self._name(thread), _place(namespace, checkpoint_id))
+
+    def pins(self, thread: ThreadId) -> Operation[list[Pin]]:
+        """The pins of a thread."""
+        return self._pins.of(self._name(thread))
+
+    def all_pins(self) -> Operation[dict[bytes, list[Pin]]]:
+        """The pins of all threads, by thread; finds them by a pass over the database."""
+        return self._pins.all()
+
+    # --- names and rules --------------------------------------------------------------------------
+
+    def _name(self, thread: ThreadId) -> bytes:
+        name = self._engine.layout.stored_thread(thread)
+        excess = too_long_id(name)
+        if excess is not None:
+            raise RetentionError(excess)
+        return name
+
+    def use(self, policy: Policy | None, trigger: int | None = None) -> None:
+        """Let another policy take the place of the stored default from now on."""
+        self._default = policy, trigger
+
+    def _rules(self) -> Operation[list[Rule]]:
+        """The rules that count where no policy is given."""
+        stored = yield from self._policies.rules()
+        return with_default(stored, *self._default)
+
+    def _policies_of(
+        self, names: Sequence[bytes], policy: Policy | None
+    ) -> Operation[dict[bytes, Policy]]:
+        """The policy of each thread, without those that no stored policy matches."""
+        if policy is not None:
+            return dict.fromkeys(names, policy)
+        rules = yield from self._rules()
+        found = {name: matching(rules, name) for name in names}
+        if names and not any(found.values()):
+            raise NoPolicy("no policy given, and no stored one matches")
+        return {name: rules[0].policy for name, rules in found.items() if rules}
+
+    def _rules_of_sweep(self, policy: Policy | None, trigger: int | None) -> Operation[list[Rule]]:
+        if policy is not None:
+            return [Rule(b"*", policy, trigger)]
+        rules = yield from self._rules()
+        if not rules:
+            raise NoPolicy("no policy given, and none is stored")
+        return [replace(rule, trigger=trigger or rule.trigger) for rule in rules]
+
+
+def _encoded(text: str | bytes) -> bytes:
+    return text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+
+
+def _place(namespace: str | bytes, checkpoint_id: str | bytes | None) -> Place | None:
+    if checkpoint_id is None:
+        return None
+    return Place(_encoded(namespace), _encoded(checkpoint_id))

@@ -1,0 +1,131 @@
+"""A sweep: one pass over the database, or two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from time import perf_counter
+
+from redis_retention.engine import ORPHAN_AGE_MS, Engine, Rule
+from redis_retention.layouts import too_long
+from redis_retention.sans_io import Operation, command
+from redis_retention.sources.scan import each_page, refuse_cluster
+from redis_retention.sources.sweep.indexed import IndexedThreads
+from redis_retention.sources.sweep.known import Known, State
+from redis_retention.sources.sweep.listed import ListedThreads
+from redis_retention.sources.sweep.new import NewThreads
+from redis_retention.sources.sweep.orphans import Orphans
+from redis_retention.sources.sweep.pages import PageSorter
+from redis_retention.sources.sweep.progress import Pace, Progress, Stage, SweepResult
+from redis_retention.sources.sweep.shared import Shared
+
+_MOST_PINNED = 10_000
+
+
+class Sweeper:
+    """One sweep.
+
+    Args:
+        engine: What to do with a thread.
+        rules: The first whose pattern matches a thread counts for it; threads that none matches
+            are indexed and left alone.
+        match: A glob for the threads to look at.
+        max_keys_per_second: Look at no more keys than this.
+        older_than_ms: Milliseconds after which an orphan is deleted.
+        progress: Is notified how far the sweep has come.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        rules: Sequence[Rule],
+        *,
+        match: bytes = b"*",
+        max_keys_per_second: int | None = None,
+        older_than_ms: int = ORPHAN_AGE_MS,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self._engine = engine
+        self._shared = Shared(engine, rules, match)
+        self._pace = Pace(max_keys_per_second, progress)
+        self._pages = PageSorter(engine)
+        self._orphans = Orphans(self._shared, older_than_ms)
+        self._indexed = IndexedThreads(self._shared)
+        self._listed = ListedThreads(self._shared)
+        self._new = NewThreads(self._shared, self._orphans, self._pace)
+        self._pinned: set[bytes] = set()
+
+    def sweep(self) -> Operation[SweepResult]:
+        """Sweep once.
+
+        Raises:
+            RetentionError: The server is a cluster, in which a script may not look at all keys.
+        """
+        begun = perf_counter()
+        yield from refuse_cluster()
+        yield from self._engine.check_server()
+        yield from self._pass()
+        if self._shared.needs_second_pass:
+            self._shared.second_pass = True
+            yield from self._pass()
+        self._shared.result.elapsed_ms = (perf_counter() - begun) * 1000
+        return self._shared.result
+
+    def _pass(self) -> Operation[None]:
+        result, again = self._shared.result, self._shared.second_pass
+        stage = Stage.LOOKING_AGAIN if again else Stage.LOOKING
+        result.threads = result.checkpoints_kept = 0
+        self._shared.known = Known()
+        total, seen = int((yield from command("DBSIZE"))), 0
+        self._pace.begin()
+
+        def work_off(keys: Sequence[bytes], took: float) -> Operation[None]:
+            nonlocal seen
+            yield from self._work_off(keys)
+            seen += len(keys)
+            result.keys_scanned += 0 if again else len(keys)
+            yield from self._pace.rest(took, Progress(seen, max(total, seen), stage))
+
+        yield from each_page(work_off)
+        yield from self._new.work_off()
+        yield from self._indexed.finish()
+        # Not before: what is on its way is told by the newest checkpoint that the index knows.
+        yield from self._orphans.delete()
+        yield from self._forget_threads()
+
+    def _work_off(self, keys: Sequence[bytes]) -> Operation[None]:
+        known, again = self._shared.known, self._shared.second_pass
+        page = self._pages.sort(keys, known)
+        for key in page.too_long:
+            excess = too_long(key)
+            if excess is not None:
+                self._shared.refusals.add(*excess)
+        self._pinned.update(page.pinned[: _MOST_PINNED - len(self._pinned)])
+        if self._engine.layout.lists_itself:
+            self._pinned.update(page.indexed)
+            yield from self._listed.work_off(keys)
+            return
+        yield from self._indexed.meet(page)
+        inspected = page.others
+        for root, key in page.roots:
+            state = known.state(root.thread)
+            if state is State.NEW and not again:
+                self._new.add(root)
+            elif state is not State.UNWANTED and hash(root.suffix) not in known.checkpoints:
+                inspected.append(key)
+        for root, key in page.pointers:
+            state = known.state(root.thread)
+            if state is State.NEW and not again:
+                self._new.add_pointer(root.thread, key)
+            elif state not in (State.KNOWN, State.UNWANTED):
+                # A sweep does not check the pointer of a thread that has checkpoints.
+                inspected.append(key)
+        yield from self._orphans.inspect(inspected)
+        yield from self._new.index_if_too_many()
+
+    def _forget_threads(self) -> Operation[None]:
+        """Delete what is ours of threads that are gone: by now, all others have an index."""
+        while self._pinned:
+            thread = self._pinned.pop()
+            if self._shared.wanted(thread):
+                operation = self._engine.forget_thread(thread)
+                yield from self._shared.attempt(thread, operation, None)
