@@ -10,7 +10,7 @@ from redis_retention.engine import Decisions, Engine
 from redis_retention.policy import Policy
 from redis_retention.results import EachThread, Looking
 from redis_retention.sans_io import Nodes, Operation, command
-from redis_retention.sources import scan
+from redis_retention.sources import scan, shared_keys
 from redis_retention.sources.search import NotSearchable, Search
 
 LookIn: TypeAlias = Literal["auto", "index", "scan"]
@@ -106,7 +106,7 @@ class NamedThreads:
         self, policies: Mapping[bytes, Policy], each: EachThread, error: NotSearchable | None
     ) -> Operation[None]:
         found = yield from self._scan(policies, error)
-        trim = scan.dry_run if each.result.dry_run else scan.trim
+        trim = scan.dry_run if each.result.dry_run else shared_keys.trim
         for name, policy in policies.items():
             # What was found of a thread is not needed once it is trimmed.
             yield from each.add(name, trim(self._engine, name, found.pop(name), policy))

@@ -15,6 +15,8 @@
 --   b {id}                         a run begins with root checkpoint {id}
 --   l {ns} NUL {id} NUL {ms}       a leaf: no checkpoint is known to name this one as its parent;
 --                                  {ms} is when it was first seen, by the server's clock
+--   a {ms}                         shared keys of checkpoints that are gone may be left: they were
+--                                  deleted at {ms}, or the index is as old as that
 --   e NUL {ms}                     the thread was found idle at {ms}, by the server's clock
 --   g {name} NUL {ms}              the format's own list names a checkpoint that is gone; {ms} is
 --                                  when that was first seen, by the server's clock
@@ -37,7 +39,7 @@ local entry = {}
 entry.INDEPENDENT, entry.INVOCATION = "s", "t"
 entry.STARTED, entry.STARTED_BY, entry.WITHOUT_ROOT = "p", "n", "u"
 entry.RUN_START, entry.LEAF, entry.IDLE, entry.UNSUPPORTED = "b", "l", "e", "x"
-entry.GONE = "g"
+entry.SHARED_KEYS_LEFT, entry.GONE = "a", "g"
 
 -- The beginning of all entries of a kind for one namespace (or root).
 function entry.of(kind, group)
@@ -125,6 +127,11 @@ end
 function entry.read_gone(member)
   local name, ms = string.match(member, "^.(.*)%z(%d+)$")
   return name, tonumber(ms)
+end
+
+-- The entry that says that shared keys may be left since `ms`.
+function entry.shared_keys_left(ms)
+  return entry.SHARED_KEYS_LEFT .. string.format("%013d", ms)
 end
 
 -- The members that one checkpoint puts into the index. `header` is what the layout read.

@@ -3,6 +3,7 @@
 The Lua half of a format is ``lua/layouts/{name}.lua``.
 """
 
+from redis_retention.layouts.langgraph_js import LangGraphJs
 from redis_retention.layouts.langgraph_redis import LangGraphRedis
 from redis_retention.layouts.langgraphgo import LangGraphGo
 from redis_retention.layouts.layout import (
@@ -25,6 +26,7 @@ __all__ = [
     "Events",
     "Family",
     "LangGraphGo",
+    "LangGraphJs",
     "LangGraphRedis",
     "Layout",
     "Requirement",
