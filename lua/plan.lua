@@ -9,23 +9,20 @@
 -- ARGV[2]  the saver's checkpoint prefix
 -- ARGV[3]  the saver's write prefix
 -- ARGV[4]  the index entry that the last page ended with, "" for the first page
--- ARGV[5]  checkpoints to decide about in this call at most, fewer when large ones are described
+-- ARGV[5]  checkpoints to decide about in this call at most
 -- ARGV[6]  milliseconds for which a leaf is retained
 -- ARGV[7]… the policy, five values (include/policy.lua)
--- ARGV[12] 1 to describe each checkpoint for people, else 0
--- ARGV[13] 0 to read the index; 1 when the thread's index entries follow, all that there are, in
+-- ARGV[12] 0 to read the index; 1 when the thread's index entries follow, all that there are, in
 --          the order of bytes; 2 when they follow and may not be all
 -- then     the index entries
 --
--- Reply    {state, next, ns, id, {ns, id, reasons, documents, keys, description…}…}
+-- Reply    {state, next, ns, id, {ns, id, reasons, goes}…}
 --          state "plan"; or "unsupported" because of checkpoint {ns, id}; or "unread" when the
 --          index knows only the names of some: read these, and bring the entries
 --          next: what to give as ARGV[4] for the page that follows, "" at the end
 --          reasons: parted by commas (include/decide.lua), "" for a checkpoint to delete
---          documents, keys: what deleting it would delete, 0 for one retained; with the first
---          checkpoint of a namespace that is deleted whole, its pointer is counted too
---          description: source, step, milliseconds since 1970, bytes of memory with all writes;
---          each a text, "" where it does not say
+--          goes: what goes with it, as describe.lua wants to know: "" for one retained, "pointer"
+--          for the first checkpoint of a namespace that is deleted whole, else "checkpoint"
 --
 -- Other keys it touches, all read-only: checkpoint documents, pointers, registries and write
 -- documents of this thread.
@@ -33,25 +30,22 @@
 --@include layouts/${layout}.lua
 --@include include/entry.lua
 --@include include/index.lua
---@include include/lists.lua
 --@include include/decide.lua
 --@include include/decisions.lua
---@include include/memory.lua
 --@include include/pins.lua
 --@include include/policy.lua
 --@include include/views.lua
 
 local index_key, pins_key, thread = KEYS[1], KEYS[2], ARGV[1]
 local cursor, page, grace = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
-local wanted, describing = policy.read(ARGV, 7), ARGV[12] == "1"
-local brought, first_entry = ARGV[13], 14
+local wanted, brought, first_entry = policy.read(ARGV, 7), ARGV[12], 13
 layout.use(ARGV[2], ARGV[3])
 
 local view = brought == "0" and views.of(index_key, thread)
   or index.listed(ARGV, first_entry, #ARGV)
 local decided = decisions.of_thread(view, thread, wanted, pins.read(pins_key, thread),
   { at_end = true, complete = brought == "1", most_unread = 0, most_missing = math.huge,
-    grace = grace })
+    grace = grace, again = cursor ~= "" })
 
 local function reply_unsupported(place)
   return { "unsupported", "", place[1], place[2] }
@@ -59,45 +53,9 @@ end
 
 if decided.unsupported then return reply_unsupported(decided.unsupported) end
 
--- Bytes of memory after which a page ends for which these are measured: to measure a document is to
--- walk it.
-local MOST_MEASURED = 4 * 1024 * 1024
-local measured = 0
-
-local function existing(keys)
-  local found = 0
-  lists.in_parts(keys, function(...) found = found + redis.call("EXISTS", ...) end)
-  return found
-end
-
-local function cost(ns, id)
-  if layout.listed then return 1, 1 end
-  local document = redis.call("EXISTS", layout.checkpoint_key(thread, ns, id))
-  local writes, shared = layout.writes(layout.key_starts(thread, ns), id)
-  local keys = document + existing(writes)
-  if not shared then keys = keys + existing({ layout.registry_key(thread, ns, id) }) end
-  return document, keys
-end
-
 local function is_first_of(kind, ns, id)
   local first = index.first(view, entry.of(kind, ns))
   return first ~= nil and entry.fields(first)[2] == id
-end
-
--- The memory of a checkpoint with all that belongs to it, nil where the server does not tell.
-local function size_of(ns, id)
-  if layout.listed then return layout.size(thread, id) end
-  local keys = layout.writes(layout.key_starts(thread, ns), id)
-  keys[#keys + 1] = layout.checkpoint_key(thread, ns, id)
-  keys[#keys + 1] = layout.registry_key(thread, ns, id)
-  return memory.of_all(keys, 1, #keys)
-end
-
-local function describe(row, ns, id, size)
-  for _, text in ipairs(layout.description(thread, ns, id)) do
-    row[#row + 1] = text
-  end
-  row[#row + 1] = tostring(size or "")
 end
 
 local function row(kind, ns, id)
@@ -108,13 +66,9 @@ local function row(kind, ns, id)
   else
     reasons = decide.reasons(decided.namespace(ns), id)
   end
-  if reasons then return { ns, id, table.concat(reasons, ","), 0, 0 } end
-  local documents, keys = cost(ns, id)
+  if reasons then return { ns, id, table.concat(reasons, ","), "" } end
   local emptied = invocation or decided.namespace(ns).deletes_all
-  if emptied and is_first_of(kind, ns, id) then
-    keys = keys + existing({ layout.latest_key(thread, ns) })
-  end
-  return { ns, id, "", documents, keys }
+  return { ns, id, "", emptied and is_first_of(kind, ns, id) and "pointer" or "checkpoint" }
 end
 
 local last_shown
@@ -127,15 +81,16 @@ local function is_shown(kind, ns, id)
   return not layout.listed or layout.exists(thread, ns, id)
 end
 
--- The row of a checkpoint as the caller is to see it.
+-- Bytes of checkpoints after which a page ends that have to be read to be named.
+local MOST_NAMED = 4 * 1024 * 1024
+local named = 0
+
+-- The row of a checkpoint, by the name that people know.
 local function shown(kind, ns, id)
   local found = row(kind, ns, id)
-  if describing or layout.listed then
-    local size = size_of(ns, id)
-    measured = measured + (size or 0)
-    if describing then describe(found, ns, id, size) end
+  if layout.listed then
+    found[2], named = layout.name(thread, id), named + layout.size(thread, id)
   end
-  if layout.listed then found[2] = layout.name(thread, id) end
   return found
 end
 
@@ -156,7 +111,7 @@ local function add_rows(reply, kind)
     if is_shown(kind, fields[1], fields[2]) then
       if page == 0 then return false end
       reply[#reply + 1] = shown(kind, fields[1], fields[2])
-      page = measured < MOST_MEASURED and page - 1 or 0
+      page = named < MOST_NAMED and page - 1 or 0
     end
     last = member
     return true
