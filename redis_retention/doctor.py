@@ -18,14 +18,7 @@ from redis_retention.engine import Engine
 from redis_retention.errors import RetentionError
 from redis_retention.layouts import Events, Family
 from redis_retention.policies import Policies
-from redis_retention.sans_io import (
-    Argument,
-    Command,
-    Nodes,
-    Operation,
-    command,
-    send,
-)
+from redis_retention.sans_io import Argument, Command, Nodes, Operation, command, send
 from redis_retention.sources.notifications import SETTING, Heard, advice, missing, read_flags
 
 OLDEST_VERSION = (6, 2)

@@ -17,13 +17,7 @@ from typing import Any
 from redis.exceptions import ReadOnlyError, ResponseError
 
 from redis_retention.layouts import Events
-from redis_retention.sans_io import (
-    Command,
-    Nodes,
-    Operation,
-    command,
-    send,
-)
+from redis_retention.sans_io import Command, Nodes, Operation, command, send
 from redis_retention.transport import AsyncTransport
 
 SETTING = "notify-keyspace-events"

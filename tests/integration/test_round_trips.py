@@ -12,15 +12,7 @@ import redis
 
 from redis_retention import AsyncRetention, Policy, Retention
 from redis_retention.engine import Engine
-from redis_retention.sans_io import (
-    Argument,
-    Call,
-    Command,
-    Operation,
-    Receive,
-    Request,
-    SendAhead,
-)
+from redis_retention.sans_io import Argument, Call, Command, Operation, Receive, Request, SendAhead
 from redis_retention.scripts import load
 from redis_retention.transport import AsyncTransport, ClientCalls, Transport
 from tests.integration.threads import DEFAULT, fill_fast
