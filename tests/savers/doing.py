@@ -44,7 +44,9 @@ class Doing:
         called: Callable[[], None] = lambda: None,
     ) -> None:
         self.layout = layout
-        self.engine = Engine(layout, grace_ms=grace_ms, keys_per_call=keys_per_call)
+        self.engine = Engine(
+            layout, grace_ms=grace_ms, keys_per_call=keys_per_call, max_stall_ms=None
+        )
         self.pins = Pins(self.engine)
         self.calls = 0
         self._called = called
