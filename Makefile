@@ -21,8 +21,9 @@ demo: $(VENV)/installed-demo ## show what it does; needs no server
 	@$(BIN)/redis-retention demo
 
 # Without CI=true the tests skip, with the reason, the servers that this machine cannot get.
-test: lint ## lint, fetch the servers and run all tests
+test: lint ## lint, fetch the servers and LangGraph.js, and run all tests
 	$(BIN)/python -m tests.servers.fetch || test "$$CI" != true
+	$(BIN)/python -m tests.langgraph_js.fetch || test "$$CI" != true
 	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 lint: $(VENV)/installed-dev ## check style and types, in Python and in Lua
