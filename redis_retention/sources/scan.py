@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,16 +20,9 @@ from redis_retention.engine import (
 )
 from redis_retention.engine.entries import newest_of_each_namespace
 from redis_retention.errors import RetentionError
-from redis_retention.layouts import Family, Layout
+from redis_retention.layouts import LONGEST_KEY, Family, Layout
 from redis_retention.policy import Policy
-from redis_retention.sans_io import (
-    Argument,
-    Command,
-    Nodes,
-    Operation,
-    Receive,
-    SendAhead,
-)
+from redis_retention.sans_io import Argument, Command, Nodes, Operation, Receive, SendAhead
 
 _GLOB_CHARACTERS = re.compile(rb"([*?\[\]\\^-])")
 _KEYS_PER_PAGE = 1000
@@ -136,7 +129,7 @@ def find(
     Args:
         layout: The saver's storage format.
         threads: Whose keys.
-        looked_at: Is told of each page how far that is into the database, in keys.
+        looked_at: Is called after each page with the number of keys looked at so far.
         families: What to look for.
         most_shared: Shared keys that are taken in at most, of all threads.
     """
@@ -183,9 +176,22 @@ def thread_names(layout: Layout) -> Operation[list[bytes]]:
         if root is not None and root.family is Family.CHECKPOINT:
             names[root.thread] = None
 
-    [start] = (start for start, family in layout.families().items() if family is Family.CHECKPOINT)
-    yield from _each_key(escape_glob(start) + b"*", take)
+    for start, family in layout.families().items():
+        if family is Family.CHECKPOINT:
+            yield from _each_key(escape_glob(start) + b"*", take)
     return list(names)
+
+
+def listed_threads(engine: Engine, keys: Iterable[bytes]) -> set[bytes]:
+    """The threads whose lists may be among keys, where the format has lists.
+
+    Args:
+        engine: Knows the format, and which keys are our own.
+        keys: Any keys of the database; what is too long is passed over.
+    """
+    own, root_key = engine.prefix.encode(), engine.layout.root_key
+    roots = (root_key(key) for key in keys if len(key) <= LONGEST_KEY and not key.startswith(own))
+    return {root.thread for root in roots if root is not None}
 
 
 def refuse_cluster() -> Operation[None]:

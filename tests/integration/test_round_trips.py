@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,15 +12,7 @@ import redis
 
 from redis_retention import AsyncRetention, Policy, Retention
 from redis_retention.engine import Engine
-from redis_retention.sans_io import (
-    Argument,
-    Call,
-    Command,
-    Operation,
-    Receive,
-    Request,
-    SendAhead,
-)
+from redis_retention.sans_io import Argument, Call, Command, Operation, Receive, Request, SendAhead
 from redis_retention.scripts import load
 from redis_retention.transport import AsyncTransport, ClientCalls, Transport
 from tests.integration.threads import DEFAULT, fill_fast
@@ -31,9 +24,11 @@ KEYS_OF_A_CHECKPOINT = 4  # its document, two writes, its registry
 
 
 def indexed(client: redis.Redis, checkpoints: int) -> list[str]:
-    """A thread of so many checkpoints that is known to the index."""
+    """A thread of so many checkpoints that is known to the index, on a server that knows the
+    scripts."""
     names = fill_fast(client, "a", checkpoints, writes=2)
     Retention(client).trim("a", Policy(keep_last=checkpoints))
+    client.script_load(load("continue", "langgraph_redis").text)
     return names
 
 
@@ -93,7 +88,8 @@ def test_beyond_the_bound_there_are_as_many_calls_as_it_takes(
 ) -> None:
     indexed(stack, checkpoints)
     # Room for 25 checkpoints; one key more is set aside for the pointer of an emptied namespace.
-    retention = Retention(stack, keys_per_call=25 * KEYS_OF_A_CHECKPOINT + 1)
+    keys = 25 * KEYS_OF_A_CHECKPOINT + 1
+    retention = Retention(stack, keys_per_call=keys, max_stall=None)
     with monitored(redis_stack) as commands:
         result = retention.trim("a", KEEP_10, indexed_only=True)
         assert commands() == ["EVALSHA"] * calls
@@ -116,6 +112,74 @@ def test_no_call_deletes_more_than_the_bound(stack: redis.Redis, keys_per_call: 
 
     assert max(deleted) <= keys_per_call
     assert sum(deleted) == 90 * KEYS_OF_A_CHECKPOINT
+
+
+# --- how long a call takes ----------------------------------------------------------------------
+
+
+class Elsewhere:
+    """A clock by which each reply takes some time, and each key that a trim deletes."""
+
+    def __init__(self, away: float, per_key: float) -> None:
+        self._away, self._per_key = away, per_key
+        self.seconds = 0.0
+        self.deleted: list[int] = []
+
+    def now(self) -> float:
+        return self.seconds
+
+    def hear(self, reply: Any) -> Any:
+        self.seconds += self._away
+        if isinstance(reply, list):
+            self.deleted.append(reply[2])
+            self.seconds += reply[2] * self._per_key
+        return reply
+
+
+AWAY = [0.0, 0.05]
+
+
+@pytest.mark.parametrize("away", AWAY)
+def test_calls_delete_what_the_server_deletes_in_the_time_that_each_may_take(
+    redis_stack: Server, stack: redis.Redis, away: float
+) -> None:
+    indexed(stack, 400)
+    there = Elsewhere(away, 10e-6)
+
+    class Client(redis.Redis):
+        def execute_command(self, *words: Any, **options: Any) -> Any:
+            send: Any = super().execute_command
+            return there.hear(send(*words, **options))
+
+    with Client.from_url(redis_stack.url) as client:
+        transport = Transport(client)
+        transport._now = there.now
+        transport.run(Engine().trim(b"a", KEEP_10))
+
+    # A millisecond is a hundred keys; as many checkpoints go as fit.
+    assert there.deleted[:2] == [196, 100]
+    assert set(there.deleted[1:-1]) == {100}
+
+
+@pytest.mark.parametrize("away", AWAY)
+async def test_and_so_they_do_without_blocking(
+    redis_stack: Server, stack: redis.Redis, away: float
+) -> None:
+    indexed(stack, 400)
+    there = Elsewhere(away, 10e-6)
+
+    class Client(redis.asyncio.Redis):
+        async def execute_command(self, *words: Any, **options: Any) -> Any:
+            send: Any = super().execute_command
+            return there.hear(await send(*words, **options))
+
+    async with Client.from_url(redis_stack.url) as client:
+        transport = AsyncTransport(client)
+        transport._now = there.now
+        await transport.run(Engine().trim(b"a", KEEP_10))
+
+    assert there.deleted[:2] == [196, 100]
+    assert set(there.deleted[1:-1]) == {100}
 
 
 # --- lost scripts -------------------------------------------------------------------------------
@@ -286,8 +350,9 @@ def test_of_large_checkpoints_a_call_frees_a_few(
     for name in names:
         key = f"checkpoint:a:__empty__:{name}"
         stack.json().set(key, "$.checkpoint.channel_values.large", "x" * int(megabytes * 2**20))
-    retention = Retention(stack)
+    retention = Retention(stack, keys_per_call=200, max_stall=None)
     retention.trim("a", Policy(keep_last=11))
+    stack.script_load(load("continue", "langgraph_redis").text)
     with monitored(redis_stack) as commands:
         result = retention.trim("a", Policy(keep_last=1), indexed_only=True)
         assert len(commands()) == calls
@@ -313,3 +378,40 @@ def test_a_name_of_very_many_colons_costs_a_bounded_number_of_look_ups(
     assert Counting(stack).run(Engine().forget(names)) == 0
     assert sum(dealt_with) == 40
     assert max(dealt_with) <= 2
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_plan_of_a_thread_without_an_index_sends_its_entries_a_few_times(
+    stack: redis.Redis, retention: Retention, dry_run: bool
+) -> None:
+    count = 4_000
+    names = fill_fast(stack, "a", count, writes=0)
+    entry = len(names[0]) + len("s..")
+
+    def sent() -> int:
+        return int(stack.info("stats")["total_net_input_bytes"])
+
+    before = sent()
+    if dry_run:
+        assert Retention(stack).trim("a", KEEP_10, dry_run=True).checkpoints_deleted == count - 10
+    else:
+        assert len(Retention(stack).plan("a", KEEP_10).deleted) == count - 10
+    # Each once to be read and once to be counted, with the names of keys; and the pages.
+    assert sent() - before < 12 * count * entry
+
+
+def test_more_than_one_call_can_read_are_proved_by_several(
+    redis_stack: Server, stack: redis.Redis
+) -> None:
+    names = fill_fast(stack, "a", 5_200, writes=0)
+    Retention(stack).trim("a", Policy(keep_within=timedelta(days=365)))
+    keys = [stack.dbsize()]
+
+    with redis_stack.client() as watching:
+        transport = Transport(stack, lambda script, _: keys.append(watching.dbsize()))
+        transport.run(Engine().trim(b"a", Policy(keep_last=5_000)))
+
+    # 2,000 documents each; the third call goes on to delete.
+    assert keys[0] == keys[1] == keys[2] > keys[3]
+    left = sorted(stack.scan_iter("checkpoint:a:*", count=1_000))
+    assert left == [DEFAULT.document("a", "", name) for name in names[-5_000:]]
