@@ -15,7 +15,7 @@ from redis_retention.scripts import load
 DEFAULT_PREFIX = "retention:"
 DEFAULT_KEYS_PER_CALL = 200
 SMALLEST_KEYS_PER_CALL = 10
-# Some of them are handed on as arguments, of which Lua takes less than 8,000.
+# Some of them are passed on as arguments, of which Lua takes less than 8,000.
 LARGEST_KEYS_PER_CALL = 5_000
 DEFAULT_GRACE_MS = 60_000
 

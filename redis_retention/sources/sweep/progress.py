@@ -35,11 +35,11 @@ class Stage(Enum):
     """What a sweep is doing; all but the first are left out where they are not needed."""
 
     LOOKING = "looking"
-    """All keys of the database come by."""
+    """All keys of the database are scanned."""
     TRIMMING = "trimming new threads"
-    """Threads are trimmed that have come by for the first time."""
+    """The threads are trimmed that were met for the first time."""
     LOOKING_AGAIN = "looking again"
-    """All keys come by once more."""
+    """All keys are scanned once more."""
     SHARED_KEYS = "looking for shared keys"
     """So do those of threads in which shared keys may be left of checkpoints that are gone."""
 
