@@ -15,6 +15,7 @@
 --   b {id}                         a run begins with root checkpoint {id}
 --   l {ns} NUL {id} NUL {ms}       a leaf: no checkpoint is known to name this one as its parent;
 --                                  {ms} is when it was first seen, by the server's clock
+--   m {token}                      a trim of several calls is under way (include/continuation.lua)
 --   v {ns} NUL {id} NUL {ms}       a trim has read the newest checkpoints down to this one at {ms},
 --                                  and will go on there (include/evidence.lua)
 --   a {ms}                         shared keys of checkpoints that are gone may be left: they were
@@ -39,6 +40,7 @@ local entry = {}
 entry.INDEPENDENT, entry.INVOCATION = "s", "t"
 entry.STARTED, entry.STARTED_BY, entry.WITHOUT_ROOT = "p", "n", "u"
 entry.RUN_START, entry.LEAF, entry.IDLE, entry.UNSUPPORTED = "b", "l", "e", "x"
+entry.MARK = "m"
 entry.READ = "v"
 entry.SHARED_KEYS_LEFT = "a"
 
