@@ -13,7 +13,7 @@ from redis_retention import glob
 from redis_retention.batches import batched
 from redis_retention.engine import Engine
 from redis_retention.sans_io import Argument, Nodes, Operation
-from redis_retention.sources.scan import each_page, escape_glob
+from redis_retention.sources.scan import each_page, escape_glob, listed_threads
 
 SAMPLED_THREADS = 100
 SAMPLES_PER_THREAD = 5
@@ -156,16 +156,23 @@ def _each_index(
     wanted: Callable[[bytes], bool] = lambda _: True,
 ) -> Operation[None]:
     """Tell of each index how many checkpoints it knows, and how large the newest one is."""
+    # Where a format has lists, the indexes of their threads, once each.
+    lists, met = engine.layout.lists_itself, set[bytes]()
     pattern = escape_glob(engine.index_key(b"")) + b"*"
+    options = () if lists else ("MATCH", pattern, "TYPE", "zset")
 
     def work_off(node: Any, keys: Sequence[bytes], _: float) -> Operation[None]:
+        if lists:
+            new = listed_threads(engine, keys) - met
+            met.update(new)
+            keys = [engine.index_key(thread) for thread in new]
         some = filter(wanted, keys)
         for key, found in (yield from _measured(engine, some, 0, node, newest)):
-            take(key, found)
+            if found.checkpoints or not lists:
+                take(key, found)
 
     for node in (yield Nodes()):
-        measure_page = partial(work_off, node)
-        yield from each_page(measure_page, "MATCH", pattern, "TYPE", "zset", node=node)
+        yield from each_page(partial(work_off, node), *options, node=node)
 
 
 def _note_newest(
