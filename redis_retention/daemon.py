@@ -1,7 +1,7 @@
 """The service: the listener and the sweeper in one process, for a year.
 
 It starts only where it can work, and says in one line why not. Once it has started it outlives
-every failure of the server, and ends only when it is told to.
+every failure of the server, and ends only when it is stopped.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from redis_retention.transport import AsyncClient, AsyncTransport
 log = logger("daemon")
 
 Told = Callable[[float], None]
-"""Is told how much of something is done, from 0 to 1."""
+"""Is called with how much of something is done, from 0 to 1."""
 
 SUMMARY_SECONDS = 60.0
 RULES_SECONDS = 30.0
@@ -182,7 +182,7 @@ class Daemon:
     # --- running ---------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Run until told to stop.
+        """Run until stopped.
 
         Raises:
             RetentionError: It cannot work with this server.
@@ -286,7 +286,7 @@ class Daemon:
         self._rules_wanted.set()
 
     async def _follow_rules(self) -> None:
-        """Read the stored policies from time to time, and when told to."""
+        """Read the stored policies from time to time, and on request."""
         while True:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._rules_wanted.wait(), RULES_SECONDS)

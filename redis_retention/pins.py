@@ -1,4 +1,4 @@
-"""Pins: threads and checkpoints that stay whatever the policy says.
+"""Pins: threads and checkpoints that are retained whatever the policy says.
 
 One hash per thread; ``lua/include/pins.lua`` says what is in it.
 """
@@ -10,11 +10,7 @@ from dataclasses import dataclass
 
 from redis_retention.engine import CHECKPOINTS, Engine, Place
 from redis_retention.errors import RetentionError
-from redis_retention.sans_io import (
-    Nodes,
-    Operation,
-    command,
-)
+from redis_retention.sans_io import Nodes, Operation, command
 from redis_retention.sources.scan import each_page, escape_glob
 
 _WHOLE_THREAD = b""
@@ -22,11 +18,11 @@ _WHOLE_THREAD = b""
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """Something that somebody has asked to keep.
+    """Something to retain.
 
     Attributes:
         place: Which checkpoint, None for the whole thread.
-        note: What was noted with it.
+        note: The text that was given with it.
     """
 
     place: Place | None

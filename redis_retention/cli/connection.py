@@ -42,7 +42,7 @@ class Settings:
         write_prefix: The saver's ``checkpoint_write_prefix``.
         prefix: What all keys of our own begin with.
         keys_per_call: Keys that one call may delete while the server does nothing else.
-        grace: How long a checkpoint stays that no other has as its parent yet.
+        grace: How long a checkpoint is retained that no other has as its parent yet.
         json: Print one JSON object and nothing else.
     """
 

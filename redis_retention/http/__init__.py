@@ -53,7 +53,7 @@ def retention_app(
         write_prefix: The saver's ``checkpoint_write_prefix``.
         prefix: What all keys of our own begin with.
         keys_per_call: Keys that one call may delete while the server does nothing else.
-        grace: How long a checkpoint stays that no other has as its parent yet.
+        grace: How long a checkpoint is retained that no other has as its parent yet.
     """
     # The daemon uses parts of this package without all that an application needs.
     from redis_retention.http.access import Access

@@ -45,7 +45,7 @@ class Backend:
         write_prefix: The saver's ``checkpoint_write_prefix``.
         prefix: What all keys of our own begin with.
         keys_per_call: Keys that one call may delete while the server does nothing else.
-        grace: How long a checkpoint stays that no other has as its parent yet.
+        grace: How long a checkpoint is retained that no other has as its parent yet.
     """
 
     def __init__(

@@ -22,17 +22,12 @@ from redis_retention.engine.entries import newest_of_each_namespace
 from redis_retention.errors import RetentionError
 from redis_retention.layouts import Family, Layout
 from redis_retention.policy import Policy
-from redis_retention.sans_io import (
-    Argument,
-    Command,
-    Nodes,
-    Operation,
-    Receive,
-    SendAhead,
-)
+from redis_retention.sans_io import Argument, Command, Nodes, Operation, Receive, SendAhead
 
 _GLOB_CHARACTERS = re.compile(rb"([*?\[\]\\^-])")
 _KEYS_PER_PAGE = 1000
+# Shared keys that a look holds at a time: some 15 MB.
+MOST_SHARED = 100_000
 
 
 def escape_glob(text: bytes) -> bytes:
@@ -49,6 +44,8 @@ class Found:
         writes: Write documents, keys by the suffix of their checkpoint.
         registries: Suffixes that have a registry.
         pointers: Newest-checkpoint pointers.
+        shared: Keys that several checkpoints name.
+        has_more_shared: There are more of these.
         complete: These are all checkpoints of the thread.
     """
 
@@ -56,12 +53,17 @@ class Found:
     writes: dict[bytes, set[bytes]] = field(default_factory=dict)
     registries: set[bytes] = field(default_factory=set)
     pointers: set[bytes] = field(default_factory=set)
+    shared: set[bytes] = field(default_factory=set)
+    has_more_shared: bool = False
     complete: bool = True
 
     def add(self, layout: Layout, family: Family, key: bytes, rest: bytes) -> None:
         """Take in one key; `rest` is the key without what its family's names begin with."""
         if family is Family.LATEST:
             self.pointers.add(key)
+            return
+        if family is Family.SHARED:
+            self.shared.add(key)
             return
         suffix = layout.suffix(family, rest)
         if family is Family.CHECKPOINT:
@@ -118,25 +120,51 @@ def find(
     layout: Layout,
     threads: Collection[bytes],
     looked_at: Callable[[int], None] = lambda _: None,
+    *,
+    families: Collection[Family] = frozenset(Family),
+    most_shared: int = MOST_SHARED,
 ) -> Operation[dict[bytes, Found]]:
     """Look for all the threads' keys, in one pass over the database.
 
     Args:
         layout: The saver's storage format.
         threads: Whose keys.
-        looked_at: Is told of each page how far that is into the database, in keys.
+        looked_at: Is called after each page with the number of keys looked at so far.
+        families: What to look for.
+        most_shared: Shared keys that are taken in at most, of all threads.
     """
     found = {thread: Found() for thread in threads}
+    shared = 0
 
     def take(key: bytes) -> None:
-        for family, rest in _families_of(layout, key):
-            for thread in _threads_of(rest, found):
+        nonlocal shared
+        for thread, family, rest in readings(layout, key, found):
+            if family not in families:
+                continue
+            shared += family is Family.SHARED
+            if family is Family.SHARED and shared > most_shared:
+                found[thread].has_more_shared = True
+            else:
                 found[thread].add(layout, family, key, rest)
 
-    # One thread's keys can be told apart by the server.
-    match = b"*:" + escape_glob(next(iter(threads))) + b":*" if len(found) == 1 else b"*"
-    yield from _each_key(match, take, looked_at)
+    yield from _each_key(pattern_for(threads), take, looked_at)
     return found
+
+
+def pattern_for(threads: Collection[bytes]) -> bytes:
+    """A glob for the keys of threads: those of a single one can be told apart by the server."""
+    return b"*:" + escape_glob(next(iter(threads))) + b":*" if len(threads) == 1 else b"*"
+
+
+def readings(
+    layout: Layout, key: bytes, threads: Collection[bytes]
+) -> Iterator[tuple[bytes, Family, bytes]]:
+    """Which of some threads a key may belong to, its family, and the rest of its name."""
+    for start, family in layout.families().items():
+        if key.startswith(start):
+            rest = key[len(start) :]
+            for thread in _threads_of(rest, threads):
+                yield thread, family, rest
 
 
 def thread_names(layout: Layout) -> Operation[list[bytes]]:
@@ -204,12 +232,6 @@ def _each_key(
         yield from each_page(work_off, "MATCH", match, node=node)
 
 
-def _families_of(layout: Layout, key: bytes) -> Iterator[tuple[Family, bytes]]:
-    for start, family in layout.families().items():
-        if key.startswith(start):
-            yield family, key[len(start) :]
-
-
 def _threads_of(rest: bytes, threads: Collection[bytes]) -> Iterator[bytes]:
     """The threads that the key may belong to: each reading of where the thread id ends."""
     at = rest.find(b":")
@@ -273,6 +295,13 @@ def dry_run(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Oper
     )
     result.kept += stubs - result.deleted.checkpoints
     result.deleted.add(orphans.checkpoints, orphans.keys)
+    if found.shared:
+        documents = [key for suffix, key in found.documents.items() if suffix not in suffixes]
+        ids = {place.checkpoint_id for place in to_delete}
+        shared, _ = yield from engine.delete_shared_keys(
+            thread, documents, found.shared, ids, counting=True
+        )
+        result.deleted.add(0, shared.keys)
     return result
 
 
