@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.types import ASGIApp
@@ -28,6 +28,8 @@ from tests.servers.fetch import ServerUnavailable
 from tests.servers.start import Server
 
 PATIENCE_SECONDS = 20.0
+
+expect.set_options(PATIENCE_SECONDS * 1000)
 
 Opened = Callable[..., Page]
 Serve = Callable[..., str]
