@@ -17,8 +17,9 @@ from redis.exceptions import ConnectionError as ConnectionFailed
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
-from redis_retention.engine import DEFAULT_KEYS_PER_CALL, DEFAULT_PREFIX
-from redis_retention.retention import DEFAULT_GRACE, Retention
+from redis_retention.engine import DEFAULT_PREFIX
+from redis_retention.pace import DEFAULT_KEYS_PER_CALL
+from redis_retention.retention import DEFAULT_GRACE, DEFAULT_MAX_STALL, Retention
 from redis_retention.transport import Client
 
 DEFAULT_URL = "redis://localhost:6379/0"
@@ -41,7 +42,8 @@ class Settings:
         checkpoint_prefix: The saver's ``checkpoint_prefix``.
         write_prefix: The saver's ``checkpoint_write_prefix``.
         prefix: What all keys of our own begin with.
-        keys_per_call: Keys that one call may delete while the server does nothing else.
+        keys_per_call: Keys that one call may delete at most while the server does nothing else.
+        max_stall: For how long a call of a trim is to hold the server up.
         grace: How long a checkpoint is retained that no other has as its parent yet.
         json: Print one JSON object and nothing else.
     """
@@ -51,6 +53,7 @@ class Settings:
     write_prefix: str = "checkpoint_write"
     prefix: str = DEFAULT_PREFIX
     keys_per_call: int = DEFAULT_KEYS_PER_CALL
+    max_stall: timedelta = DEFAULT_MAX_STALL
     grace: timedelta = DEFAULT_GRACE
     json: bool = False
 
@@ -145,6 +148,7 @@ def retention(settings: Settings) -> Iterator[Retention]:
             write_prefix=settings.write_prefix,
             prefix=settings.prefix,
             keys_per_call=settings.keys_per_call,
+            max_stall=settings.max_stall,
             grace=settings.grace,
         )
     finally:

@@ -144,6 +144,7 @@ async def _serve(
         LangGraphRedis(settings.checkpoint_prefix, settings.write_prefix),
         prefix=settings.prefix,
         keys_per_call=settings.keys_per_call,
+        max_stall_ms=settings.max_stall / timedelta(milliseconds=1),
         grace_ms=settings.grace // timedelta(milliseconds=1),
         # It costs a trim some 10 microseconds, and only the metrics and the page show it.
         estimate_memory=service.metrics_port is not None or service.http is not None,
@@ -223,6 +224,7 @@ async def api_of(
         write_prefix=settings.write_prefix,
         prefix=settings.prefix,
         keys_per_call=settings.keys_per_call,
+        max_stall=settings.max_stall,
         grace=settings.grace,
     )
     try:

@@ -11,9 +11,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from redis_retention.engine import DEFAULT_KEYS_PER_CALL, DEFAULT_PREFIX
+from redis_retention.engine import DEFAULT_PREFIX
+from redis_retention.pace import DEFAULT_KEYS_PER_CALL
 from redis_retention.policy import Policy
-from redis_retention.retention import DEFAULT_GRACE
+from redis_retention.retention import DEFAULT_GRACE, DEFAULT_MAX_STALL
 from redis_retention.transport import AsyncClient, Client
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def retention_app(
     write_prefix: str = "checkpoint_write",
     prefix: str = DEFAULT_PREFIX,
     keys_per_call: int = DEFAULT_KEYS_PER_CALL,
+    max_stall: timedelta = DEFAULT_MAX_STALL,
     grace: timedelta = DEFAULT_GRACE,
 ) -> ASGIApp:
     """The HTTP API as an ASGI application, to be mounted into another one.
@@ -52,7 +54,8 @@ def retention_app(
         checkpoint_prefix: The saver's ``checkpoint_prefix``.
         write_prefix: The saver's ``checkpoint_write_prefix``.
         prefix: What all keys of our own begin with.
-        keys_per_call: Keys that one call may delete while the server does nothing else.
+        keys_per_call: Keys that one call may delete at most while the server does nothing else.
+        max_stall: For how long a call of a trim is to hold the server up.
         grace: How long a checkpoint is retained that no other has as its parent yet.
     """
     # The daemon uses parts of this package without all that an application needs.
@@ -68,6 +71,7 @@ def retention_app(
         write_prefix=write_prefix,
         prefix=prefix,
         keys_per_call=keys_per_call,
+        max_stall=max_stall,
         grace=grace,
     )
     return application(backend, Access(token, read_only))

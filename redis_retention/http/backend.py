@@ -10,9 +10,15 @@ from typing import Any, cast
 import redis
 import redis.asyncio
 
-from redis_retention.engine import DEFAULT_KEYS_PER_CALL, DEFAULT_PREFIX
+from redis_retention.engine import DEFAULT_PREFIX
+from redis_retention.pace import DEFAULT_KEYS_PER_CALL
 from redis_retention.policy import Policy
-from redis_retention.retention import DEFAULT_GRACE, AsyncRetention, Retention
+from redis_retention.retention import (
+    DEFAULT_GRACE,
+    DEFAULT_MAX_STALL,
+    AsyncRetention,
+    Retention,
+)
 from redis_retention.transport import AsyncClient, Client
 
 _SYNCHRONOUS = (redis.Redis, redis.RedisCluster)
@@ -44,7 +50,8 @@ class Backend:
         checkpoint_prefix: The saver's ``checkpoint_prefix``.
         write_prefix: The saver's ``checkpoint_write_prefix``.
         prefix: What all keys of our own begin with.
-        keys_per_call: Keys that one call may delete while the server does nothing else.
+        keys_per_call: Keys that one call may delete at most while the server does nothing else.
+        max_stall: For how long a call of a trim is to hold the server up.
         grace: How long a checkpoint is retained that no other has as its parent yet.
     """
 
@@ -58,6 +65,7 @@ class Backend:
         write_prefix: str = "checkpoint_write",
         prefix: str = DEFAULT_PREFIX,
         keys_per_call: int = DEFAULT_KEYS_PER_CALL,
+        max_stall: timedelta = DEFAULT_MAX_STALL,
         grace: timedelta = DEFAULT_GRACE,
     ) -> None:
         options: dict[str, Any] = {
@@ -67,6 +75,7 @@ class Backend:
             "write_prefix": write_prefix,
             "prefix": prefix,
             "keys_per_call": keys_per_call,
+            "max_stall": max_stall,
             "grace": grace,
             # It costs little beside a request, and people want to see it.
             "estimate_memory": True,
