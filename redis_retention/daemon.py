@@ -165,6 +165,10 @@ class Daemon:
         """Whether it is connected, see `ready`."""
         return self.ready
 
+    def rules_changed(self) -> None:
+        """Read the stored policies anew, soon."""
+        self._rules_wanted.set()
+
     def service(self) -> dict[str, Any]:
         """What it does, for `/api/health`."""
         activity = self.activity
