@@ -158,7 +158,7 @@ class Daemon:
 
     @property
     def waiting(self) -> int:
-        """Changed documents that have not been dealt with."""
+        """Changed documents that have not been worked off."""
         return self._listener.waiting
 
     async def is_ready(self) -> bool:

@@ -5,14 +5,13 @@ One hash per thread; ``lua/include/pins.lua`` says what is in it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from redis_retention.engine import CHECKPOINTS, Engine, Place
 from redis_retention.errors import RetentionError
 from redis_retention.policy import Policy
-from redis_retention.sans_io import Nodes, Operation, command
-from redis_retention.sources.scan import each_page, escape_glob
+from redis_retention.sans_io import Operation, command
+from redis_retention.sources.scan import each_key, escape_glob
 
 _WHOLE_THREAD = b""
 
@@ -59,7 +58,7 @@ class Pins:
         yield from command("HSET", self._engine.pins_key(thread), _field(place), text)
 
     def unpin(self, thread: bytes, place: Place | None = None) -> Operation[bool]:
-        """Take a pin away again; False when there is none."""
+        """Remove a pin again; False when there is none."""
         yield from self._engine.check_keys(thread)
         removed = yield from command("HDEL", self._engine.pins_key(thread), _field(place))
         return bool(removed)
@@ -75,12 +74,10 @@ class Pins:
         start = self._engine.pins_key(b"")
         threads: set[bytes] = set()
 
-        def take(keys: Sequence[bytes], _: float) -> Operation[None]:
-            threads.update(key[len(start) :] for key in keys)
-            yield from ()
+        def take(key: bytes) -> None:
+            threads.add(key[len(start) :])
 
-        for node in (yield Nodes()):
-            yield from each_page(take, "MATCH", escape_glob(start) + b"*", node=node)
+        yield from each_key(escape_glob(start) + b"*", take)
         found: dict[bytes, list[Pin]] = {}
         for thread in sorted(threads):
             found[thread] = yield from self.of(thread)

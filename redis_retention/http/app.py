@@ -57,7 +57,10 @@ Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
 
 
 def application(
-    backend: Backend, access: Access | None = None, observed: Observed | None = None
+    backend: Backend,
+    access: Access | None = None,
+    observed: Observed | None = None,
+    history: History | None = None,
 ) -> ASGIApp:
     """The application.
 
@@ -66,11 +69,12 @@ def application(
         access: What is asked of those who call.
         observed: The process that `/metrics` and the like speak of, if that does more than
             answer requests.
+        history: What is remembered of how much there was; by default from now on.
     """
     access = access or Access()
     observed = observed or Alone(backend)
     jobs = Jobs(backend, observed.activity)
-    history = History(backend)
+    history = history or History(backend)
     observed.activity.watch = history.note
     context = Context(backend, jobs, observed, access.read_only, history)
 

@@ -24,7 +24,7 @@ class Observed(Protocol):
 
     @property
     def waiting(self) -> int:
-        """Changed documents that have not been dealt with."""
+        """Changed documents that have not been worked off."""
 
     async def is_ready(self) -> bool:
         """Whether it can do its work."""

@@ -156,7 +156,7 @@ def find(
             else:
                 found[thread].add(layout, family, key, rest)
 
-    yield from _each_key(pattern_for(threads), take, looked_at)
+    yield from each_key(pattern_for(threads), take, looked_at)
     return found
 
 
@@ -187,7 +187,7 @@ def thread_names(layout: Layout) -> Operation[list[bytes]]:
 
     for start, family in layout.families().items():
         if family is Family.CHECKPOINT:
-            yield from _each_key(escape_glob(start) + b"*", take)
+            yield from each_key(escape_glob(start) + b"*", take)
     return list(names)
 
 
@@ -237,9 +237,10 @@ def each_page(
         yield from work_off(keys, took)
 
 
-def _each_key(
+def each_key(
     match: bytes, take: Callable[[bytes], None], looked_at: Callable[[int], None] = lambda _: None
 ) -> Operation[None]:
+    """Hand each key of the database that a glob matches to `take`; a cluster's of all nodes."""
     pages = 0
 
     def work_off(keys: Sequence[bytes], _: float) -> Operation[None]:
