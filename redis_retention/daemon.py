@@ -1,7 +1,7 @@
 """The service: the listener and the sweeper in one process, for a year.
 
 It starts only where it can work, and says in one line why not. Once it has started it outlives
-every failure of the server, and ends only when it is told to.
+every failure of the server, and ends only when it is stopped.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from redis_retention.policy import Policy
 from redis_retention.sans_io import Operation
 from redis_retention.schedule import Schedule
 from redis_retention.sources.keyspace import CHECK_SECONDS, Listener, State
-from redis_retention.sources.notifications import ADVICE
+from redis_retention.sources.notifications import advice
 from redis_retention.sweeping import SharedSweeper, SweepResult
 from redis_retention.transport import AsyncClient, AsyncTransport
 
 log = logger("daemon")
 
 Told = Callable[[float], None]
-"""Is told how much of something is done, from 0 to 1."""
+"""Is called with how much of something is done, from 0 to 1."""
 
 SUMMARY_SECONDS = 60.0
 RULES_SECONDS = 30.0
@@ -158,12 +158,16 @@ class Daemon:
 
     @property
     def waiting(self) -> int:
-        """Changed documents that have not been dealt with."""
+        """Changed documents that have not been worked off."""
         return self._listener.waiting
 
     async def is_ready(self) -> bool:
         """Whether it is connected, see `ready`."""
         return self.ready
+
+    def rules_changed(self) -> None:
+        """Read the stored policies anew, soon."""
+        self._rules_wanted.set()
 
     def service(self) -> dict[str, Any]:
         """What it does, for `/api/health`."""
@@ -182,7 +186,7 @@ class Daemon:
     # --- running ---------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Run until told to stop.
+        """Run until stopped.
 
         Raises:
             RetentionError: It cannot work with this server.
@@ -246,7 +250,9 @@ class Daemon:
     async def _require_events(self) -> None:
         """A listener alone is of no use where there are no events to begin with."""
         if await self._listener.settled() is State.OFF and self._sweeper is None:
-            raise RetentionError(f"the server reports no events: {ADVICE}")
+            raise RetentionError(
+                f"the server reports no events: {advice(self._engine.layout.events)}"
+            )
         await self._stop.wait()
 
     def _say_goodbye(self) -> None:
@@ -286,7 +292,7 @@ class Daemon:
         self._rules_wanted.set()
 
     async def _follow_rules(self) -> None:
-        """Read the stored policies from time to time, and when told to."""
+        """Read the stored policies from time to time, and on request."""
         while True:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._rules_wanted.wait(), RULES_SECONDS)

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias, get_args
 
 from redis_retention.engine import Decisions, Engine
 from redis_retention.policy import Policy
-from redis_retention.results import EachThread, Looking
+from redis_retention.results import EachThread, ScanProgress
 from redis_retention.sans_io import Nodes, Operation, command
 from redis_retention.sources import scan, shared_keys
 from redis_retention.sources.search import NotSearchable, Search
@@ -21,7 +21,7 @@ the whole database only where that cannot be; ``scan`` always looks at all of it
 also what no index names; ``index`` trusts our index.
 """
 
-OnLooking: TypeAlias = "Callable[[Looking], None] | None"
+OnScan: TypeAlias = "Callable[[ScanProgress], None] | None"
 
 
 def look_in_of(look_in: LookIn, indexed_only: bool) -> LookIn:
@@ -43,13 +43,14 @@ class NamedThreads:
     Args:
         engine: What trims.
         look_in: Where to look for their keys.
-        looking: Is notified when the whole database has to be looked at, and how far that is.
+        on_scan: Is called when the whole database has to be scanned, with how far that is.
     """
 
-    def __init__(self, engine: Engine, look_in: LookIn, looking: OnLooking) -> None:
+    def __init__(self, engine: Engine, look_in: LookIn, on_scan: OnScan) -> None:
         self._engine = engine
-        self._look_in = look_in
-        self._looking = looking
+        # The lists of a format that has some need not be looked for.
+        self._look_in = "index" if engine.layout.lists_itself else look_in
+        self._on_scan = on_scan
 
     def trim(self, policies: Mapping[bytes, Policy], each: EachThread) -> Operation[None]:
         """Trim threads, or count what that would delete if the result is a dry run's."""
@@ -123,16 +124,16 @@ class NamedThreads:
         self, names: Collection[bytes], error: NotSearchable | None
     ) -> Operation[dict[bytes, scan.Found]]:
         yield from self._engine.check_server()
-        looking = self._looking
-        if looking is None:
+        on_scan = self._on_scan
+        if on_scan is None:
             return (yield from scan.find(self._engine.layout, names))
         total = 0
         for node in (yield Nodes()):
             total += yield from command("DBSIZE", node=node)
-        begun = Looking(0, total, *((error.why, error.mend) if error else ()))
-        looking(begun)
+        begun = ScanProgress(0, total, *((error.why, error.mend) if error else ()))
+        on_scan(begun)
 
         def looked_at(keys: int) -> None:
-            looking(replace(begun, keys=min(keys, total)))
+            on_scan(replace(begun, keys=min(keys, total)))
 
         return (yield from scan.find(self._engine.layout, names, looked_at))

@@ -17,7 +17,7 @@ from redis_retention.pins import Pin, Pins
 from redis_retention.plan import Plan, planned
 from redis_retention.policies import DEFAULT_PATTERN, Policies, check, matching, with_default
 from redis_retention.policy import Policy
-from redis_retention.results import EachThread, Looking, TrimResult
+from redis_retention.results import EachThread, ScanProgress, TrimResult
 from redis_retention.sans_io import Operation
 from redis_retention.sources.sweep import Progress, Sweeper, sweep_dry
 from redis_retention.stats import Stats, ThreadSize
@@ -35,7 +35,9 @@ class NoPolicy(RetentionError):
 class Operations:
     """Everything that can be done with the threads of one saver, without I/O."""
 
-    def __init__(self, engine: Engine, policy: Policy | None, trigger: int | None) -> None:
+    def __init__(
+        self, engine: Engine, policy: Policy | None = None, trigger: int | None = None
+    ) -> None:
         self._engine = engine
         self._default = policy, trigger
         self._policies = Policies(engine.layout, engine.prefix)
@@ -51,7 +53,7 @@ class Operations:
         look_in: LookIn = "auto",
         indexed_only: bool = False,
         dry_run: bool = False,
-        looking: Callable[[Looking], None] | None = None,
+        on_scan: Callable[[ScanProgress], None] | None = None,
     ) -> Operation[TrimResult]:
         """Trim threads now.
 
@@ -63,14 +65,14 @@ class Operations:
                 thread that is kept trimmed. What the index does not know is retained, and orphans
                 are not deleted.
             dry_run: Change nothing and say what would be deleted.
-            looking: Is notified when the whole database has to be looked at, and how far that is.
+            on_scan: Is called when the whole database has to be scanned, with how far that is.
 
         Raises:
             RetentionError: The server lacks RedisJSON, a name of ours is taken, or (`NoPolicy`)
                 no policy is given and no stored one matches any of the threads.
             redis.exceptions.RedisError: The server cannot be reached, or refuses.
         """
-        named = NamedThreads(self._engine, look_in_of(look_in, indexed_only), looking)
+        named = NamedThreads(self._engine, look_in_of(look_in, indexed_only), on_scan)
         begun = perf_counter()
         several = [threads] if isinstance(threads, str | bytes) else threads
         names = list(dict.fromkeys(map(self._name, several)))
@@ -90,10 +92,10 @@ class Operations:
         *,
         look_in: LookIn = "auto",
         indexed_only: bool = False,
-        looking: Callable[[Looking], None] | None = None,
+        on_scan: Callable[[ScanProgress], None] | None = None,
     ) -> Operation[Plan]:
         """Say what `trim` would do to each checkpoint of a thread, and why. Changes nothing."""
-        named = NamedThreads(self._engine, look_in_of(look_in, indexed_only), looking)
+        named = NamedThreads(self._engine, look_in_of(look_in, indexed_only), on_scan)
         name = self._name(thread)
         policies = yield from self._policies_of([name], policy)
         return planned(name, (yield from named.plan(name, policies[name])))
@@ -148,8 +150,9 @@ class Operations:
         pattern = _encoded(match)
         check(Rule(pattern, policy or Policy(), trigger))
         rules = yield from self._rules_of_sweep(policy, trigger)
-        result = TrimResult(dry_run=dry_run)
+        result: TrimResult
         if dry_run:
+            result = TrimResult(dry_run=True)
             each = EachThread(result)
             yield from sweep_dry(self._engine, rules, pattern, each.add)
             each.finish()
@@ -162,13 +165,8 @@ class Operations:
                 progress=progress,
             )
             swept = yield from sweeper.sweep()
-            result.threads = swept.threads
-            result.threads_trimmed = swept.threads_trimmed
-            result.checkpoints_deleted = swept.checkpoints_deleted
-            result.checkpoints_kept = swept.checkpoints_kept
-            result.keys_deleted = swept.keys_deleted
-            result.bytes_deleted = swept.bytes_deleted or None
-            result.refuse(swept.refused)
+            swept.refuse(swept.refused)
+            result = swept
         result.elapsed_ms = (perf_counter() - begun) * 1000
         return result
 

@@ -8,7 +8,13 @@ from datetime import timedelta
 from functools import wraps
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
-from redis_retention.engine import DEFAULT_GRACE_MS, DEFAULT_KEYS_PER_CALL, DEFAULT_PREFIX, Engine
+from redis_retention.engine import (
+    DEFAULT_GRACE_MS,
+    DEFAULT_KEYS_PER_CALL,
+    DEFAULT_MAX_STALL_MS,
+    DEFAULT_PREFIX,
+    Engine,
+)
 from redis_retention.layouts import LangGraphRedis
 from redis_retention.operations import Operations
 from redis_retention.policy import Policy
@@ -16,6 +22,7 @@ from redis_retention.sans_io import Operation, T
 from redis_retention.transport import AsyncClient, AsyncTransport, Client, Transport
 
 DEFAULT_GRACE = timedelta(milliseconds=DEFAULT_GRACE_MS)
+DEFAULT_MAX_STALL = timedelta(milliseconds=DEFAULT_MAX_STALL_MS)
 
 P = ParamSpec("P")
 ClientT = TypeVar("ClientT")
@@ -31,6 +38,7 @@ class _Retention(Generic[ClientT]):
         write_prefix: str = "checkpoint_write",
         prefix: str = DEFAULT_PREFIX,
         keys_per_call: int = DEFAULT_KEYS_PER_CALL,
+        max_stall: timedelta | None = DEFAULT_MAX_STALL,
         grace: timedelta = DEFAULT_GRACE,
         policy: Policy | None = None,
         trigger: int | None = None,
@@ -40,6 +48,7 @@ class _Retention(Generic[ClientT]):
             LangGraphRedis(checkpoint_prefix, write_prefix),
             prefix=prefix,
             keys_per_call=keys_per_call,
+            max_stall_ms=None if max_stall is None else max_stall / timedelta(milliseconds=1),
             grace_ms=grace // timedelta(milliseconds=1),
             estimate_memory=estimate_memory,
         )
@@ -96,7 +105,9 @@ class Retention(_Retention[Client]):
         checkpoint_prefix: The saver's ``checkpoint_prefix``.
         write_prefix: The saver's ``checkpoint_write_prefix``.
         prefix: What all keys of our own begin with.
-        keys_per_call: Keys that one call may delete while the server does nothing else.
+        keys_per_call: Keys that one call may delete at most while the server does nothing else.
+        max_stall: For how long a call of a trim is to hold the server up: as many keys go by one
+            call as it deletes in that time. None to let each delete `keys_per_call`.
         grace: How long a checkpoint is retained that no other has as its parent yet, and how long
             a thread must have been known to be idle before it expires.
         policy: What to keep where a call does not say it and no stored policy but the default

@@ -12,14 +12,17 @@ from urllib.parse import urlsplit
 
 import click
 import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import ConnectionError as ConnectionFailed
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
-from redis_retention.engine import DEFAULT_KEYS_PER_CALL, DEFAULT_PREFIX
-from redis_retention.retention import DEFAULT_GRACE, Retention
-from redis_retention.transport import Client
+from redis_retention.engine import DEFAULT_PREFIX
+from redis_retention.pace import DEFAULT_KEYS_PER_CALL
+from redis_retention.retention import DEFAULT_GRACE, DEFAULT_MAX_STALL, Retention
+from redis_retention.transport import AsyncClient, Client
 
 DEFAULT_URL = "redis://localhost:6379/0"
 
@@ -27,6 +30,8 @@ CONNECT_SECONDS = 5.0
 # Who does not answer a greeting in this time is no Redis.
 GREETING_SECONDS = 5.0
 REPLY_SECONDS = 30.0
+# A service that waits for long hears of nothing else.
+SERVICE_REPLY_SECONDS = 5.0
 RETRIES = 3
 
 _DATABASE = re.compile(r"/?\d*/?")
@@ -41,8 +46,9 @@ class Settings:
         checkpoint_prefix: The saver's ``checkpoint_prefix``.
         write_prefix: The saver's ``checkpoint_write_prefix``.
         prefix: What all keys of our own begin with.
-        keys_per_call: Keys that one call may delete while the server does nothing else.
-        grace: How long a checkpoint stays that no other has as its parent yet.
+        keys_per_call: Keys that one call may delete at most while the server does nothing else.
+        max_stall: For how long a call of a trim is to hold the server up.
+        grace: How long a checkpoint is retained that no other has as its parent yet.
         json: Print one JSON object and nothing else.
     """
 
@@ -51,6 +57,7 @@ class Settings:
     write_prefix: str = "checkpoint_write"
     prefix: str = DEFAULT_PREFIX
     keys_per_call: int = DEFAULT_KEYS_PER_CALL
+    max_stall: timedelta = DEFAULT_MAX_STALL
     grace: timedelta = DEFAULT_GRACE
     json: bool = False
 
@@ -76,6 +83,43 @@ def connect(url: str) -> Client:
         return redis.Redis.from_url(url, **_options())
     except (TypeError, ValueError) as error:
         raise _wrong_url(str(error)) from error
+
+
+def is_cluster(url: str) -> bool:
+    """Ask the server, which also shows that it can be reached at all."""
+    client = connect(url)
+    client.close()
+    return isinstance(client, redis.RedisCluster)
+
+
+def async_client(
+    url: str, in_cluster: bool, *, retries: int = 0, reply_seconds: float = SERVICE_REPLY_SECONDS
+) -> AsyncClient:
+    """A client that answers bytes.
+
+    Args:
+        url: Where the server is.
+        in_cluster: Whether it is one of a cluster.
+        retries: How often to try again by itself what a broken connection has prevented: a
+            service knows best what to try again, and when.
+        reply_seconds: How long to wait for a reply.
+    """
+    options: dict[str, Any] = {
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "socket_timeout": reply_seconds,
+        "socket_keepalive": True,
+        "retry": AsyncRetry(NoBackoff(), retries),
+    }
+    if in_cluster:
+        return redis.asyncio.RedisCluster.from_url(url, **options)
+    return redis.asyncio.Redis.from_url(url, **options)
+
+
+def database_of(client: AsyncClient) -> int:
+    """The number of the database; a cluster has but one."""
+    if isinstance(client, redis.asyncio.RedisCluster):
+        return 0
+    return int(client.connection_pool.connection_kwargs.get("db") or 0)
 
 
 def check_url(url: str) -> None:
@@ -145,6 +189,7 @@ def retention(settings: Settings) -> Iterator[Retention]:
             write_prefix=settings.write_prefix,
             prefix=settings.prefix,
             keys_per_call=settings.keys_per_call,
+            max_stall=settings.max_stall,
             grace=settings.grace,
         )
     finally:

@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 import click
 
 from redis_retention.cli.connection import DEFAULT_URL, Settings
-from redis_retention.engine import (
+from redis_retention.engine import DEFAULT_PREFIX
+from redis_retention.pace import (
     DEFAULT_KEYS_PER_CALL,
-    DEFAULT_PREFIX,
+    DEFAULT_MAX_STALL_MS,
     LARGEST_KEYS_PER_CALL,
     SMALLEST_KEYS_PER_CALL,
 )
@@ -27,6 +28,7 @@ _SIZES = {
     **{"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9},
     **{"kib": 2**10, "mib": 2**20, "gib": 2**30},
 }
+_STALL = re.compile(r"(\d{1,5}(?:\.\d{1,3})?)ms", re.ASCII)
 _SIZE = re.compile(r"(\d{1,18})((?:[kmg]i?)?b|)", re.ASCII | re.IGNORECASE)
 
 
@@ -49,6 +51,14 @@ def as_size(value: str) -> int:
 def as_grace(value: str) -> timedelta:
     """A time like that of `as_span`, or none at all: ``0s``."""
     return timedelta(0) if value == "0s" else as_span(value)
+
+
+def as_stall(value: str) -> timedelta:
+    """Milliseconds for which the server may be held up, as in ``1ms`` or ``0.5ms``."""
+    read = _STALL.fullmatch(value)
+    if not read or not float(read[1]):
+        raise click.BadParameter(f"{value!r} is not a time such as 1ms or 0.5ms.")
+    return timedelta(milliseconds=float(read[1]))
 
 
 def as_bytes(value: str | bytes) -> bytes:
@@ -84,14 +94,20 @@ _GLOBAL: dict[str, dict[str, Any]] = {
         "metavar": "TEXT",
     },
     "keys-per-call": {
-        "help": "Keys that one call may delete while the server does nothing else.  "
+        "help": "Keys that one call may delete at most while the server does nothing else.  "
         f"[default: {DEFAULT_KEYS_PER_CALL}]",
         "type": click.IntRange(SMALLEST_KEYS_PER_CALL, LARGEST_KEYS_PER_CALL),
         "metavar": "N",
     },
+    "max-stall": {
+        "help": "For how long a call of a trim is to hold the server up: as many keys go by one "
+        f"call as it deletes in that time.  [default: {DEFAULT_MAX_STALL_MS:g}ms]",
+        "type": as_stall,
+        "metavar": "MS",
+    },
     "grace": {
-        "help": "How long a checkpoint stays that no other has as its parent yet: it may be about "
-        "to become the latest.  [default: 1m]",
+        "help": "How long a checkpoint is retained that no other has as its parent yet: it may be "
+        "about to become the latest.  [default: 1m]",
         "type": as_grace,
         "metavar": "TIME",
     },
@@ -204,7 +220,7 @@ def look_in_options(function: Function) -> Function:
     @click.option(
         "--indexed-only",
         is_flag=True,
-        help="Trust the index and look for nothing that it does not know: that stays.",
+        help="Trust the index and look for nothing that it does not know: that is retained.",
     )
     @click.option(
         "--scan",

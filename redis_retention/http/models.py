@@ -271,7 +271,7 @@ class PlannedCheckpoint(_Answered):
     """Bytes of memory, with its writes."""
     kept: bool
     reasons: list[str]
-    """Why it stays; empty when it goes."""
+    """Why it is retained; empty when it is deleted."""
     keys: int
     """Keys that go with it."""
 
@@ -316,7 +316,7 @@ class RemovedRule(_Answered):
 
 
 class Pin(_Answered):
-    """Something that stays whatever the policy says; both are null for the whole thread."""
+    """Something that is retained whatever the policy says; both are null for the whole thread."""
 
     namespace: str | None
     checkpoint_id: str | None
@@ -359,7 +359,7 @@ class Daemon(_Answered):
     listening: bool
     """Whether events arrive."""
     waiting: int
-    """Changed documents that have not been dealt with."""
+    """Changed documents that have not been worked off."""
     sweeping: bool
     """Whether this process sweeps."""
     sweep_progress: float

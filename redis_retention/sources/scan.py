@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,16 +20,9 @@ from redis_retention.engine import (
 )
 from redis_retention.engine.entries import newest_of_each_namespace
 from redis_retention.errors import RetentionError
-from redis_retention.layouts import Family, Layout
+from redis_retention.layouts import LONGEST_KEY, Family, Layout
 from redis_retention.policy import Policy
-from redis_retention.sans_io import (
-    Argument,
-    Command,
-    Nodes,
-    Operation,
-    Receive,
-    SendAhead,
-)
+from redis_retention.sans_io import Argument, Command, Nodes, Operation, Receive, SendAhead
 
 _GLOB_CHARACTERS = re.compile(rb"([*?\[\]\\^-])")
 _KEYS_PER_PAGE = 1000
@@ -84,6 +77,15 @@ class Found:
         """For each document key the number of write documents that bear its name."""
         return {key: len(self.writes.get(s, ())) for s, key in self.documents.items()}
 
+    def possible_leftovers(self, statuses: dict[bytes, str]) -> list[bytes]:
+        """Pointers, and documents that no saver with many checkpoints has put.
+
+        Args:
+            statuses: What the documents were found to be.
+        """
+        foreign = {key for key, status in statuses.items() if status == "foreign"}
+        return sorted(self.pointers | foreign)
+
     def orphan_groups(
         self, statuses: dict[bytes, str], to_delete: Collection[bytes] | None = None
     ) -> list[OrphanGroup]:
@@ -136,7 +138,7 @@ def find(
     Args:
         layout: The saver's storage format.
         threads: Whose keys.
-        looked_at: Is told of each page how far that is into the database, in keys.
+        looked_at: Is called after each page with the number of keys looked at so far.
         families: What to look for.
         most_shared: Shared keys that are taken in at most, of all threads.
     """
@@ -154,7 +156,7 @@ def find(
             else:
                 found[thread].add(layout, family, key, rest)
 
-    yield from _each_key(pattern_for(threads), take, looked_at)
+    yield from each_key(pattern_for(threads), take, looked_at)
     return found
 
 
@@ -183,9 +185,22 @@ def thread_names(layout: Layout) -> Operation[list[bytes]]:
         if root is not None and root.family is Family.CHECKPOINT:
             names[root.thread] = None
 
-    [start] = (start for start, family in layout.families().items() if family is Family.CHECKPOINT)
-    yield from _each_key(escape_glob(start) + b"*", take)
+    for start, family in layout.families().items():
+        if family is Family.CHECKPOINT:
+            yield from each_key(escape_glob(start) + b"*", take)
     return list(names)
+
+
+def listed_threads(engine: Engine, keys: Iterable[bytes]) -> set[bytes]:
+    """The threads whose lists may be among keys, where the format has lists.
+
+    Args:
+        engine: Knows the format, and which keys are our own.
+        keys: Any keys of the database; what is too long is passed over.
+    """
+    own, root_key = engine.prefix.encode(), engine.layout.root_key
+    roots = (root_key(key) for key in keys if len(key) <= LONGEST_KEY and not key.startswith(own))
+    return {root.thread for root in roots if root is not None}
 
 
 def refuse_cluster() -> Operation[None]:
@@ -222,9 +237,10 @@ def each_page(
         yield from work_off(keys, took)
 
 
-def _each_key(
+def each_key(
     match: bytes, take: Callable[[bytes], None], looked_at: Callable[[int], None] = lambda _: None
 ) -> Operation[None]:
+    """Hand each key of the database that a glob matches to `take`; a cluster's of all nodes."""
     pages = 0
 
     def work_off(keys: Sequence[bytes], _: float) -> Operation[None]:
@@ -266,7 +282,7 @@ def _trim(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Operat
         result.kept = checkpoints(read)
         return result
     orphans, stubs = yield from engine.delete_orphans(
-        thread, found.orphan_groups(read.statuses), sorted(found.pointers)
+        thread, found.orphan_groups(read.statuses), found.possible_leftovers(read.statuses)
     )
     result.kept = checkpoints(read) - trimmed.deleted.checkpoints + stubs
     result.deleted.add(orphans.checkpoints, orphans.keys)
@@ -297,7 +313,7 @@ def dry_run(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Oper
     orphans, stubs = yield from engine.delete_orphans(
         thread,
         found.orphan_groups(read.statuses, suffixes),
-        sorted(found.pointers),
+        found.possible_leftovers(read.statuses),
         entries=newest_of_each_namespace(read.entries, to_delete),
     )
     result.kept += stubs - result.deleted.checkpoints

@@ -1,4 +1,4 @@
-"""What commands say on standard error while they look at the whole database for some threads."""
+"""What commands write to standard error while they scan the whole database for some threads."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from redis_retention.results import Looking
+from redis_retention.results import ScanProgress
 
 _PATIENCE_SECONDS = 1.0
 
 
 class _Shown:
-    """A line that says why, and on a terminal a bar; both only when it takes a while."""
+    """A line that says why, and on a terminal a bar; both only if it takes a while."""
 
     def __init__(self) -> None:
         self._begun = monotonic()
-        self._reason: Looking | None = None
+        self._reason: ScanProgress | None = None
         self._bar: Progress | None = None
 
-    def show(self, now: Looking) -> None:
+    def show(self, now: ScanProgress) -> None:
         if not now.keys and now.why is not None:
             self._reason = now
         if monotonic() - self._begun >= _PATIENCE_SECONDS:
@@ -33,7 +33,7 @@ class _Shown:
                 self._advance(now)
 
     def explain(self) -> None:
-        """Say why, once."""
+        """Write why, once."""
         reason, self._reason = self._reason, None
         if reason is not None:
             why = f"looking at all {reason.total:,} keys, since {reason.why}; {reason.mend}"
@@ -43,7 +43,7 @@ class _Shown:
         if self._bar is not None:
             self._bar.stop()
 
-    def _advance(self, now: Looking) -> None:
+    def _advance(self, now: ScanProgress) -> None:
         if self._bar is None:
             columns = TextColumn("looking"), BarColumn(), MofNCompleteColumn(), TextColumn("keys")
             self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
@@ -55,10 +55,10 @@ class _Shown:
 
 
 @contextmanager
-def looking_shown() -> Iterator[Callable[[Looking], None]]:
-    """Shows how a look goes that takes more than a second, and why nothing shorter would do.
+def scan_shown() -> Iterator[Callable[[ScanProgress], None]]:
+    """Shows the progress of a scan that takes more than a second, and why it is necessary.
 
-    Of one that was over before, the line is said at its end; an error is said alone.
+    If it takes less, the line is written at its end; if it fails, the error stands alone.
     """
     shown = _Shown()
     try:
