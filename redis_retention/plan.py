@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
@@ -22,6 +23,7 @@ class PlannedCheckpoint:
         size: Bytes of memory of its document and writes; None where the server does not tell.
         reasons: Why it stays; empty when it goes.
         keys: Keys that go with it.
+        layout: In which storage format it is.
     """
 
     namespace: str
@@ -32,6 +34,7 @@ class PlannedCheckpoint:
     size: int | None
     reasons: tuple[str, ...]
     keys: int
+    layout: str
 
     @property
     def kept(self) -> bool:
@@ -50,7 +53,8 @@ class Plan:
     Attributes:
         thread: The thread id.
         checkpoints: Oldest first in each namespace, the graph itself first.
-        left_alone: Why the whole thread would be left alone, None when it would not.
+        left_alone: Why the whole thread would be left alone, in one storage format at least; None
+            when it would not.
     """
 
     thread: str
@@ -68,23 +72,42 @@ class Plan:
         return [checkpoint for checkpoint in self.checkpoints if not checkpoint.kept]
 
     @property
+    def layouts(self) -> list[str]:
+        """The storage formats in which it has checkpoints."""
+        return list(dict.fromkeys(checkpoint.layout for checkpoint in self.checkpoints))
+
+    @property
     def bytes_deleted(self) -> int | None:
         """Memory of what goes, None where the server does not tell."""
         sizes = [checkpoint.size for checkpoint in self.deleted]
         return None if None in sizes else sum(size or 0 for size in sizes)
 
 
-def planned(thread: bytes, decisions: Decisions) -> Plan:
-    """A plan from described decisions."""
-    place = decisions.unsupported
-    return Plan(
-        _text(thread),
-        [_planned(decision) for decision in decisions.checkpoints],
-        None if place is None else unsupported_reason(place),
-    )
+def planned(thread: bytes, decisions: Mapping[str, Decisions]) -> Plan:
+    """A plan from described decisions.
+
+    Args:
+        thread: The thread as it stands in the keys.
+        decisions: What was decided in each storage format.
+    """
+    checkpoints = [
+        _planned(layout, decision)
+        for layout, decided in decisions.items()
+        for decision in decided.checkpoints
+    ]
+    unsupported = {
+        layout: unsupported_reason(decided.unsupported)
+        for layout, decided in decisions.items()
+        if decided.unsupported is not None
+    }
+    if len(decisions) == 1 or not unsupported:
+        why = next(iter(unsupported.values()), None)
+    else:
+        why = "; ".join(f"{layout}: {reason}" for layout, reason in unsupported.items())
+    return Plan(_text(thread), checkpoints, why)
 
 
-def _planned(decision: Decision) -> PlannedCheckpoint:
+def _planned(layout: str, decision: Decision) -> PlannedCheckpoint:
     described = decision.description
     return PlannedCheckpoint(
         namespace=_text(decision.place.namespace),
@@ -95,6 +118,7 @@ def _planned(decision: Decision) -> PlannedCheckpoint:
         size=described.size if described else None,
         reasons=decision.reasons,
         keys=decision.keys,
+        layout=layout,
     )
 
 

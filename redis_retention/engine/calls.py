@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from copy import copy
+from typing import Any, Protocol, TypeVar
 
 from redis.exceptions import ResponseError
 
-from redis_retention.errors import RetentionError, wrong_type
+from redis_retention.errors import RetentionError, ServerLacks, wrong_type
 from redis_retention.layouts import LangGraphRedis, Layout
 from redis_retention.sans_io import Argument, Call, Operation, command, send
 from redis_retention.scripts import load
@@ -18,6 +19,22 @@ SMALLEST_KEYS_PER_CALL = 10
 # Some of them are handed on as arguments, of which Lua takes less than 8,000.
 LARGEST_KEYS_PER_CALL = 5_000
 DEFAULT_GRACE_MS = 60_000
+
+
+CallsT = TypeVar("CallsT", bound="ScriptCalls")
+
+
+class Beside(Protocol):
+    """Learns in which other storage formats a thread is."""
+
+    def names(self, thread: bytes) -> list[bytes]:
+        """Names of which one exists if it is in another one."""
+
+    def note(self, thread: bytes, existing: Sequence[bytes], forbidden: Sequence[bytes]) -> None:
+        """Take in which of the names exist, and which may not be looked at."""
+
+    def claims(self, thread: bytes, key: bytes) -> bool:
+        """Whether a key of a thread can only be another format's."""
 
 
 class ScriptCalls:
@@ -62,6 +79,17 @@ class ScriptCalls:
         self._estimate_memory = estimate_memory
         self._index_start = f"{prefix}index:{self.layout.tag}:".encode()
         self._pins_start = f"{prefix}pins:{self.layout.tag}:".encode()
+        self.beside: Beside | None = None
+
+    def asking(self: CallsT, beside: Beside) -> CallsT:
+        """The same engine, which lets `beside` learn from its trims and plans."""
+        asking = copy(self)
+        asking.beside = beside
+        return asking
+
+    def names_of(self, thread: bytes) -> list[bytes]:
+        """Names of which one exists if the thread is known to the format, or to our index."""
+        return [self.index_key(thread)]
 
     def index_key(self, thread: bytes) -> bytes:
         """The sorted set that is a thread's index."""
@@ -75,7 +103,7 @@ class ScriptCalls:
         """Make sure that the server can read the saver's documents.
 
         Raises:
-            RetentionError: It lacks what these need.
+            ServerLacks: It lacks what these need.
         """
         required = self.layout.requirement
         if required is None:
@@ -85,7 +113,7 @@ class ScriptCalls:
         except ResponseError as error:
             if "unknown command" not in str(error).lower():
                 raise
-            raise RetentionError(required.missing) from error
+            raise ServerLacks(required.missing) from error
 
     def check_keys(self, thread: bytes) -> Operation[None]:
         """Make sure that nobody else uses the names of our keys.

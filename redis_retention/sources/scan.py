@@ -58,6 +58,11 @@ class Found:
     pointers: set[bytes] = field(default_factory=set)
     complete: bool = True
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was found."""
+        return not (self.documents or self.writes or self.registries or self.pointers)
+
     def add(self, layout: Layout, family: Family, key: bytes, rest: bytes) -> None:
         """Take in one key; `rest` is the key without what its family's names begin with."""
         if family is Family.LATEST:
@@ -126,17 +131,49 @@ def find(
         threads: Whose keys.
         looked_at: Is told of each page how far that is into the database, in keys.
     """
-    found = {thread: Found() for thread in threads}
+    [found] = yield from find_each([(layout, threads)], looked_at)
+    return found
+
+
+def find_each(
+    wanted: Sequence[tuple[Layout, Collection[bytes]]],
+    looked_at: Callable[[int], None] = lambda _: None,
+) -> Operation[list[dict[bytes, Found]]]:
+    """Look for threads' keys in several storage formats, in one pass over the database.
+
+    Args:
+        wanted: Formats, each with threads as they stand in its keys.
+        looked_at: Is told of each page how far that is into the database, in keys.
+    """
+    found = [{thread: Found() for thread in threads} for _, threads in wanted]
+    layouts = [layout for layout, _ in wanted]
+    search = list(zip(layouts, found, strict=True))
 
     def take(key: bytes) -> None:
-        for family, rest in _families_of(layout, key):
-            for thread in _threads_of(rest, found):
-                found[thread].add(layout, family, key, rest)
+        owner = owner_of(key, layouts)
+        for layout, of_threads in search:
+            if owner is not None and owner is not layout:
+                continue
+            for family, rest in _families_of(layout, key):
+                for thread in _threads_of(rest, of_threads):
+                    of_threads[thread].add(layout, family, key, rest)
 
     # One thread's keys can be told apart by the server.
-    match = b"*:" + escape_glob(next(iter(threads))) + b":*" if len(found) == 1 else b"*"
+    names = {thread for of_threads in found for thread in of_threads}
+    match = b"*:" + escape_glob(next(iter(names))) + b":*" if len(names) == 1 else b"*"
     yield from _each_key(match, take, looked_at)
     return found
+
+
+def owner_of(key: bytes, layouts: Sequence[Layout]) -> Layout | None:
+    """The only one of some formats whose a key can be by its name, None if that is not sure."""
+    if len(layouts) == 1:
+        return None
+    for layout in layouts:
+        root = layout.root_key(key)
+        if root is not None and root.certain:
+            return layout
+    return None
 
 
 def thread_names(layout: Layout) -> Operation[list[bytes]]:

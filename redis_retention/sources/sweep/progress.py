@@ -29,6 +29,7 @@ class SweepResult:
         keys_scanned: Keys of the database that were looked at.
         refused: Threads with which the server has refused something, and why.
         elapsed_ms: How long it took, in milliseconds.
+        layouts: The same for each storage format in which there was something.
     """
 
     threads: int = 0
@@ -40,6 +41,21 @@ class SweepResult:
     keys_scanned: int = 0
     refused: dict[bytes, str] = field(default_factory=dict)
     elapsed_ms: float = 0.0
+    layouts: dict[str, SweepResult] = field(default_factory=dict)
+
+    def include(self, layout: str, part: SweepResult) -> None:
+        """Count in what was done in one storage format."""
+        self.threads += part.threads
+        self.threads_trimmed += part.threads_trimmed
+        self.checkpoints_deleted += part.checkpoints_deleted
+        self.checkpoints_kept += part.checkpoints_kept
+        self.keys_deleted += part.keys_deleted
+        self.bytes_deleted += part.bytes_deleted
+        self.keys_scanned += part.keys_scanned
+        self.refused |= part.refused
+        self.elapsed_ms += part.elapsed_ms
+        if part.threads or part.keys_deleted or part.refused:
+            self.layouts[layout] = part
 
 
 class Stage(Enum):

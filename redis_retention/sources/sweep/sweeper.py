@@ -13,6 +13,7 @@ from redis_retention.sources.sweep.indexed import IndexedThreads
 from redis_retention.sources.sweep.known import Known, State
 from redis_retention.sources.sweep.new import NewThreads
 from redis_retention.sources.sweep.orphans import Orphans
+from redis_retention.sources.sweep.others import Others
 from redis_retention.sources.sweep.pages import PageSorter
 from redis_retention.sources.sweep.progress import Pace, Progress, Stage, SweepResult
 from redis_retention.sources.sweep.shared import Shared
@@ -31,6 +32,7 @@ class Sweeper:
         max_keys_per_second: Look at no more keys than this.
         older_than_ms: Milliseconds after which an orphan is deleted.
         progress: Is notified how far the sweep has come.
+        others: The other storage formats: keys that can only be theirs are not looked at.
     """
 
     def __init__(
@@ -42,11 +44,13 @@ class Sweeper:
         max_keys_per_second: int | None = None,
         older_than_ms: int = ORPHAN_AGE_MS,
         progress: Callable[[Progress], None] | None = None,
+        others: Others | None = None,
     ) -> None:
         self._engine = engine
+        self._others = others or Others()
         self._shared = Shared(engine, rules, match)
         self._pace = Pace(max_keys_per_second, progress)
-        self._pages = PageSorter(engine)
+        self._pages = PageSorter(engine, self._others)
         self._orphans = Orphans(self._shared, older_than_ms)
         self._indexed = IndexedThreads(self._shared)
         self._new = NewThreads(self._shared, self._orphans, self._pace)
@@ -93,6 +97,7 @@ class Sweeper:
     def _work_off(self, keys: Sequence[bytes]) -> Operation[None]:
         known, again = self._shared.known, self._shared.second_pass
         page = self._pages.sort(keys, known)
+        yield from self._others.ask()
         for key in page.too_long:
             excess = too_long(key)
             if excess is not None:
@@ -123,3 +128,5 @@ class Sweeper:
             if self._shared.wanted(thread):
                 operation = self._engine.forget_thread(thread)
                 yield from self._shared.attempt(thread, operation, None)
+        for engine, thread in self._others.unused_pins():
+            yield from self._shared.attempt(thread, engine.forget_thread(thread), None)
