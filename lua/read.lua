@@ -31,7 +31,7 @@ local reply = { statuses }
 local function row(header)
   local ns, parent = header.ns, ""
   if header.parent ~= "" then parent = entry.of(entry.LEAF, ns) .. header.parent .. "\0" end
-  local leaf = header.root and "" or indexing.leaf(header, false, now)
+  local leaf = header.root and "" or entry.leaf(ns, header.id, now)
   return { leaf, parent, unpack(entry.members(header)) }
 end
 

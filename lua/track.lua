@@ -37,6 +37,8 @@
 
 -- Arguments of one rule.
 local RULE = 7
+-- Bytes of a thread id: the same as in Python.
+local LONGEST_THREAD = 4096
 local index_start, pins_start = ARGV[1], ARGV[2]
 local limit, only, estimate_memory = tonumber(ARGV[5]), ARGV[6], ARGV[7] == "1"
 local grace, announced = tonumber(ARGV[8]), ARGV[9] == "1"
@@ -76,6 +78,7 @@ end
 -- Adds what was read of a thread to its index, and trims it if it has crossed its trigger: what
 -- came of that, nil if it has not.
 local function work_off(thread, batch)
+  if #thread > LONGEST_THREAD then error({ err = "the id of the thread is too long" }) end
   local before = {}
   for _, header in ipairs(batch.headers) do
     if batch.rule.trigger >= 0 and not header.root and not before[header.ns] then

@@ -124,7 +124,7 @@ class Daemon:
             on_gap=self._ask_for_sweep,
             check_every=check_every,
         )
-        self._listener.large.threshold = options.warn_checkpoint_bytes
+        self._listener.tracker.large.threshold = options.warn_checkpoint_bytes
         self._sweeper = self._new_sweeper(sweep)
 
     def _new_sweeper(
@@ -280,7 +280,7 @@ class Daemon:
             # A slip in a file must not end a service that runs.
             log.error("kept the old configuration: %s", error)
             return
-        self._listener.large.threshold = self._options.warn_checkpoint_bytes
+        self._listener.tracker.large.threshold = self._options.warn_checkpoint_bytes
         if self._sweeper is not None and self._options.schedule is not None:
             self._sweeper.reschedule(self._options.schedule)
         self._rules_wanted.set()
@@ -308,7 +308,7 @@ class Daemon:
                 "one with `redis-retention policy set`"
             )
         self._rules = rules
-        self._listener.rules = rules
+        self._listener.tracker.rules = rules
 
     # --- reporting -------------------------------------------------------------------------
 

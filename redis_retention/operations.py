@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from redis_retention.engine import Engine, Place, Rule
 from redis_retention.errors import RetentionError, ServerLacks
-from redis_retention.layouts import LONGEST_THREAD
+from redis_retention.layouts import too_long_id
 from redis_retention.layouts.names import title
 from redis_retention.lease import Lease
 from redis_retention.named import LookIn, NamedThreads, look_in_of
@@ -309,11 +309,9 @@ class Operations:
 
     def _name(self, thread: ThreadId) -> bytes:
         name = self._served.first.layout.stored_thread(thread)
-        if len(name) > LONGEST_THREAD:
-            raise RetentionError(
-                f"a thread id has {len(name)} bytes, and may have {LONGEST_THREAD}: threads with "
-                "longer ids are left alone"
-            )
+        excess = too_long_id(name)
+        if excess is not None:
+            raise RetentionError(excess)
         return name
 
     def use(self, policy: Policy | None, trigger: int | None = None) -> None:

@@ -42,19 +42,6 @@ function indexing.add(key, members)
   return redis.call("ZADD", key, unpack(scored))
 end
 
--- When a checkpoint counts as first seen that a look at the database finds for the first time:
--- when it was made, by a clock that lags as far behind ours as can be.
-local function first_seen(id, now)
-  local made = clock.of_id(id)
-  return made and math.min(now, made + clock.LARGEST_DIFFERENCE_MS) or now
-end
-
--- The entry of a checkpoint as a leaf. `announced` says that an event has just told of it.
-function indexing.leaf(checkpoint, announced, now)
-  local ns, id = checkpoint.ns, checkpoint.id
-  return entry.leaf(ns, id, announced and now or first_seen(id, now))
-end
-
 -- The leaves of a namespace that the index knows, by id.
 local function leaves_known(key, ns)
   local prefix, known = entry.of(entry.LEAF, ns), {}
@@ -64,14 +51,18 @@ local function leaves_known(key, ns)
   return known
 end
 
--- Whether the index says already whether a checkpoint is a leaf: it knows the checkpoint, or its
--- child, which most often is the next one.
+-- Among so many newer entries a checkpoint's child is looked for: most often it is the first.
+local NEXT = 8
+
+-- Whether the index can tell already if a checkpoint is a leaf: it knows it, or a child of it.
 local function is_indexed(key, one)
   local kind = one.has_task_id and entry.INVOCATION or entry.INDEPENDENT
-  local view, prefix = index.stored(key), entry.of(kind, one.ns)
-  local next_one = view.up("[" .. prefix .. one.id, index.past(prefix), 1)[1]
-  local id = next_one and entry.id(next_one, prefix)
-  return id ~= nil and (id == one.id or layout.parent(one.thread, one.ns, id) == one.id)
+  local prefix = entry.of(kind, one.ns)
+  local members = index.stored(key).up("[" .. prefix .. one.id, index.past(prefix), NEXT)
+  for _, id in ipairs((entry.ids(members, prefix))) do
+    if id == one.id or layout.parent(one.thread, one.ns, id) == one.id then return true end
+  end
+  return false
 end
 
 -- The children of some checkpoints, by namespace and parent.
@@ -109,7 +100,7 @@ function indexing.add_with_leaves(key, members, checkpoints, announced)
   for _, one in ipairs(checkpoints) do
     if not children[one.ns][one.id]
       and (announced or not leaves[one.ns][one.id] and not is_indexed(key, one)) then
-      members[#members + 1] = indexing.leaf(one, announced, now)
+      members[#members + 1] = entry.leaf(one.ns, one.id, now)
     end
   end
   -- What was idle is so no longer.

@@ -12,8 +12,9 @@ from redis_retention.engine.calls import (
 )
 from redis_retention.engine.decision import DecisionCalls
 from redis_retention.engine.deletion import ORPHAN_AGE_MS, DeletionCalls
-from redis_retention.engine.index import CHECKPOINTS, DOCUMENTS_PER_CALL
+from redis_retention.engine.index import DOCUMENTS_PER_CALL
 from redis_retention.engine.results import (
+    CHECKPOINTS,
     UNSUPPORTED,
     Added,
     Decision,

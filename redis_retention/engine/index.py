@@ -10,13 +10,16 @@ from redis.exceptions import ResponseError
 from redis_retention.batches import batched
 from redis_retention.engine import entries as entry
 from redis_retention.engine.calls import ScriptCalls, words
-from redis_retention.engine.results import Added, Deleted, Rule, ThreadDocuments, Tracked
+from redis_retention.engine.results import (
+    CHECKPOINTS,
+    Added,
+    Deleted,
+    Rule,
+    ThreadDocuments,
+    Tracked,
+)
 from redis_retention.errors import RetentionError, is_script_error, wrong_type
 from redis_retention.sans_io import Argument, Operation, T, command
-
-# What scripts call a checkpoint that they have read; of the second, some writes are registered
-# nowhere (``lua/include/indexing.lua``).
-CHECKPOINTS = frozenset({"checkpoint", "unregistered"})
 
 # Documents read by one call: some 20 microseconds each, more when they are cold.
 DOCUMENTS_PER_CALL = 50
@@ -46,7 +49,9 @@ class IndexCalls(ScriptCalls):
         reply = yield from self.call("track", documents, arguments)
         return [self._tracked(*row) for row in reply[1:]]
 
-    def add(self, documents: Sequence[bytes], thread: bytes = b"") -> Operation[Added]:
+    def add(
+        self, documents: Sequence[bytes], thread: bytes = b"", writes_seen: Sequence[int] = ()
+    ) -> Operation[Added]:
         """Add documents to the indexes of their threads.
 
         One call: the caller bounds the number of documents.
@@ -54,16 +59,18 @@ class IndexCalls(ScriptCalls):
         Args:
             documents: Keys that may be checkpoint documents; what is none is passed over.
             thread: The only thread whose documents to add, empty for any.
+            writes_seen: How many write documents were seen for each, if that was looked for.
 
         Raises:
             RetentionError: The server would not change the index of that thread.
         """
-        reply = yield from self.call("track", documents, self._track_arguments(thread, ()))
+        arguments = [*self._track_arguments(thread, ()), *writes_seen]
+        reply = yield from self.call("track", documents, arguments)
         rows = [self._tracked(*row) for row in reply[1:]]
         refused = {row.thread: row.refused for row in rows if row.refused is not None}
         if thread in refused:
             raise RetentionError(refused[thread])
-        return Added(sum(status in CHECKPOINTS for status in words(reply[0])), refused)
+        return Added(list(words(reply[0])), refused)
 
     def add_all(self, documents: Iterable[bytes], thread: bytes) -> Operation[None]:
         """The same for any number of documents of one thread."""
@@ -162,13 +169,11 @@ class IndexCalls(ScriptCalls):
         found = ThreadDocuments()
         if by_names:
             found.statuses = yield from self._add_by_names(thread, documents)
-        arguments = self._track_arguments(thread, ())
         # In the order of their ids: each is asked for by the next one.
         unread = sorted(documents.keys() - found.statuses.keys())
         for some in batched(unread, DOCUMENTS_PER_CALL):
-            seen = [documents[key] for key in some]
-            reply = yield from self.call("track", some, [*arguments, *seen])
-            found.statuses.update(zip(some, words(reply[0]), strict=True))
+            added = yield from self.add(some, thread, [documents[key] for key in some])
+            found.statuses.update(zip(some, added.statuses, strict=True))
         yield from self.forget_all(known - documents.keys())
         return found
 

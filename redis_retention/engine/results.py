@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from redis_retention.policy import Policy
 from redis_retention.sans_io import Argument
 
+# What scripts call a checkpoint that they have read; of the second, some writes are registered
+# nowhere (``lua/include/indexing.lua``).
+CHECKPOINTS = frozenset({"checkpoint", "unregistered"})
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -104,12 +108,17 @@ class Added:
     """What adding documents to the indexes has done.
 
     Attributes:
-        checkpoints: How many of them were checkpoints.
+        statuses: What each of them is (``lua/include/indexing.lua``).
         refused: Threads whose index the server would not change, and why.
     """
 
-    checkpoints: int
+    statuses: list[str]
     refused: dict[bytes, str]
+
+    @property
+    def checkpoints(self) -> int:
+        """How many of them were checkpoints."""
+        return sum(status in CHECKPOINTS for status in self.statuses)
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from redis_retention.layouts.layout import (
     RootKey,
     SearchIndex,
     too_long,
+    too_long_id,
 )
 
 __all__ = [
@@ -25,4 +26,5 @@ __all__ = [
     "RootKey",
     "SearchIndex",
     "too_long",
+    "too_long_id",
 ]

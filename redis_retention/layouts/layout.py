@@ -25,6 +25,16 @@ def too_long(key: bytes) -> tuple[bytes, str] | None:
     return key[:_SHOWN], f"a key of {len(key)} bytes is too long to be looked at"
 
 
+def too_long_id(thread: bytes) -> str | None:
+    """Why a thread is left alone whose id is longer than `LONGEST_THREAD`; None for others."""
+    if len(thread) <= LONGEST_THREAD:
+        return None
+    return (
+        f"a thread id has {len(thread)} bytes, and may have {LONGEST_THREAD}: threads with longer "
+        "ids are left alone"
+    )
+
+
 class Family(Enum):
     """What a key of the saver is for."""
 

@@ -102,13 +102,20 @@ def documents(client: redis.Redis, thread: str) -> list[str]:
 
 
 @contextmanager
-def listening(reply: bytes | None) -> Iterator[int]:
-    """The port of something that gives everybody the same answer, or none at all."""
+def listening(reply: bytes | None, asked: threading.Event | None = None) -> Iterator[int]:
+    """The port of something that gives everybody the same answer, or none at all.
+
+    Args:
+        reply: The answer.
+        asked: Set when somebody has asked.
+    """
     done = threading.Event()
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             self.request.recv(4096)
+            if asked is not None:
+                asked.set()
             if reply is None:
                 done.wait(30)
             else:

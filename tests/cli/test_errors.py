@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,9 @@ from tests.cli.conftest import Run, documents, fill, listening, run_at
 from tests.servers.start import Server, free_port
 
 TRIM = ("trim", "a", "--keep-last", "1", "--json")
+
+PATIENCE = 60.0
+"""Seconds for what takes one on an idle machine."""
 
 Start = Callable[..., Server]
 
@@ -248,12 +252,13 @@ def test_a_bug_is_no_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_ctrl_c_is_quiet() -> None:
-    with listening(None) as port:
+    asked = threading.Event()
+    with listening(None, asked) as port:
         command = program("--url", f"redis://127.0.0.1:{port}/0", *TRIM)
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            time.sleep(1.0)
+            assert asked.wait(PATIENCE)
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=10)
+            out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out, err) == (130, b"", b"")
 
 

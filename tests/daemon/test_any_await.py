@@ -80,7 +80,7 @@ class Meddled:
 
     def use(self, rules: Sequence[Rule]) -> None:
         self.daemon._rules = list(rules)
-        self.daemon._listener.rules = rules
+        self.daemon._listener.tracker.rules = rules
 
     def restore(self, thread: str) -> None:
         self.client.delete(INDEX + thread, PINS + thread)

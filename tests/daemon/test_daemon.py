@@ -97,6 +97,29 @@ def test_it_ends_while_the_server_hangs(
         assert time.monotonic() - begun < 3
 
 
+def test_it_follows_a_primary_that_was_demoted_and_kept_its_connections(
+    redis_stack: Server, stack: redis.Redis, service: Start
+) -> None:
+    with (
+        Server(redis_stack.name, replica_of=redis_stack) as promoted,
+        promoted.client() as primary,
+        Proxy(redis_stack.port) as proxy,
+    ):
+        running = service(proxy.url)
+        running.wait_for("swept")
+        try:
+            primary.replicaof("NO", "ONE")
+            proxy.move(promoted.port)
+            stack.replicaof("127.0.0.1", str(promoted.port))
+            primary.delete("retention:swept:checkpoint")
+            writer = Writer(promoted.client(), ["a"])
+            writer.write(TRIGGER + 5)
+            eventually(lambda: len(ids(primary, "a")) <= TRIGGER, running.output)
+            eventually(lambda: bool(primary.exists("retention:swept:checkpoint")), running.output)
+        finally:
+            stack.replicaof("NO", "ONE")
+
+
 def test_documents_that_others_delete_leave_the_index(
     server: Server, client: redis.Redis, service: Start
 ) -> None:

@@ -36,7 +36,7 @@ SMALL, LARGE = 100, 1_000_000
 async def listening(url: str, threshold: int | None) -> AsyncIterator[Listener]:
     client = redis.asyncio.Redis.from_url(url)
     listener = Listener(client, Engine(), [])
-    listener.large.threshold = threshold
+    listener.tracker.large.threshold = threshold
     running = asyncio.create_task(listener.run())
     try:
         await asyncio.wait_for(listener.settled(), PATIENCE)

@@ -177,11 +177,11 @@ async def test_a_trim_that_always_times_out_is_left_to_the_sweeps(
     redis_stack: Server, stack: redis.Redis
 ) -> None:
     async with listening(Stalled(host="127.0.0.1", port=redis_stack.port)) as (listener, _):
-        listener._unfinished[b"slow"] = 0
+        listener.tracker.unfinished[b"slow"] = 0
         writer = Writer(redis_stack.client(), ["quick"])
         await asyncio.to_thread(writer.write, 35)
         await until(lambda: not listener.waiting and len(ids(stack, "quick")) <= 30)
-        await until(lambda: not listener._unfinished)
+        await until(lambda: not listener.tracker.unfinished)
         assert listener.activity.errors["TimeoutError"] >= 1
 
 
@@ -229,6 +229,43 @@ async def test_a_trim_that_a_broken_connection_has_cut_short_is_finished(
             await asyncio.sleep(0.2)
             proxy.mend()
             await until(lambda: len(ids(stack, "long")) <= 30)
+
+
+async def test_what_waits_behind_a_refusal_survives_a_broken_connection(
+    redis_stack: Server, stack: redis.Redis
+) -> None:
+    names = [f"{number}" for number in range(8)]
+    refused = "not-allowed"
+    stack.acl_setuser(
+        "partly",
+        enabled=True,
+        nopass=True,
+        reset=True,
+        commands=["+@all"],
+        channels=["*"],
+        keys=["retention:*", "write*", "checkpoint_*", *(f"checkpoint:{name}:*" for name in names)],
+    )
+    with Proxy(redis_stack.port) as proxy:
+        client = redis.asyncio.Redis(port=proxy.port, username="partly", password="any")
+        async with listening(client) as (listener, _):
+            broken = False
+
+            def break_it(script: str, seconds: float) -> None:
+                nonlocal broken
+                if not broken and "NoPermissionError" in listener.activity.errors:
+                    broken = True
+                    proxy.cut()
+
+            listener._transport._called = break_it
+            # Together, so that they come to be dealt with in one call, which is refused.
+            with stack.pipeline() as pipeline:
+                for name in (*names, refused):
+                    add(pipeline, name, "1", parent="")
+                pipeline.execute()
+            await until(lambda: broken)
+            proxy.mend()
+            await until(lambda: all(indexed(stack, name) for name in names))
+    stack.acl_deluser("partly")
 
 
 async def test_a_cluster(started: Callable[..., Server]) -> None:

@@ -21,6 +21,7 @@ from redis_retention.sans_io import (
 from redis_retention.schedule import Schedule
 from redis_retention.sources.sweep import SweepResult
 from redis_retention.sweeping import SharedSweeper, utc_now
+from tests.daemon.proxy import Proxy
 from tests.daemon.service import PATIENCE, eventually
 from tests.servers.start import Server
 
@@ -62,7 +63,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def sweeper(
-    server: Server,
+    server: Server | Proxy,
     sweeps: Sweeps,
     schedule: Schedule = NEVER,
     clock: Callable[[], datetime] | None = None,
@@ -157,6 +158,29 @@ async def test_a_sweep_that_fails_is_done_again(redis_stack: Server, stack: redi
     async with sweeper(redis_stack, sweeps) as made:
         made.ask("a test")
         await done(sweeps, 1)
+
+
+async def test_it_follows_a_primary_that_was_demoted_and_kept_its_connections(
+    redis_stack: Server, stack: redis.Redis
+) -> None:
+    sweeps = Sweeps()
+    with (
+        Server(redis_stack.name, replica_of=redis_stack) as promoted,
+        promoted.client() as primary,
+        Proxy(redis_stack.port) as proxy,
+    ):
+        async with sweeper(proxy, sweeps) as made:
+            try:
+                made.ask("a test")
+                await done(sweeps, 1)
+                primary.replicaof("NO", "ONE")
+                proxy.move(promoted.port)
+                stack.replicaof("127.0.0.1", str(promoted.port))
+                made.ask("another test")
+                await done(sweeps, 2)
+                assert made._activity.errors["ReadOnlyError"] >= 1
+            finally:
+                stack.replicaof("NO", "ONE")
 
 
 class Clock:

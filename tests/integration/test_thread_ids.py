@@ -17,6 +17,8 @@ import redis
 from langgraph.checkpoint.redis import RedisSaver
 
 from redis_retention import LookIn, Looking, Policy, Retention, RetentionError
+from redis_retention.engine import Engine, Rule
+from redis_retention.transport import Transport
 from tests.graphs.savers import without_search
 from tests.integration.looking import WAYS
 from tests.integration.threads import fill, ids, keys_of
@@ -253,7 +255,26 @@ def test_what_is_longer_than_any_sane_id_is_refused_and_reported(stack: redis.Re
 
     result = retention.sweep(Policy(keep_last=2))
 
-    assert result.left_alone[0].reason.endswith("is too long to be looked at")
-    assert len(list(stack.scan_iter("checkpoint:sane:*"))) == 2
+    reasons = {left.thread: left.reason for left in result.left_alone}
+    assert "may have 4096" in reasons.pop("x" * 5000)
+    assert reasons
+    assert all(reason.endswith("is too long to be looked at") for reason in reasons.values())
+    left = {name: len(list(stack.scan_iter(f"checkpoint:{name}*"))) for name in "sxy"}
+    assert left == {"s": 2, "x": 5, "y": 5}
     with pytest.raises(RetentionError, match="may have 4096"):
         retention.trim("x" * 5000, Policy(keep_last=2))
+
+
+def test_events_of_such_a_thread_are_refused_and_cost_no_other(stack: redis.Redis) -> None:
+    saver = without_search(stack)
+    for name in ("sane", "x" * 5000):
+        fill(saver, name, 5)
+    engine, rule = Engine(), Rule(b"*", Policy(keep_last=2), 2)
+
+    tracked = Transport(stack).run(engine.track(sorted(stack.scan_iter("checkpoint:*")), [rule]))
+
+    assert {(len(row.thread), row.refused) for row in tracked} == {
+        (4, None),
+        (5000, "the id of the thread is too long"),
+    }
+    assert len(list(stack.scan_iter("checkpoint:sane:*"))) == 2

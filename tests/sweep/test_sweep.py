@@ -10,12 +10,15 @@ from datetime import timedelta
 import pytest
 import redis
 from langgraph.checkpoint.redis import RedisSaver
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from redis_retention import AsyncRetention, Policy, Retention, RetentionError
 from redis_retention.operations import NoPolicy
 from redis_retention.sources import scan
 from redis_retention.sources.sweep import Progress, Stage, new
 from redis_retention.sources.sweep.known import Known
+from tests.daemon.proxy import Proxy
 from tests.model.snapshot import difference, read_database
 from tests.model.threads import (
     MovePointer,
@@ -281,6 +284,29 @@ def test_a_cluster_is_refused_with_a_reason(started: Callable[..., Server]) -> N
     server = started(cluster=True)
     with server.cluster_client() as client, pytest.raises(RetentionError, match="cluster"):
         Retention(client).sweep(KEEP)
+
+
+def test_however_many_threads_are_refused_all_others_are_swept(stack: redis.Redis) -> None:
+    bad = [f"bad-{number}" for number in range(30)]
+    fill(stack, ["good", *bad], 6)
+    for name in bad:
+        stack.set(f"retention:index:checkpoint:{name}", "not an index")
+
+    result = Retention(stack).sweep(KEEP)
+
+    assert result.threads_refused == len(bad)
+    assert len(documents(stack, "good")) == 3
+
+
+def test_a_server_that_does_not_reply_any_more_ends_a_sweep(
+    redis_stack: Server, stack: redis.Redis
+) -> None:
+    fill(stack, [f"thread-{number}" for number in range(50)], 6)
+    with Proxy(redis_stack.port) as proxy:
+        once = Retry(NoBackoff(), 0)
+        client = redis.Redis(port=proxy.port, socket_timeout=0.2, retry=once)
+        with client, pytest.raises(redis.TimeoutError):
+            Retention(client).sweep(KEEP, progress=lambda _: proxy.silence())
 
 
 def test_every_thread_is_right_after_sweeps_beside_writers(client: redis.Redis) -> None:

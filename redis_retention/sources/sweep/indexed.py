@@ -8,6 +8,7 @@ from redis_retention.batches import batched
 from redis_retention.engine import Rule
 from redis_retention.engine.entries import checkpoints, has_old_invocation, unread
 from redis_retention.errors import RetentionError
+from redis_retention.layouts import too_long_id
 from redis_retention.policies import is_eligible
 from redis_retention.sans_io import Operation, command
 from redis_retention.sources.sweep.known import Known, State
@@ -32,6 +33,8 @@ class IndexedThreads:
         for thread in page.threads:
             if not self._shared.wanted(thread):
                 known.set(thread, State.UNWANTED)
+            elif excess := too_long_id(thread):
+                self._shared.refuse(thread, excess)
             elif not known.full or thread in page.indexed:
                 wanted.append(thread)
         for some in batched(wanted, _THREADS_PER_BATCH):

@@ -1,0 +1,304 @@
+"""Listens to the server's own events, and proves from time to time that they arrive."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from redis.backoff import EqualJitterBackoff
+from redis.exceptions import ReadOnlyError, RedisClusterException, RedisError
+
+from redis_retention.activity import Activity
+from redis_retention.engine import Engine, Rule
+from redis_retention.errors import RetentionError
+from redis_retention.layouts import Family, too_long
+from redis_retention.logs import fields, logger
+from redis_retention.sources.keyspace.inbox import CHANGES, ROOM, Change, Inbox
+from redis_retention.sources.keyspace.tracking import PASSING, Tracker
+from redis_retention.sources.notifications import ADVICE, Heard, Probe, Switch, switch_on
+from redis_retention.transport import AsyncClient, AsyncTransport, reconnect
+
+if TYPE_CHECKING:
+    from redis_retention.sources.subscription import Subscription
+
+log = logger("listener")
+
+CHECK_SECONDS = 15.0
+_POLL_SECONDS = 1.0
+_BACKOFF = EqualJitterBackoff(cap=30.0, base=0.25)
+# From here on the doubled pause is longer than the longest.
+_MOST_FAILURES = 10
+
+
+class State(Enum):
+    """How the listener is."""
+
+    STARTING = "starting"
+    LISTENING = "listening"
+    OFF = "the server reports no events"
+    DISCONNECTED = "disconnected"
+
+
+class _Lost(Exception):
+    """Events may have been lost."""
+
+
+class Listener:
+    """Trims each thread when its documents' events say that it has crossed its trigger.
+
+    Args:
+        client: A client of its own: of the same server as the engine's, and answering bytes.
+        engine: What trims.
+        rules: What to keep of which thread.
+        database: The number of the database, which is part of the channels' names.
+        activity: Where to count what is done.
+        on_gap: Called with a reason when events may have been lost, after events arrive again.
+        room: How many changed documents to hold at most.
+        check_every: Seconds between two proofs that events still arrive.
+    """
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        engine: Engine,
+        rules: Sequence[Rule],
+        *,
+        database: int = 0,
+        activity: Activity | None = None,
+        on_gap: Callable[[str], None] = lambda _: None,
+        room: int = ROOM,
+        check_every: float = CHECK_SECONDS,
+    ) -> None:
+        self.state = State.STARTING
+        self.activity = activity or Activity()
+        self._client = client
+        self._transport = AsyncTransport(client, self.activity.called)
+        self._on_gap = on_gap
+        self._inbox = Inbox(room)
+        self._check_every = check_every
+        self._probe = Probe(engine.prefix)
+        channel = f"__keyspace@{database}__:"
+        self._probe_channel = channel + self._probe.key
+        [start] = (s for s, f in engine.layout.families().items() if f is Family.CHECKPOINT)
+        self._documents_pattern = f"{channel}{_escaped(start.decode())}*"
+        self._changes = {**CHANGES, engine.layout.written_event: Change.WRITTEN}
+        self._settled = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._failures = 0
+        self._full = False
+        self.tracker = Tracker(
+            client,
+            self._transport,
+            engine,
+            rules,
+            self._inbox,
+            self.activity,
+            self._stopping,
+            self._check_room,
+        )
+
+    @property
+    def waiting(self) -> int:
+        """Changed documents that have not been worked off."""
+        return len(self._inbox)
+
+    def stop(self) -> None:
+        """Let `run` end when the batch in hand is done."""
+        self._stopping.set()
+        self._inbox.close()
+
+    async def settled(self) -> State:
+        """Wait until it is known whether events arrive, and say so."""
+        await self._settled.wait()
+        return self.state
+
+    async def prove(self) -> Heard:
+        """Say whether events arrive, and work off none."""
+        async with self._subscribed() as subscription:
+            reading = asyncio.create_task(_read_on(subscription))
+            try:
+                return await self._probe.check(self._transport, self._probe_channel)
+            except ReadOnlyError:
+                return Heard.UNPROVED
+            finally:
+                await _cancelled(reading)
+
+    async def run(self) -> None:
+        """Listen until `stop` is called; connect again for ever."""
+        reader = asyncio.create_task(self._read_forever())
+        worker = asyncio.create_task(self.tracker.run())
+        stop = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({reader, worker, stop}, return_when=asyncio.FIRST_COMPLETED)
+            await _cancelled(reader)
+            if self._stopping.is_set():
+                await worker
+        finally:
+            await asyncio.gather(*(_cancelled(task) for task in (reader, worker, stop)))
+
+    # --- reading ---------------------------------------------------------------------------
+
+    async def _read_forever(self) -> None:
+        while True:
+            try:
+                await self._read()
+            except (*PASSING, _Lost, RedisError, RedisClusterException) as error:
+                self._disconnected(error)
+                if isinstance(error, ReadOnlyError):
+                    await reconnect(self._client)
+            await asyncio.sleep(_BACKOFF.compute(min(self._failures, _MOST_FAILURES)))
+            self._failures += 1
+
+    def _disconnected(self, error: Exception) -> None:
+        if not isinstance(error, _Lost):
+            self.activity.failed(error)
+        if self.state is not State.DISCONNECTED:
+            log.warning("not connected: %s; trying again", error)
+        self._enter(State.DISCONNECTED)
+
+    async def _read(self) -> None:
+        """Read events until the connection fails."""
+        async with self._subscribed() as subscription:
+            checks = asyncio.create_task(self._check_forever())
+            try:
+                while not checks.done():
+                    await subscription.get_message(timeout=_POLL_SECONDS)
+                checks.result()
+            finally:
+                await _cancelled(checks)
+
+    @asynccontextmanager
+    async def _subscribed(self) -> AsyncIterator[Subscription]:
+        async with _opened(self._client, self._note_gap) as subscription:
+            await subscription.listen_to(
+                {self._documents_pattern: self._heard}, {self._probe_channel: self._heard_probe}
+            )
+            yield subscription
+
+    def _heard_probe(self, message: dict[str, Any]) -> None:
+        self._probe.hear(message["data"])
+
+    def _heard(self, message: dict[str, Any]) -> None:
+        change = self._changes.get(message["data"])
+        if change is None:
+            return
+        self.activity.events += 1
+        # Between the first colon and the key stands nothing but the channel's own name.
+        key = message["channel"].split(b":", 1)[1]
+        excess = too_long(key)
+        if excess is not None:
+            self.tracker.warn_once(*excess)
+            return
+        if self._inbox.put(key, change):
+            return
+        self.activity.events_dropped += 1
+        if not self._full:
+            self._full = True
+            log.warning("events are dropped: %d documents wait already", self.waiting)
+
+    def _check_room(self) -> None:
+        """Ask for a sweep when dropped events could be made up for."""
+        if self._full:
+            self._full = False
+            log.info("all events that were kept are worked off", extra=self._counted())
+            self._note_gap("events were dropped")
+
+    def _counted(self) -> dict[str, dict[str, Any]]:
+        return fields(dropped=self.activity.events_dropped)
+
+    # --- checking --------------------------------------------------------------------------
+
+    async def _check_forever(self) -> None:
+        """Prove at once and from time to time that events arrive.
+
+        Raises:
+            _Lost: Not even the connection works.
+        """
+        while True:
+            switch = await self._transport.run(switch_on())
+            heard = await self._probe.check(self._transport, self._probe_channel)
+            if heard is Heard.NOTHING:
+                raise _Lost(heard.value)
+            if heard is Heard.NO_EVENTS:
+                self._events_are_off(switch)
+            else:
+                self._events_are_on(switch)
+            await asyncio.sleep(self._check_every)
+
+    def _events_are_on(self, switch: Switch) -> None:
+        before = self.state
+        self._failures = 0
+        self._enter(State.LISTENING)
+        if switch.added:
+            log.info("switched on notifications", extra=fields(added=switch.added))
+        if before is not State.LISTENING:
+            log.info("ready: listening", extra=fields(channel=self._documents_pattern))
+            self._note_gap(_GAPS[before])
+        elif switch.added:
+            log.warning("notifications had been switched off; switched on again")
+            self._note_gap("notifications had been switched off")
+
+    def _events_are_off(self, switch: Switch) -> None:
+        before = self.state
+        self._failures = 0
+        self._enter(State.OFF)
+        if before is State.OFF:
+            return
+        said = f" (the server says: {switch.refusal})" if switch.refusal else ""
+        log.warning(
+            "the server reports no events%s, so only sweeps trim; to change that, %s", said, ADVICE
+        )
+
+    def _enter(self, state: State) -> None:
+        self.state = state
+        self.activity.listening = state is State.LISTENING
+        if state in (State.LISTENING, State.OFF):
+            self._settled.set()
+
+    def _note_gap(self, reason: str) -> None:
+        self.activity.gaps += 1
+        self._on_gap(reason)
+
+
+_GAPS = {
+    State.STARTING: "the listener has started",
+    State.DISCONNECTED: "the connection was lost",
+    State.OFF: "notifications were off",
+}
+
+
+async def _read_on(subscription: Subscription) -> None:
+    while True:
+        await subscription.get_message(timeout=_POLL_SECONDS)
+
+
+async def _cancelled(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+@asynccontextmanager
+async def _opened(
+    client: AsyncClient, on_gap: Callable[[str], None]
+) -> AsyncIterator[Subscription]:
+    try:
+        from redis_retention.sources.subscription import open_subscription
+    except ImportError as error:
+        raise RetentionError(
+            "this redis-py cannot listen to keyspace notifications: pip install 'redis>=8'"
+        ) from error
+    subscription = open_subscription(client, on_gap)
+    try:
+        yield subscription
+    finally:
+        await subscription.close()
+
+
+def _escaped(prefix: str) -> str:
+    """A prefix that a pattern takes literally. An ACL rule must say it in the same way."""
+    return re.sub(r"([*?\[\\])", r"\\\1", prefix)
