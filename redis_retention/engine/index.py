@@ -253,6 +253,13 @@ class IndexCalls(ScriptCalls):
         checkpoints, keys = rows[0][:2]
         return checkpoints, keys
 
+    def counts(self, threads: Sequence[bytes]) -> Operation[list[int]]:
+        """How many checkpoints are known of some threads."""
+        arguments: list[Argument] = [self._index_start, *self.layout.arguments(), 0, 0]
+        keys = [self.index_key(thread) for thread in threads]
+        rows = yield from self.call("measure", keys, arguments)
+        return [row[0] for row in rows]
+
     # --- forgetting -------------------------------------------------------------------------------
 
     def forget(self, documents: Sequence[bytes]) -> Operation[int]:
