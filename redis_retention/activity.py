@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Protocol
+from typing import Literal
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -35,12 +36,25 @@ class Distribution:
         return list(zip(names, accumulate(self.counts), strict=True))
 
 
-class Counted(Protocol):
-    """What a trim of some threads has done."""
+@dataclass(frozen=True, slots=True)
+class Trim:
+    """What a trim of a thread, or a sweep, has deleted.
 
-    threads_trimmed: int
-    checkpoints_deleted: int
-    keys_deleted: int
+    Attributes:
+        source: What has trimmed: the listener, a sweep, or a request for one thread.
+        thread: The thread as it stands in the keys, None for a sweep.
+        threads: Threads of which something was deleted.
+        checkpoints: Checkpoint documents.
+        keys: All keys, the documents with them.
+        bytes: The memory that they took, estimated; 0 where nobody has asked or knows.
+    """
+
+    source: Literal["listener", "sweep", "request"]
+    thread: bytes | None
+    threads: int
+    checkpoints: int
+    keys: int
+    bytes: int
 
 
 @dataclass(slots=True)
@@ -70,6 +84,7 @@ class Activity:
         checkpoints: Checkpoints that it has left.
         threads_refused: Threads with which the server has refused something in the last sweep.
         listening: Whether events are arriving.
+        watch: Is told of each trim.
     """
 
     events: int = 0
@@ -94,19 +109,16 @@ class Activity:
     checkpoints: int = 0
     threads_refused: int = 0
     listening: bool = False
+    watch: Callable[[Trim], None] | None = None
 
-    def trimmed(self, checkpoints: int, keys: int, bytes: int) -> None:
-        """Count the trim of one thread."""
-        self.trims += 1
-        self.checkpoints_deleted += checkpoints
-        self.keys_deleted += keys
-        self.bytes_deleted += bytes
-
-    def count(self, result: Counted) -> None:
-        """Count what a trim of some threads has done."""
-        self.trims += result.threads_trimmed
-        self.checkpoints_deleted += result.checkpoints_deleted
-        self.keys_deleted += result.keys_deleted
+    def trimmed(self, trim: Trim) -> None:
+        """Count what was deleted, and tell who watches."""
+        self.trims += trim.threads
+        self.checkpoints_deleted += trim.checkpoints
+        self.keys_deleted += trim.keys
+        self.bytes_deleted += trim.bytes
+        if self.watch is not None and trim.keys:
+            self.watch(trim)
 
     def called(self, script: str, seconds: float) -> None:
         """Count one call of a script, and how long the reply took."""

@@ -182,6 +182,7 @@ class Operations:
                 result.include(layout, _as_trim(part), part.threads)
             result.threads = swept.threads
             result.threads_trimmed = swept.threads_trimmed
+            result.bytes_deleted = swept.bytes_deleted or None
         result.elapsed_ms = (perf_counter() - begun) * 1000
         return result
 
@@ -218,15 +219,21 @@ class Operations:
         """
         return stats_of(self._served, top, above)
 
-    def largest(self, most: int, *, after: ThreadSize | None = None) -> Operation[list[ThreadSize]]:
+    def largest(
+        self, most: int, *, after: ThreadSize | None = None, match: ThreadId = "*"
+    ) -> Operation[list[ThreadSize]]:
         """The threads with the most checkpoints, by the indexes; they are not measured.
 
         Args:
             most: How many of them.
             after: Only those that come behind this one.
+            match: Only those whose ids match this glob.
+
+        Raises:
+            InvalidPolicy: The glob is wrong.
         """
         place = None if after is None else (after.checkpoints, after.thread)
-        return largest_of(self._served, most, place)
+        return largest_of(self._served, most, place, _encoded(match))
 
     def measure(self, threads: Iterable[ThreadId]) -> Operation[list[ThreadSize]]:
         """How large threads are, estimated from some checkpoints of each."""

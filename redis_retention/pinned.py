@@ -81,7 +81,10 @@ class ServedPins:
             for pin in (yield from self._pins[engine].of(thread)):
                 found.setdefault(pin, []).append(title(engine.layout))
         pinned = [
-            replace(pin, layout=layouts[0] if len(layouts) == 1 else None)
+            replace(pin, layout=None if self._is_everywhere(pin, layouts) else layouts[0])
             for pin, layouts in found.items()
         ]
         return sorted(pinned, key=lambda pin: pin.place is not None)
+
+    def _is_everywhere(self, pin: Pin, layouts: Sequence[str]) -> bool:
+        return len(layouts) > 1 or (pin.place is None and self._served.auto)

@@ -8,6 +8,23 @@ from datetime import datetime, timezone
 
 from redis_retention.engine import Decision, Decisions, unsupported_reason
 
+REASONS = {
+    "last": "among the newest, as --keep-last says",
+    "within": "young enough for --keep-within",
+    "run": "the end of a run, as --keep-runs says",
+    "pinned": "somebody has asked to keep it",
+    "all": "nothing goes until the thread expires",
+    "latest": "LangGraph goes on from it",
+    "delta": "a checkpoint that stays is replayed from it",
+    "sends": "the one after it takes its pending sends from it",
+    "invocation": "of a subgraph whose checkpoint in the graph stays",
+    "unclear": "not known well enough to judge it",
+    "recent": "nothing follows it yet, and it has not been there for the grace period",
+    "ahead": "it descends from the latest checkpoint, and may be about to be named",
+    "idle": "its thread has just been found idle, and expires after the grace period",
+}
+"""Why a checkpoint stays, in words."""
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedCheckpoint:

@@ -68,6 +68,8 @@ class TrimResult:
         left_alone: Threads that were not touched because something in them is not understood,
             because no stored policy matches them, or because something with them has failed.
         threads_refused: How many of these have failed.
+        bytes_deleted: The memory that was freed, estimated; None where nobody has asked for it (see
+            `Retention`), the server does not tell, or nothing was deleted.
         layouts: The same for each storage format in which there was something.
     """
 
@@ -80,6 +82,7 @@ class TrimResult:
     elapsed_ms: float = 0.0
     left_alone: list[LeftAlone] = field(default_factory=list)
     threads_refused: int = 0
+    bytes_deleted: int | None = None
     layouts: dict[str, LayoutResult] = field(default_factory=dict)
 
     def add(self, thread: bytes, result: ThreadResult) -> None:
@@ -89,6 +92,8 @@ class TrimResult:
         self.checkpoints_deleted += result.deleted.checkpoints
         self.checkpoints_kept += result.kept
         self.keys_deleted += result.deleted.keys
+        if result.deleted.bytes:
+            self.bytes_deleted = (self.bytes_deleted or 0) + result.deleted.bytes
         if result.left_alone is not None:
             self.leave_alone({thread: result.left_alone})
 
@@ -108,6 +113,8 @@ class TrimResult:
         self.checkpoints_deleted += part.checkpoints_deleted
         self.checkpoints_kept += part.checkpoints_kept
         self.keys_deleted += part.keys_deleted
+        if part.bytes_deleted:
+            self.bytes_deleted = (self.bytes_deleted or 0) + part.bytes_deleted
         self.threads_refused += part.threads_refused
         self.left_alone += [replace(left, layout=layout) for left in part.left_alone]
         if threads or part.keys_deleted or part.left_alone:

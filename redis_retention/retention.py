@@ -38,6 +38,7 @@ class _Retention(Generic[ClientT]):
         grace: timedelta = DEFAULT_GRACE,
         policy: Policy | None = None,
         trigger: int | None = None,
+        estimate_memory: bool = False,
     ) -> None:
         served = Served(
             layout,
@@ -45,6 +46,7 @@ class _Retention(Generic[ClientT]):
             prefix=prefix,
             keys_per_call=keys_per_call,
             grace=grace,
+            estimate_memory=estimate_memory,
         )
         self._client = client
         self._operations = Operations(served, policy, trigger)
@@ -109,6 +111,7 @@ class Retention(_Retention[Client]):
         policy: What to keep where a call does not say it and no stored policy but the default
             matches: it takes the place of the stored default.
         trigger: The trigger that goes with it, for sweeps.
+        estimate_memory: Estimate the memory that trims free, by some more calls of MEMORY USAGE.
     """
 
     trim = _blocking(Operations.trim)

@@ -34,12 +34,12 @@ def stats_of(served: Served, top: int, above: int | None = None) -> Operation[St
 
 
 def largest_of(
-    served: Served, most: int, after: tuple[int, bytes] | None = None
+    served: Served, most: int, after: tuple[int, bytes] | None = None, match: bytes = b"*"
 ) -> Operation[list[ThreadSize]]:
-    """The threads with the most checkpoints in any format, the largest first, not measured."""
+    """The threads with the most checkpoints in any format, not measured; see `stats.largest`."""
     found: dict[bytes, ThreadSize] = {}
     for engine in served.engines:
-        for one in (yield from stats.largest(engine, most, after)):
+        for one in (yield from stats.largest(engine, most, after, match)):
             found[one.thread] = max(one, found.get(one.thread, one), key=_place)
     return nlargest(most, found.values(), key=_place)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from redis_retention import glob
 from redis_retention.batches import batched
 from redis_retention.engine import Engine
 from redis_retention.layouts.names import title
@@ -145,7 +146,7 @@ def stats(engine: Engine, top: int, above: int | None = None) -> Operation[Stats
 
 
 def largest(
-    engine: Engine, most: int, after: tuple[int, bytes] | None = None
+    engine: Engine, most: int, after: tuple[int, bytes] | None = None, match: bytes = b"*"
 ) -> Operation[list[ThreadSize]]:
     """The threads with the most checkpoints, the largest first, not measured.
 
@@ -153,8 +154,10 @@ def largest(
         engine: Says how the indexes are called.
         most: How many of them.
         after: Only those behind this one: its checkpoints and its id.
+        match: Only those whose ids match this glob.
     """
     start = len(engine.index_key(b""))
+    pattern = glob.parse(match)
     found: list[tuple[int, bytes]] = []
 
     def choose(key: bytes, size: _Measured) -> None:
@@ -162,7 +165,7 @@ def largest(
         if after is None or one < after:
             _keep(found, most, one)
 
-    yield from _each_index(engine, choose)
+    yield from _each_index(engine, choose, wanted=lambda key: pattern.matches(key[start:]))
     # SCAN may name a key twice.
     return [ThreadSize(thread, count) for count, thread in sorted(set(found), reverse=True)]
 
@@ -173,14 +176,19 @@ def measure(engine: Engine, threads: Iterable[bytes]) -> Operation[list[ThreadSi
 
 
 def _each_index(
-    engine: Engine, take: Callable[[bytes, _Measured], None], *, newest: bool = False
+    engine: Engine,
+    take: Callable[[bytes, _Measured], None],
+    *,
+    newest: bool = False,
+    wanted: Callable[[bytes], bool] = lambda _: True,
 ) -> Operation[None]:
     """Tell of each index how many checkpoints it knows, and how large the newest one is."""
     for node in (yield Nodes()):
         cursor = 0
         while True:
             cursor, keys = yield from _some_indexes(engine, cursor, node)
-            for key, found in (yield from _measured(engine, keys, 0, node, newest)):
+            some = filter(wanted, keys)
+            for key, found in (yield from _measured(engine, some, 0, node, newest)):
                 take(key, found)
             if cursor == 0:
                 break

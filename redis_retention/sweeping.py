@@ -20,7 +20,7 @@ from typing import Protocol
 
 from redis.exceptions import ReadOnlyError, RedisError
 
-from redis_retention.activity import Activity
+from redis_retention.activity import Activity, Trim
 from redis_retention.engine import Engine
 from redis_retention.errors import RetentionError
 from redis_retention.lease import Lease
@@ -271,10 +271,8 @@ class SharedSweeper:
         activity.sweep_finished = seconds_since_1970()
         activity.threads = result.threads
         activity.checkpoints = result.checkpoints_kept
-        activity.trims += result.threads_trimmed
-        activity.checkpoints_deleted += result.checkpoints_deleted
-        activity.keys_deleted += result.keys_deleted
-        activity.bytes_deleted += result.bytes_deleted
+        tally = result.checkpoints_deleted, result.keys_deleted, result.bytes_deleted
+        activity.trimmed(Trim("sweep", None, result.threads_trimmed, *tally))
         activity.sweep_progress = 1.0
         activity.threads_refused = len(result.refused)
         for thread, reason in list(result.refused.items())[:_REFUSED_SHOWN]:

@@ -23,25 +23,8 @@ from redis_retention.cli.output import age, counted, named, new_table, show, sho
 from redis_retention.named import LookIn
 from redis_retention.operations import NoPolicy
 from redis_retention.pins import Pin
-from redis_retention.plan import Plan, PlannedCheckpoint
+from redis_retention.plan import REASONS, Plan, PlannedCheckpoint
 from redis_retention.policy import Policy
-
-REASONS = {
-    "last": "among the newest, as --keep-last says",
-    "within": "young enough for --keep-within",
-    "run": "the end of a run, as --keep-runs says",
-    "pinned": "somebody has asked to keep it",
-    "all": "nothing goes until the thread expires",
-    "latest": "LangGraph goes on from it",
-    "delta": "a checkpoint that stays is replayed from it",
-    "sends": "the one after it takes its pending sends from it",
-    "invocation": "of a subgraph whose checkpoint in the graph stays",
-    "unclear": "not known well enough to judge it",
-    "recent": "nothing follows it yet, and it has not been there for the grace period",
-    "ahead": "it descends from the latest checkpoint, and may be about to be named",
-    "idle": "its thread has just been found idle, and expires after the grace period",
-}
-"""Why a checkpoint stays, in words."""
 
 
 @click.command

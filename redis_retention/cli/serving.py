@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,7 +28,6 @@ from redis_retention.cli.options import (
 from redis_retention.daemon import Daemon, Options, Told
 from redis_retention.engine import Engine, Rule
 from redis_retention.errors import RetentionError
-from redis_retention.layouts import LangGraphRedis
 from redis_retention.logs import logger
 from redis_retention.policy import Policy
 from redis_retention.sans_io import Operation
@@ -144,14 +142,9 @@ async def _serve(
     in_cluster: bool,
 ) -> None:
     settings = service.settings
-    engine = Engine(
-        LangGraphRedis(settings.checkpoint_prefix, settings.write_prefix),
-        prefix=settings.prefix,
-        keys_per_call=settings.keys_per_call,
-        grace_ms=settings.grace // timedelta(milliseconds=1),
-        # It costs a trim some 10 microseconds, and only the metrics show it.
-        estimate_memory=service.metrics_port is not None,
-    )
+    # It costs a trim some 10 microseconds, and only the metrics and the page show it.
+    shown = service.metrics_port is not None or service.http is not None
+    engine = settings.served(estimate_memory=shown).first
     client = async_client(settings.url, in_cluster)
 
     follow: list[Callable[[Options], None]] = []
@@ -225,6 +218,9 @@ async def api_of(
         trigger=trigger,
         checkpoint_prefix=settings.checkpoint_prefix,
         write_prefix=settings.write_prefix,
+        go_prefix=settings.go_prefix,
+        zset_prefix=settings.zset_prefix,
+        layout=settings.layouts,
         prefix=settings.prefix,
         keys_per_call=settings.keys_per_call,
         grace=settings.grace,

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from redis_retention.engine import DEFAULT_KEYS_PER_CALL, DEFAULT_PREFIX
+from redis_retention.layouts.names import AUTO, LayoutChoice
 from redis_retention.policy import Policy
 from redis_retention.retention import DEFAULT_GRACE
 from redis_retention.transport import AsyncClient, Client
@@ -31,6 +32,9 @@ def retention_app(
     read_only: bool = False,
     checkpoint_prefix: str = "checkpoint",
     write_prefix: str = "checkpoint_write",
+    go_prefix: str = "langgraph:",
+    zset_prefix: str = "checkpoint:",
+    layout: LayoutChoice = AUTO,
     prefix: str = DEFAULT_PREFIX,
     keys_per_call: int = DEFAULT_KEYS_PER_CALL,
     grace: timedelta = DEFAULT_GRACE,
@@ -49,8 +53,11 @@ def retention_app(
         token: What those who call have to send, as ``Authorization: Bearer TOKEN``; None for
             nothing.
         read_only: Nothing may be changed.
-        checkpoint_prefix: The saver's ``checkpoint_prefix``.
-        write_prefix: The saver's ``checkpoint_write_prefix``.
+        checkpoint_prefix: `RedisSaver`'s ``checkpoint_prefix``.
+        write_prefix: `RedisSaver`'s ``checkpoint_write_prefix``.
+        go_prefix: The ``Prefix`` of langgraphgo's store, with its colon.
+        zset_prefix: What stands before the thread in the key of a sorted set of checkpoints.
+        layout: Which storage formats to serve, by their names; ``auto`` serves what there is.
         prefix: What all keys of our own begin with.
         keys_per_call: Keys that one call may delete while the server does nothing else.
         grace: How long a checkpoint stays that no other has as its parent yet.
@@ -66,6 +73,9 @@ def retention_app(
         trigger=trigger,
         checkpoint_prefix=checkpoint_prefix,
         write_prefix=write_prefix,
+        go_prefix=go_prefix,
+        zset_prefix=zset_prefix,
+        layout=layout,
         prefix=prefix,
         keys_per_call=keys_per_call,
         grace=grace,

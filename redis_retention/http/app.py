@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -21,6 +22,7 @@ from redis_retention.http import page, probes, reading, writing
 from redis_retention.http.access import Access, Gate
 from redis_retention.http.backend import Backend
 from redis_retention.http.context import Context
+from redis_retention.http.history import History
 from redis_retention.http.jobs import Jobs
 from redis_retention.http.observed import Alone, Observed
 from redis_retention.http.problems import Problem, ProblemDocument, problem_of
@@ -60,14 +62,19 @@ def application(
             answer requests.
     """
     access = access or Access()
-    jobs = Jobs(backend)
-    context = Context(backend, jobs, observed or Alone(backend), access.read_only)
+    observed = observed or Alone(backend)
+    jobs = Jobs(backend, observed.activity)
+    history = History(backend)
+    observed.activity.watch = history.note
+    context = Context(backend, jobs, observed, access.read_only, history)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        following = asyncio.create_task(history.follow())
         try:
             yield
         finally:
+            following.cancel()
             await jobs.close()
 
     app = FastAPI(

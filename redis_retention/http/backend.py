@@ -11,6 +11,7 @@ import redis
 import redis.asyncio
 
 from redis_retention.engine import DEFAULT_KEYS_PER_CALL, DEFAULT_PREFIX
+from redis_retention.layouts.names import AUTO, LayoutChoice
 from redis_retention.policy import Policy
 from redis_retention.retention import DEFAULT_GRACE, AsyncRetention, Retention
 from redis_retention.transport import AsyncClient, Client
@@ -41,8 +42,11 @@ class Backend:
         policy: What to keep where a call does not say it and no stored policy but the default
             matches.
         trigger: The trigger that goes with it.
-        checkpoint_prefix: The saver's ``checkpoint_prefix``.
-        write_prefix: The saver's ``checkpoint_write_prefix``.
+        checkpoint_prefix: `RedisSaver`'s ``checkpoint_prefix``.
+        write_prefix: `RedisSaver`'s ``checkpoint_write_prefix``.
+        go_prefix: The ``Prefix`` of langgraphgo's store, with its colon.
+        zset_prefix: What stands before the thread in the key of a sorted set of checkpoints.
+        layout: Which storage formats to serve, by their names; ``auto`` serves what there is.
         prefix: What all keys of our own begin with.
         keys_per_call: Keys that one call may delete while the server does nothing else.
         grace: How long a checkpoint stays that no other has as its parent yet.
@@ -56,6 +60,9 @@ class Backend:
         trigger: int | None = None,
         checkpoint_prefix: str = "checkpoint",
         write_prefix: str = "checkpoint_write",
+        go_prefix: str = "langgraph:",
+        zset_prefix: str = "checkpoint:",
+        layout: LayoutChoice = AUTO,
         prefix: str = DEFAULT_PREFIX,
         keys_per_call: int = DEFAULT_KEYS_PER_CALL,
         grace: timedelta = DEFAULT_GRACE,
@@ -65,12 +72,18 @@ class Backend:
             "trigger": trigger,
             "checkpoint_prefix": checkpoint_prefix,
             "write_prefix": write_prefix,
+            "go_prefix": go_prefix,
+            "zset_prefix": zset_prefix,
+            "layout": layout,
             "prefix": prefix,
             "keys_per_call": keys_per_call,
             "grace": grace,
+            # It costs little beside a request, and people want to see it.
+            "estimate_memory": True,
         }
         self.server = _server_of(client)
         self.retention: AsyncRetention
+        self._given_client = client
         self._client: Any
         self._given: Retention | AsyncRetention
         if isinstance(client, _SYNCHRONOUS):
@@ -84,6 +97,14 @@ class Backend:
     def use(self, policy: Policy | None, trigger: int | None) -> None:
         """Let another policy count from now on, in place of the one given before."""
         self._given.use(policy, trigger)
+
+    async def memory(self) -> int:
+        """Bytes that the server uses, or all primaries of a cluster together."""
+        if isinstance(self._given_client, redis.RedisCluster | redis.asyncio.RedisCluster):
+            told = await self._client.info("memory", target_nodes="primaries")
+            return sum(int(node["used_memory"]) for node in told.values())
+        told = await self._client.info("memory")
+        return int(told["used_memory"])
 
     async def ping(self) -> None:
         """Ask the server whether it is there.

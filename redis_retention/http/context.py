@@ -10,6 +10,7 @@ from fastapi import Depends, Path, Request
 from starlette.responses import Response
 
 from redis_retention.http.backend import Backend
+from redis_retention.http.history import History, trim_of
 from redis_retention.http.jobs import Jobs
 from redis_retention.http.listing import Sizes
 from redis_retention.http.observed import Observed
@@ -26,6 +27,7 @@ class Context:
         jobs: The sweeps that were asked for.
         observed: What the process does.
         read_only: Nothing may be changed.
+        history: What is remembered of the time since the process started.
         sizes: What is remembered of how large threads are.
     """
 
@@ -33,6 +35,7 @@ class Context:
     jobs: Jobs
     observed: Observed
     read_only: bool
+    history: History
     sizes: Sizes = field(default_factory=Sizes)
 
     @property
@@ -40,10 +43,10 @@ class Context:
         """What trims."""
         return self.backend.retention
 
-    def count(self, result: TrimResult) -> None:
-        """Let the metrics show what a request has done."""
+    def count(self, thread: bytes, result: TrimResult) -> None:
+        """Let the metrics and the history show what a request for a thread has done."""
         if not result.dry_run:
-            self.observed.activity.count(result)
+            self.observed.activity.trimmed(trim_of("request", thread, result))
 
 
 def _context(request: Request) -> Context:

@@ -11,8 +11,10 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from redis_retention import bodies
+from redis_retention.activity import Activity
 from redis_retention.bodies import Body
 from redis_retention.http.backend import Backend
+from redis_retention.http.history import trim_of
 from redis_retention.http.problems import Problem, problem_of
 from redis_retention.logs import fields, logger
 from redis_retention.results import TrimResult
@@ -68,10 +70,16 @@ class Job:
 
 
 class Jobs:
-    """The sweeps of one process."""
+    """The sweeps of one process.
 
-    def __init__(self, backend: Backend) -> None:
+    Args:
+        backend: The retention that sweeps.
+        activity: Where to count what they do.
+    """
+
+    def __init__(self, backend: Backend, activity: Activity) -> None:
         self._backend = backend
+        self._activity = activity
         self._jobs: dict[str, Job] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -160,6 +168,8 @@ class Jobs:
                 **options, alone=not options["dry_run"], stopped=stopped, progress=progress
             )
             job.status = "done"
+            if not job.result.dry_run:
+                self._activity.trimmed(trim_of("sweep", None, job.result))
         except Exception as error:
             if not begun.is_set():
                 del self._jobs[job.id]

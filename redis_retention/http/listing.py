@@ -57,29 +57,32 @@ class Threads:
     Args:
         retention: Says how large they are.
         sizes: What is remembered of that.
+        match: A glob for their ids.
     """
 
-    def __init__(self, retention: AsyncRetention, sizes: Sizes) -> None:
+    def __init__(self, retention: AsyncRetention, sizes: Sizes, match: bytes = b"*") -> None:
         self._retention = retention
         self._sizes = sizes
+        self._match = match
 
     async def page(self, sort: Sort, limit: int, cursor: str | None) -> Body:
         """One page.
 
         Raises:
             Problem: The cursor is none.
+            InvalidPolicy: The glob is none.
         """
         after = None if cursor is None else _read(cursor)
         if sort == "checkpoints":
             last = None if after is None else ThreadSize(after[1], after[0])
-            found = await self._retention.largest(limit + 1, after=last)
+            found = await self._retention.largest(limit + 1, after=last, match=self._match)
             more = len(found) > limit
             # What is measured is what is shown.
             shown = await self._retention.measure([one.thread for one in found[:limit]])
             counts = {one.thread: one.checkpoints for one in found}
             places = [(counts[one.thread], one.thread) for one in shown]
         else:
-            largest = await self._retention.largest(MEASURED)
+            largest = await self._retention.largest(MEASURED, match=self._match)
             sizes = await self._sizes.of(self._retention, largest)
             ranked = sorted(sizes, key=_by_bytes, reverse=True)
             behind = [one for one in ranked if after is None or _by_bytes(one) < after]

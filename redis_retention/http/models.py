@@ -117,6 +117,18 @@ class LeftAlone(_Answered):
 
     thread: str
     reason: str
+    layout: str | None
+    """In which storage format; null where that does not matter."""
+
+
+class LayoutTrimmed(_Answered):
+    """What was done in one storage format."""
+
+    threads: int
+    threads_trimmed: int
+    checkpoints_deleted: int
+    checkpoints_kept: int
+    keys_deleted: int
 
 
 class Trimmed(_Answered):
@@ -140,6 +152,10 @@ class Trimmed(_Answered):
     """Threads that were not touched, and why."""
     threads_refused: int
     """How many of these have failed."""
+    layouts: dict[str, LayoutTrimmed]
+    """The same for each storage format in which there was something."""
+    bytes_deleted: int | None
+    """Memory that was freed, estimated; null where the server does not tell."""
 
 
 class Progress(_Answered):
@@ -180,6 +196,8 @@ class ThreadSize(_Answered):
     checkpoints: int
     bytes: int | None
     """Memory, estimated; null where the server does not tell."""
+    layout: str | None
+    """In which storage format; null in all of them."""
 
 
 class LargeCheckpoint(_Answered):
@@ -188,6 +206,16 @@ class LargeCheckpoint(_Answered):
     thread: str
     checkpoint_id: str
     bytes: int
+    layout: str
+    """In which storage format."""
+
+
+class LayoutSize(_Answered):
+    """How much there is in one storage format."""
+
+    threads: int
+    checkpoints: int
+    bytes: int | None
 
 
 class Stats(_Answered):
@@ -204,6 +232,8 @@ class Stats(_Answered):
     """Threads whose newest checkpoint is larger than was asked; null if nothing was asked."""
     largest_checkpoints: list[LargeCheckpoint]
     """The largest of these checkpoints, the largest first."""
+    layouts: dict[str, LayoutSize]
+    """How much there is in each storage format in which there is something."""
 
 
 class ListedThread(ThreadSize):
@@ -211,6 +241,41 @@ class ListedThread(ThreadSize):
 
     encoded: str
     """The id as it goes into a path: percent-encoded byte for byte."""
+
+
+class Sample(_Answered):
+    """How much there was at one time."""
+
+    time: datetime
+    memory: int
+    """Bytes that Redis used, of all data in it."""
+    checkpoints: int
+    """Checkpoints in the indexes, when they were last counted."""
+    threads: int
+    """Threads with an index, when they were last counted."""
+
+
+class PastTrim(_Answered):
+    """What a trim or a sweep has deleted."""
+
+    time: datetime
+    thread: str | None
+    """The thread; null for a sweep."""
+    encoded: str | None
+    """The same as it goes into a path: percent-encoded byte for byte."""
+    checkpoints: int
+    keys: int
+    bytes: int | None
+    """Memory, estimated; null where the server does not tell."""
+    source: Literal["listener", "sweep", "request"]
+    """What has trimmed: the listener, a sweep, or a request for one thread."""
+
+
+class History(_Answered):
+    """What this process remembers of the time since it started, the oldest first."""
+
+    samples: list[Sample]
+    trims: list[PastTrim]
 
 
 class Threads(_Answered):
@@ -237,6 +302,8 @@ class PlannedCheckpoint(_Answered):
     """Why it stays; empty when it goes."""
     keys: int
     """Keys that go with it."""
+    layout: str
+    """In which storage format it is."""
 
 
 class Plan(_Answered):
@@ -250,6 +317,8 @@ class Plan(_Answered):
     bytes_deleted: int | None
     left_alone: str | None
     """Why the whole thread would be left alone."""
+    layouts: list[str]
+    """The storage formats in which it has checkpoints."""
 
 
 class Rule(_Answered):
@@ -262,6 +331,8 @@ class Rule(_Answered):
     expire_after: float | None
     expire_waiting: bool
     trigger: int | None
+    layout: str | None
+    """The only storage format for which it counts; null for all."""
 
 
 class Rules(_Answered):
@@ -278,12 +349,17 @@ class RemovedRule(_Answered):
     """Whether there was one."""
 
 
-class Pin(_Answered):
-    """Something that stays whatever the policy says; both are null for the whole thread."""
-
+class _Pinned(_Answered):
     namespace: str | None
     checkpoint_id: str | None
     note: str
+
+
+class Pin(_Pinned):
+    """Something that stays whatever the policy says; both are null for the whole thread."""
+
+    layout: str | None
+    """In which storage format; null for a thread in whatever format it is."""
 
 
 class Pins(_Answered):
@@ -299,7 +375,7 @@ class AllPins(_Answered):
     threads: list[Pins]
 
 
-class Pinned(Pin):
+class Pinned(_Pinned):
     """A pin that was set."""
 
     thread: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from importlib.resources import files
 
@@ -11,21 +12,30 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from redis_retention.plan import REASONS
+
 _FILE = files("redis_retention.http") / "page.html"
 _INLINE = re.compile(r"<(script|style)[^>]*>(.*?)</\1>", re.DOTALL)
+
+_NO_REASONS = '<script type="application/json" id="reasons">{}</script>'
 
 
 def routes() -> list[Route]:
     """The route of the page, if there is one in this package."""
     if not _FILE.is_file():
         return []
-    html = _FILE.read_text(encoding="utf-8")
+    html = filled(_FILE.read_text(encoding="utf-8"))
     headers = {"Content-Security-Policy": policy_of(html)}
 
     async def page(_: Request) -> Response:
         return HTMLResponse(html, headers=headers)
 
     return [Route("/", page)]
+
+
+def filled(html: str) -> str:
+    """The page with the meanings of the reasons in it."""
+    return html.replace(_NO_REASONS, _NO_REASONS.replace("{}", json.dumps(REASONS)))
 
 
 def policy_of(html: str) -> str:

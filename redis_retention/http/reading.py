@@ -43,9 +43,13 @@ async def threads(
     cursor: Annotated[
         str | None, Query(description="`next` of the answer before.", max_length=20_000)
     ] = None,
+    match: Annotated[
+        str, Query(description="A glob: only threads whose ids match it.", max_length=1_000)
+    ] = "*",
 ) -> Response:
     """Threads, the largest first, page by page."""
-    return JsonAnswer(await Threads(shared.retention, shared.sizes).page(sort, limit, cursor))
+    listing = Threads(shared.retention, shared.sizes, match.encode())
+    return JsonAnswer(await listing.page(sort, limit, cursor))
 
 
 @router.get("/threads/{thread}/plan", response_model=models.Plan, tags=["threads"])
@@ -74,6 +78,13 @@ async def pins(shared: Shared, thread: ThreadSegment) -> Response:
     """What is pinned of a thread."""
     name = decoded(thread)
     return JsonAnswer(bodies.of_pins(name, await shared.retention.pins(name)))
+
+
+@router.get("/history", response_model=models.History, tags=["service"])
+async def history(shared: Shared) -> Response:
+    """How much there was, and what was trimmed, since this process started."""
+    await shared.history.sample()
+    return JsonAnswer(shared.history.body())
 
 
 @router.get("/health", response_model=models.Health, tags=["service"])

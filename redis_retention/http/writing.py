@@ -35,13 +35,14 @@ async def trim(
 ) -> Response:
     """Trim a thread now."""
     wanted = wanted or models.Trim()
+    name = decoded(thread)
     result = await shared.retention.trim(
-        decoded(thread),
+        name,
         None if wanted.policy is None else wanted.policy.policy(),
         look_in=wanted.look_in,
         dry_run=wanted.dry_run,
     )
-    shared.count(result)
+    shared.count(name, result)
     return JsonAnswer(bodies.of_trim(result))
 
 

