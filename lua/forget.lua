@@ -28,6 +28,7 @@
 --@include include/entry.lua
 --@include include/index.lua
 --@include include/pins.lua
+--@include include/shared_mark.lua
 
 local index_start, pins_start, threads = ARGV[1], ARGV[4], { unpack(ARGV, 5) }
 layout.use(ARGV[2], ARGV[3])
@@ -82,6 +83,7 @@ local function forget_kind(found, thread, kind, ns, id)
   if #members == 0 or is_remembering(found, thread, kind, ns, id) then return false end
   redis.call("ZREM", found.key, unpack(members))
   redis.call("ZREMRANGEBYLEX", found.key, entry.leaf_range(ns, id))
+  shared_mark.set(found.key)
   if kind == entry.INVOCATION then forget_invocation(found, ns) end
   return true
 end

@@ -9,11 +9,12 @@
 -- ARGV[3]  the saver's write prefix
 -- ARGV[4]  a pattern for the threads to inspect (include/glob.lua)
 --
--- Reply    {{document…}, {{thread, suffix, write…}…}, {{thread, pointer}…}}
+-- Reply    {{document…}, {{thread, suffix, write…}…}, {{thread, pointer}…}, {thread…}}
 --          documents: checkpoints that no index knows
 --          then possible orphans: write documents, registries and stubs without a checkpoint, by
 --          what their names have in common; pointers to nothing. The thread is "" where nothing
 --          says it
+--          then threads without an index that have shared keys
 --
 -- Other keys it touches: documents of the checkpoints that the names speak of are looked for, and
 -- indexes read (include/entry.lua).
@@ -26,8 +27,7 @@
 local index_start, threads_wanted = ARGV[1], glob.parse(ARGV[4])
 layout.use(ARGV[2], ARGV[3])
 
-local documents, orphans, pointers = {}, {}, {}
-local starts = layout.bare_key_starts()
+local documents, orphans, pointers, sharing = {}, {}, {}, {}
 
 local function is_wanted(thread)
   return glob.matches(threads_wanted, thread)
@@ -63,15 +63,11 @@ end
 -- What has no checkpoint: with its thread where a write document says it, else "".
 local function inspect_orphan(suffix, write)
   local owner = write and layout.write_owner(write) or layout.registry_owner(suffix)
+  if owner == false then return end
   local place = layout.split_suffix(suffix)
   if owner and is_wanted(owner) or not owner and are_all_wanted(place) then
     orphans[#orphans + 1] = { owner or "", suffix, write }
   end
-end
-
-local function has_checkpoint(suffix)
-  local key = starts.checkpoint .. suffix
-  return redis.call("EXISTS", key) == 1 and not layout.is_stub(key)
 end
 
 local inspect = {
@@ -84,10 +80,16 @@ local inspect = {
     end
   end,
   write = function(key, suffix)
-    if not has_checkpoint(suffix) then inspect_orphan(suffix, key) end
+    if not layout.has_checkpoint(suffix) then inspect_orphan(suffix, key) end
   end,
   registry = function(_, suffix)
-    if not has_checkpoint(suffix) then inspect_orphan(suffix, nil) end
+    if not layout.has_checkpoint(suffix) then inspect_orphan(suffix, nil) end
+  end,
+  shared = function(key)
+    local owner = layout.shared_key_owners({ key })[key]
+    if owner and is_wanted(owner[1]) and redis.call("EXISTS", index_start .. owner[1]) == 0 then
+      sharing[#sharing + 1] = owner[1]
+    end
   end,
   latest = function(key, place)
     if layout.dangling(key) and are_all_wanted(place) then
@@ -102,4 +104,4 @@ for _, key in ipairs(KEYS) do
     for _, family in ipairs(layout.families(key)) do inspect[family[1]](key, family[2]) end
   end
 end
-return { documents, orphans, pointers }
+return { documents, orphans, pointers, sharing }

@@ -163,10 +163,10 @@ local function clean_group(was_deleted, suffix, all_writes)
   local mine, ns = owned(suffix, all_writes)
   if not mine then return end
   local place, id = layout.split_suffix(suffix)
-  if not ns and not is_ours(place) then return end
+  if not ns and (not is_ours(place) or layout.registry_owner(suffix) == false) then return end
   local writes = deletable(suffix, place, mine)
   local stub = layout.is_stub(starts.checkpoint .. suffix)
-  if not stub and redis.call("EXISTS", starts.checkpoint .. suffix) == 1 then
+  if layout.has_checkpoint(suffix) then
     if was_deleted and counting then count_unregistered(suffix, writes) end
     return
   end

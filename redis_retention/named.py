@@ -13,7 +13,7 @@ from redis_retention.policy import Policy
 from redis_retention.results import EachThread, Looking
 from redis_retention.sans_io import Nodes, Operation, command
 from redis_retention.served import Served
-from redis_retention.sources import scan
+from redis_retention.sources import scan, shared_keys
 from redis_retention.sources.search import NotSearchable, Search
 
 LookIn: TypeAlias = Literal["auto", "index", "scan"]
@@ -140,7 +140,7 @@ class NamedThreads:
         if self._look_in == "auto":
             unsearched, error = yield from self._trim_searched(engine, unsearched, each)
         if unsearched and (yield from self._scan(engine, unsearched.keys(), policies, error)):
-            trim = scan.dry_run if each.result.dry_run else scan.trim
+            trim = scan.dry_run if each.result.dry_run else shared_keys.trim
             for name, policy in unsearched.items():
                 # What was found of a thread is not needed once it is trimmed.
                 found = self._scanned[engine].pop(name)

@@ -9,6 +9,7 @@ environment has ``CI=true``. As a program: ``python -m tests.lint_lua [FOLDER]``
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import re
 import shutil
@@ -26,8 +27,6 @@ from redis_retention.scripts import module_name
 
 ROOT = Path(__file__).parents[1]
 INCLUDE = "--@include "
-LAYOUT = "langgraph_redis"
-"""The storage format with which the scripts are checked."""
 MAX_LINE_LENGTH = 100
 
 # The globals that a script has on every server from Redis 7.0 and Valkey 8.1 on.
@@ -94,8 +93,14 @@ class Script:
         return "\n".join(self.lines) + "\n"
 
 
-def read_script(path: Path, folder: Path) -> Script:
-    """Read a script, and in place of its include lines the modules that it needs."""
+def read_script(path: Path, folder: Path, layout: str) -> Script:
+    """Read a script, and in place of its include lines the modules that it needs.
+
+    Args:
+        path: The script.
+        folder: Where all of them are.
+        layout: The storage format to check it with: a file's name below ``layouts/``.
+    """
     script = Script(path)
 
     def add(line: str, place: Place) -> None:
@@ -112,7 +117,7 @@ def read_script(path: Path, folder: Path) -> Script:
                 include(line, place)
 
     def include(line: str, place: Place) -> None:
-        name = line.removeprefix(INCLUDE).strip().replace("${layout}", LAYOUT)
+        name = line.removeprefix(INCLUDE).strip().replace("${layout}", layout)
         file = folder / name
         if not file.is_file():
             message = f"there is no file {name} to include"
@@ -243,12 +248,13 @@ def _run(command: Sequence[str], folder: Path) -> None:
 
 
 def lint(folder: Path, luacheck: Path | None) -> list[Complaint]:
-    """Check every script in a folder, and that each file below it is part of one."""
+    """Check every script in a folder with each layout, and that each file is part of one."""
     linter = Linter(luacheck)
     complaints: set[Complaint] = set()
     used: set[Path] = set()
-    for path in sorted(folder.glob("*.lua")):
-        script = read_script(path, folder)
+    layouts = sorted(path.stem for path in folder.glob("layouts/*.lua")) or [""]
+    for path, layout in itertools.product(sorted(folder.glob("*.lua")), layouts):
+        script = read_script(path, folder, layout)
         used |= script.files
         complaints.update(linter.complaints(script))
     for path in set(folder.rglob("*.lua")) - used:

@@ -15,6 +15,8 @@
 --   b {id}                         a run begins with root checkpoint {id}
 --   l {ns} NUL {id} NUL {ms}       a leaf: no checkpoint is known to name this one as its parent;
 --                                  {ms} is when it was first seen, by the server's clock
+--   a {ms}                         shared keys of checkpoints that are gone may be left: they were
+--                                  deleted at {ms}, or the index is as old as that
 --   e NUL {ms}                     the thread was found idle at {ms}, by the server's clock
 --   x {ns} NUL {id}                a checkpoint that this version does not understand: the thread
 --                                  is left alone
@@ -35,6 +37,7 @@ local entry = {}
 entry.INDEPENDENT, entry.INVOCATION = "s", "t"
 entry.STARTED, entry.STARTED_BY, entry.WITHOUT_ROOT = "p", "n", "u"
 entry.RUN_START, entry.LEAF, entry.IDLE, entry.UNSUPPORTED = "b", "l", "e", "x"
+entry.SHARED_KEYS_LEFT = "a"
 
 -- The beginning of all entries of a kind for one namespace (or root).
 function entry.of(kind, group)
@@ -111,6 +114,11 @@ end
 -- The entry of a thread found idle at `ms`.
 function entry.idle(ms)
   return entry.of(entry.IDLE, "") .. string.format("%013d", ms)
+end
+
+-- The entry that says that shared keys may be left since `ms`.
+function entry.shared_keys_left(ms)
+  return entry.SHARED_KEYS_LEFT .. string.format("%013d", ms)
 end
 
 -- The members that one checkpoint puts into the index. `header` is what the layout read.

@@ -91,6 +91,10 @@ end
 function indexing.add_with_leaves(key, members, checkpoints, announced)
   checkpoints = without_invocations(checkpoints)
   local children, leaves, now = by_parent(checkpoints), {}, clock.now_ms()
+  -- Of what was deleted before there was an index, nobody knows.
+  if layout.shared_keys_named and #members > 0 and redis.call("EXISTS", key) == 0 then
+    members[#members + 1] = entry.shared_keys_left(now)
+  end
   for ns, parents in pairs(children) do
     leaves[ns] = leaves_known(key, ns)
     for id, member in pairs(leaves[ns]) do

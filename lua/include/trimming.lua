@@ -9,6 +9,7 @@
 --@include include/pins.lua
 --@include include/decisions.lua
 --@include include/removal.lua
+--@include include/shared_mark.lua
 --@include include/namespaces.lua
 
 local trimming = {}
@@ -64,6 +65,7 @@ local function carry_out(step, key, done, given)
   end
   lists.in_parts(step.forgets, function(...) redis.call("ZREM", key, ...) end)
   add_all(key, step.adds)
+  if step.removal.checkpoints > 0 then shared_mark.set(key) end
   local left = index.checkpoints(key)
   if left == 0 and done then
     redis.call("UNLINK", key)

@@ -30,6 +30,7 @@ from redis_retention.engine.results import (
     Trimmed,
     unsupported_reason,
 )
+from redis_retention.engine.sharing import SharedKeyCalls
 
 __all__ = [
     "CHECKPOINTS",
@@ -58,5 +59,5 @@ __all__ = [
 ]
 
 
-class Engine(DecisionCalls, DeletionCalls):
+class Engine(DecisionCalls, DeletionCalls, SharedKeyCalls):
     """Index, plan and trim threads of one saver, and delete their orphans."""

@@ -52,6 +52,11 @@ def has_old_invocation(entries: Sequence[bytes]) -> bool:
     return any(e[1:].split(b"\0", 1)[0] < oldest for e in _between(entries, b"p", b"q"))
 
 
+def is_shared_mark(entries: Sequence[bytes]) -> bool:
+    """Whether the first entries of an index say that shared keys of the thread may be left."""
+    return bool(entries) and entries[0].startswith(b"a")
+
+
 def newest_of_each_namespace(entries: Iterable[bytes], without: Collection[Place]) -> list[bytes]:
     """The newest entry of each namespace, some checkpoints left out."""
     newest: dict[bytes, bytes] = {}

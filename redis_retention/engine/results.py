@@ -206,11 +206,13 @@ class Inspection:
         documents: Checkpoints that no index knows.
         orphans: Thread, suffix and perhaps a write document of what has no checkpoint.
         pointers: Thread and key of latest pointers to nothing.
+        sharing: Threads without an index that have shared keys.
     """
 
     documents: list[bytes]
     orphans: list[list[bytes]]
     pointers: list[list[bytes]]
+    sharing: list[bytes]
 
 
 # Why a thread is left alone that has such a checkpoint.

@@ -3,6 +3,7 @@
 The Lua half of a format is ``lua/layouts/{name}.lua``.
 """
 
+from redis_retention.layouts.langgraph_js import LangGraphJs
 from redis_retention.layouts.langgraph_redis import LangGraphRedis
 from redis_retention.layouts.layout import (
     LONGEST_KEY,
@@ -20,6 +21,7 @@ __all__ = [
     "LONGEST_KEY",
     "LONGEST_THREAD",
     "Family",
+    "LangGraphJs",
     "LangGraphRedis",
     "Layout",
     "Requirement",

@@ -5,22 +5,16 @@ Its Lua half is ``lua/layouts/langgraph_redis.lua``.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from redis_retention.layouts.ids import UUID_LENGTH, is_ulid, is_uuid, is_write_number
 from redis_retention.layouts.layout import Family, Requirement, RootKey, SearchIndex
 
 _ROOT_NAMESPACE = b"__empty__"
-# A UUID of version 6 or a ULID, as LangGraph makes them (``lua/include/clock.lua``).
-_UUID = rb"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-6[0-9a-fA-F]{3}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
-_is_uuid = re.compile(_UUID).fullmatch
-_is_ulid = re.compile(rb"[0-7][0-9A-HJKMNP-TV-Z]{25}").fullmatch
-_UUID_LENGTH = 36
 # What stands between a thread and the id of a root checkpoint.
 _ROOT_MARK = b":" + _ROOT_NAMESPACE + b":"
-_ROOT_LENGTH = len(_ROOT_MARK) + _UUID_LENGTH
-_is_write_number = re.compile(rb"-?\d+").fullmatch
+_ROOT_LENGTH = len(_ROOT_MARK) + UUID_LENGTH
 _EMPTY_ID = b"00000000-0000-0000-0000-000000000000"
 _REGISTRY = b"write_keys_zset"
 _REGISTRY_START = _REGISTRY + b":"
@@ -120,7 +114,7 @@ class LangGraphRedis:
                 return found
         if key.startswith(write):
             suffix, _, number = key[len(write) - 1 :].rpartition(b":")
-            if _is_write_number(number):
+            if is_write_number(number):
                 return _read_root(Family.WRITE, suffix.rpartition(b":")[0])
         elif key.startswith(_REGISTRY_START):
             return _read_root(Family.REGISTRY, key[len(_REGISTRY) :])
@@ -138,11 +132,11 @@ class LangGraphRedis:
 
 def _read_root(family: Family, suffix: bytes) -> RootKey | None:
     """What a suffix says that can only be a root checkpoint's."""
-    if suffix[-_ROOT_LENGTH:-_UUID_LENGTH] == _ROOT_MARK:
-        checkpoint_id = suffix[-_UUID_LENGTH:]
-        if _is_uuid(checkpoint_id):
+    if suffix[-_ROOT_LENGTH:-UUID_LENGTH] == _ROOT_MARK:
+        checkpoint_id = suffix[-UUID_LENGTH:]
+        if is_uuid(checkpoint_id):
             return RootKey(family, suffix[1:-_ROOT_LENGTH], suffix, checkpoint_id)
     thread, mark, checkpoint_id = suffix.rpartition(_ROOT_MARK)
-    if mark and _is_ulid(checkpoint_id):
+    if mark and is_ulid(checkpoint_id):
         return RootKey(family, thread[1:], suffix, checkpoint_id)
     return None

@@ -42,6 +42,8 @@ class Family(Enum):
     WRITE = auto()
     REGISTRY = auto()
     LATEST = auto()
+    SHARED = auto()
+    """What several checkpoints name, such as the value of a channel in a version."""
 
 
 class RootKey(NamedTuple):
@@ -51,7 +53,7 @@ class RootKey(NamedTuple):
         family: What the key is for.
         thread: The thread as it stands in the keys.
         suffix: What all keys of the checkpoint have in common; of a pointer, its place.
-        checkpoint_id: The id of the checkpoint; empty for a pointer.
+        checkpoint_id: The id of the checkpoint; empty for a pointer and for a shared key.
         certain: The name can be read in no other way.
     """
 

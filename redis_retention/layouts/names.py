@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TypeAlias, TypeGuard, cast
 
+from redis_retention.layouts.langgraph_js import LangGraphJs
 from redis_retention.layouts.langgraph_redis import LangGraphRedis
 from redis_retention.layouts.layout import Layout
 
@@ -33,6 +34,7 @@ class Prefixes:
 
 _MADE: dict[str, Callable[[Prefixes], Layout]] = {
     "langgraph-redis": lambda prefixes: LangGraphRedis(prefixes.checkpoint, prefixes.write),
+    "langgraph-js": lambda _: LangGraphJs(),
 }
 
 LAYOUT_NAMES = tuple(_MADE)

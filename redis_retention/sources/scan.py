@@ -33,6 +33,8 @@ from redis_retention.sans_io import (
 
 _GLOB_CHARACTERS = re.compile(rb"([*?\[\]\\^-])")
 _KEYS_PER_PAGE = 1000
+# Shared keys that a look holds at a time: some 15 MB.
+MOST_SHARED = 100_000
 
 
 def escape_glob(text: bytes) -> bytes:
@@ -49,6 +51,8 @@ class Found:
         writes: Write documents, keys by the suffix of their checkpoint.
         registries: Suffixes that have a registry.
         pointers: Newest-checkpoint pointers.
+        shared: Keys that several checkpoints name.
+        has_more_shared: There are more of these.
         complete: These are all checkpoints of the thread.
     """
 
@@ -56,17 +60,24 @@ class Found:
     writes: dict[bytes, set[bytes]] = field(default_factory=dict)
     registries: set[bytes] = field(default_factory=set)
     pointers: set[bytes] = field(default_factory=set)
+    shared: set[bytes] = field(default_factory=set)
+    has_more_shared: bool = False
     complete: bool = True
 
     @property
     def empty(self) -> bool:
         """Whether nothing was found."""
-        return not (self.documents or self.writes or self.registries or self.pointers)
+        return not (
+            self.documents or self.writes or self.registries or self.pointers or self.shared
+        )
 
     def add(self, layout: Layout, family: Family, key: bytes, rest: bytes) -> None:
         """Take in one key; `rest` is the key without what its family's names begin with."""
         if family is Family.LATEST:
             self.pointers.add(key)
+            return
+        if family is Family.SHARED:
+            self.shared.add(key)
             return
         suffix = layout.suffix(family, rest)
         if family is Family.CHECKPOINT:
@@ -123,6 +134,9 @@ def find(
     layout: Layout,
     threads: Collection[bytes],
     looked_at: Callable[[int], None] = lambda _: None,
+    *,
+    families: Collection[Family] = frozenset(Family),
+    most_shared: int = MOST_SHARED,
 ) -> Operation[dict[bytes, Found]]:
     """Look for all the threads' keys, in one pass over the database.
 
@@ -130,38 +144,52 @@ def find(
         layout: The saver's storage format.
         threads: Whose keys.
         looked_at: Is told of each page how far that is into the database, in keys.
+        families: What to look for.
+        most_shared: Shared keys that are taken in at most, of all threads.
     """
-    [found] = yield from find_each([(layout, threads)], looked_at)
+    [found] = yield from find_each(
+        [(layout, threads)], looked_at, families=families, most_shared=most_shared
+    )
     return found
 
 
 def find_each(
     wanted: Sequence[tuple[Layout, Collection[bytes]]],
     looked_at: Callable[[int], None] = lambda _: None,
+    *,
+    families: Collection[Family] = frozenset(Family),
+    most_shared: int = MOST_SHARED,
 ) -> Operation[list[dict[bytes, Found]]]:
     """Look for threads' keys in several storage formats, in one pass over the database.
 
     Args:
         wanted: Formats, each with threads as they stand in its keys.
         looked_at: Is told of each page how far that is into the database, in keys.
+        families: What to look for.
+        most_shared: Shared keys that are taken in at most, of all threads.
     """
     found = [{thread: Found() for thread in threads} for _, threads in wanted]
     layouts = [layout for layout, _ in wanted]
     search = list(zip(layouts, found, strict=True))
+    shared = 0
 
     def take(key: bytes) -> None:
+        nonlocal shared
         owner = owner_of(key, layouts)
         for layout, of_threads in search:
             if owner is not None and owner is not layout:
                 continue
-            for family, rest in _families_of(layout, key):
-                for thread in _threads_of(rest, of_threads):
+            for thread, family, rest in readings(layout, key, of_threads):
+                if family not in families:
+                    continue
+                shared += family is Family.SHARED
+                if family is Family.SHARED and shared > most_shared:
+                    of_threads[thread].has_more_shared = True
+                else:
                     of_threads[thread].add(layout, family, key, rest)
 
-    # One thread's keys can be told apart by the server.
     names = {thread for of_threads in found for thread in of_threads}
-    match = b"*:" + escape_glob(next(iter(names))) + b":*" if len(names) == 1 else b"*"
-    yield from _each_key(match, take, looked_at)
+    yield from _each_key(pattern_for(names), take, looked_at)
     return found
 
 
@@ -174,6 +202,22 @@ def owner_of(key: bytes, layouts: Sequence[Layout]) -> Layout | None:
         if root is not None and root.certain:
             return layout
     return None
+
+
+def pattern_for(threads: Collection[bytes]) -> bytes:
+    """A glob for the keys of threads: those of a single one can be told apart by the server."""
+    return b"*:" + escape_glob(next(iter(threads))) + b":*" if len(threads) == 1 else b"*"
+
+
+def readings(
+    layout: Layout, key: bytes, threads: Collection[bytes]
+) -> Iterator[tuple[bytes, Family, bytes]]:
+    """Which of some threads a key may belong to, its family, and the rest of its name."""
+    for start, family in layout.families().items():
+        if key.startswith(start):
+            rest = key[len(start) :]
+            for thread in _threads_of(rest, threads):
+                yield thread, family, rest
 
 
 def thread_names(layout: Layout) -> Operation[list[bytes]]:
@@ -241,12 +285,6 @@ def _each_key(
         yield from each_page(work_off, "MATCH", match, node=node)
 
 
-def _families_of(layout: Layout, key: bytes) -> Iterator[tuple[Family, bytes]]:
-    for start, family in layout.families().items():
-        if key.startswith(start):
-            yield family, key[len(start) :]
-
-
 def _threads_of(rest: bytes, threads: Collection[bytes]) -> Iterator[bytes]:
     """The threads that the key may belong to: each reading of where the thread id ends."""
     at = rest.find(b":")
@@ -310,6 +348,13 @@ def dry_run(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Oper
     )
     result.kept += stubs - result.deleted.checkpoints
     result.deleted.add(orphans.checkpoints, orphans.keys)
+    if found.shared:
+        documents = [key for suffix, key in found.documents.items() if suffix not in suffixes]
+        ids = {place.checkpoint_id for place in to_delete}
+        shared, _ = yield from engine.delete_shared_keys(
+            thread, documents, found.shared, ids, counting=True
+        )
+        result.deleted.add(0, shared.keys)
     return result
 
 

@@ -104,6 +104,10 @@ function layout.all_exist(thread, ns, ids)
   return true
 end
 
+function layout.has_checkpoint(suffix)
+  return redis.call("EXISTS", STARTS.checkpoint .. suffix) == 1
+end
+
 function layout.is_stub() return false end
 
 function layout.latest() return nil end

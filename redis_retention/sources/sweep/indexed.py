@@ -6,7 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from redis_retention.batches import batched
 from redis_retention.engine import Rule
-from redis_retention.engine.entries import checkpoints, has_old_invocation, unread
+from redis_retention.engine.entries import (
+    checkpoints,
+    has_old_invocation,
+    is_shared_mark,
+    unread,
+)
 from redis_retention.errors import RetentionError
 from redis_retention.layouts import too_long_id
 from redis_retention.policies import is_eligible
@@ -58,7 +63,11 @@ class IndexedThreads:
         shared = self._shared
         indexes = yield from self._read(threads)
         shared.result.threads += sum(map(bool, indexes.values()))
+        for thread, entries in indexes.items():
+            if not entries or is_shared_mark(entries):
+                shared.unsettled.add(thread)
         for thread in (yield from self._outdated(indexes)):
+            shared.unsettled.add(thread)
             yield from shared.attempt(thread, self._forget_missing(thread), None)
             indexes |= yield from self._read([thread])
         indexed = [thread for thread, entries in indexes.items() if entries]

@@ -42,6 +42,8 @@ class Orphans:
             yield from self._shared.attempt_each(documents, self._index)
         self._groups.extend(inspection.orphans)
         self._pointers.extend(inspection.pointers)
+        for thread in inspection.sharing:
+            self._shared.unsettled.add(thread)
         if len(self._groups) + len(self._pointers) > _MOST_WAITING:
             yield from self.delete()
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 
 from redis_retention.engine import Engine
-from redis_retention.layouts import RootKey
+from redis_retention.layouts import Family, RootKey
 from redis_retention.sans_io import Operation
 
 # Names that may be a thread's of a format and of another are asked about: so many of a page, and of
@@ -55,7 +55,7 @@ class Others:
             root = root_key(key)
             if root is None:
                 continue
-            if root.certain:
+            if root.certain or root.family is Family.SHARED:
                 self.met.add(engine)
                 return True
             if engine not in self.met and len(self._unsure[engine]) < _ASKED_PER_PAGE:

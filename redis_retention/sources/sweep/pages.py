@@ -21,6 +21,7 @@ class Page:
         others: Other keys of the saver.
         threads: Threads of these that the pass has not met yet, and of new indexes.
         indexed: Those whose index is among the keys.
+        sharing: Threads that have shared keys, by the names of these.
         pinned: Threads that have pins.
         too_long: Keys of the saver that are too long to be looked at.
     """
@@ -30,6 +31,7 @@ class Page:
     others: list[bytes] = field(default_factory=list)
     threads: dict[bytes, None] = field(default_factory=dict)
     indexed: dict[bytes, None] = field(default_factory=dict)
+    sharing: dict[bytes, None] = field(default_factory=dict)
     pinned: list[bytes] = field(default_factory=list)
     too_long: list[bytes] = field(default_factory=list)
 
@@ -69,6 +71,8 @@ class PageSorter:
                 if root.thread not in known.states:
                     page.threads[root.thread] = None
                 page.roots.append((root, key))
+            elif root is not None and root.family is Family.SHARED:
+                page.sharing[root.thread] = None
             elif not is_others(key) and key.startswith(self._starts):
                 self._sort_other(page, key, known)
         return page

@@ -59,7 +59,7 @@ class SweepResult:
 
 
 class Stage(Enum):
-    """What a sweep is doing; the last two are left out where they are not needed."""
+    """What a sweep is doing; all but the first are left out where they are not needed."""
 
     LOOKING = "looking"
     """All keys of the database come by."""
@@ -67,6 +67,8 @@ class Stage(Enum):
     """Threads are trimmed that have come by for the first time."""
     LOOKING_AGAIN = "looking again"
     """All keys come by once more."""
+    SHARED_KEYS = "looking for shared keys"
+    """So do those of threads in which shared keys may be left of checkpoints that are gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,11 @@ class Pace:
         """Begin a stage."""
         self._begun = perf_counter()
 
+    def tell(self, progress: Progress) -> None:
+        """Tell the progress."""
+        if self._progress is not None:
+            self._progress(progress)
+
     def rest(self, took: float, progress: Progress) -> Operation[None]:
         """Tell the progress, and rest if the server is busy or the sweep too fast.
 
@@ -104,8 +111,7 @@ class Pace:
             took: Seconds that the last page or call took.
             progress: How far the stage has come.
         """
-        if self._progress is not None:
-            self._progress(progress)
+        self.tell(progress)
         seconds = 0.0
         if took > _BUSY_SECONDS:
             seconds = min(took * _REST_PER_SECOND_BUSY, _LONGEST_REST_SECONDS)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as NoReplyError
 
 from redis_retention import glob
-from redis_retention.engine import Engine, Rule, Trimmed
+from redis_retention.engine import Deleted, Engine, Rule, Trimmed
 from redis_retention.errors import Refusals, RetentionError, is_of_one_thread, is_script_error
 from redis_retention.policies import rule_for
 from redis_retention.policy import Policy
 from redis_retention.sans_io import Operation, T
+from redis_retention.sources.shared_keys import Unsettled
 from redis_retention.sources.sweep.known import Known, State
 from redis_retention.sources.sweep.progress import SweepResult
 
@@ -26,6 +27,7 @@ class Shared:
         match: A glob for the threads to look at.
 
     Attributes:
+        unsettled: The threads of which shared keys may be left.
         second_pass: This is the second pass.
         needs_second_pass: Something was met that only a second pass can bring to an end.
     """
@@ -37,6 +39,7 @@ class Shared:
         self.known = Known()
         self.refusals = Refusals()
         self.result = SweepResult(refused=self.refusals.reasons)
+        self.unsettled = Unsettled(engine)
         self.second_pass = False
         self.needs_second_pass = False
         self._rules = rules
@@ -107,8 +110,17 @@ class Shared:
         self.result.checkpoints_deleted += trimmed.deleted.checkpoints
         self.result.keys_deleted += trimmed.deleted.keys
         self.result.bytes_deleted += trimmed.deleted.bytes
+        if trimmed.deleted.checkpoints:
+            self.unsettled.add(thread)
         if trimmed.deleted.keys and thread not in self._trimmed:
             self.result.threads_trimmed += 1
             if not self.second_pass:
                 self._trimmed.add(thread)
         return trimmed
+
+    def count_shared_keys(self, deleted: Mapping[bytes, Deleted]) -> None:
+        """Count the shared keys that were deleted of some threads."""
+        for thread, its in deleted.items():
+            self.result.keys_deleted += its.keys
+            self.result.bytes_deleted += its.bytes
+            self.result.threads_trimmed += its.keys > 0 and thread not in self._trimmed

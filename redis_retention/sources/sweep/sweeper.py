@@ -54,6 +54,9 @@ class Sweeper:
         self._orphans = Orphans(self._shared, older_than_ms)
         self._indexed = IndexedThreads(self._shared)
         self._new = NewThreads(self._shared, self._orphans, self._pace)
+        self._older_than_ms = older_than_ms
+        # Keys of the database.
+        self._total = 0
         self._pinned: set[bytes] = set()
 
     def sweep(self) -> Operation[SweepResult]:
@@ -69,6 +72,7 @@ class Sweeper:
         if self._shared.needs_second_pass:
             self._shared.second_pass = True
             yield from self._pass()
+        yield from self._settle()
         self._shared.result.elapsed_ms = (perf_counter() - begun) * 1000
         return self._shared.result
 
@@ -77,7 +81,8 @@ class Sweeper:
         stage = Stage.LOOKING_AGAIN if again else Stage.LOOKING
         result.threads = result.checkpoints_kept = 0
         self._shared.known = Known()
-        total, seen = int((yield from command("DBSIZE"))), 0
+        self._total = total = int((yield from command("DBSIZE")))
+        seen = 0
         self._pace.begin()
 
         def work_off(keys: Sequence[bytes], took: float) -> Operation[None]:
@@ -104,6 +109,9 @@ class Sweeper:
                 self._shared.refusals.add(*excess)
         self._pinned.update(page.pinned[: _MOST_PINNED - len(self._pinned)])
         yield from self._indexed.meet(page)
+        for thread in page.sharing:
+            if thread not in known.states:
+                self._shared.unsettled.add_named(thread)
         inspected = page.others
         for root, key in page.roots:
             state = known.state(root.thread)
@@ -120,6 +128,17 @@ class Sweeper:
                 inspected.append(key)
         yield from self._orphans.inspect(inspected)
         yield from self._new.index_if_too_many()
+
+    def _settle(self) -> Operation[None]:
+        """Delete the shared keys that no checkpoint needs any more, by a look of its own."""
+        total = self._total
+        deleted = yield from self._shared.unsettled.settle(
+            self._shared.known.states.__contains__,
+            self._shared.wanted,
+            self._older_than_ms,
+            lambda keys: self._pace.tell(Progress(min(keys, total), total, Stage.SHARED_KEYS)),
+        )
+        self._shared.count_shared_keys(deleted)
 
     def _forget_threads(self) -> Operation[None]:
         """Delete the pins of threads that are gone: by now, all others have an index."""

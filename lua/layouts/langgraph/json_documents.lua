@@ -1,6 +1,4 @@
--- json_documents: reads the saver's documents with JSON commands.
-
---@include layouts/langgraph_redis/saver_keys.lua
+-- json_documents: reads the documents of a saver with JSON commands.
 
 local json_documents = {}
 
@@ -52,20 +50,27 @@ function json_documents.length_at(key, path)
   return type(reply) == "table" and tonumber(reply[1]) or nil
 end
 
--- Calls `visit(id, reply)` with what JSON.MGET says of each checkpoint.
-function json_documents.each_reply(thread, ns, ids, path, visit)
-  local start = saver_keys.key_starts(thread, ns).checkpoint
-  for first = 1, #ids, CHUNK do
-    local last = math.min(first + CHUNK - 1, #ids)
+-- Calls `visit(name, reply)` with what JSON.MGET says of each document; `start` is what their keys
+-- begin with, before the name.
+function json_documents.each_reply(start, names, path, visit)
+  for first = 1, #names, CHUNK do
+    local last = math.min(first + CHUNK - 1, #names)
     local call = { "JSON.MGET" }
     for at = first, last do
-      call[#call + 1] = start .. ids[at]
+      call[#call + 1] = start .. names[at]
     end
     call[#call + 1] = path
     for at, reply in ipairs(redis.call(unpack(call))) do
-      visit(ids[first + at - 1], reply)
+      visit(names[first + at - 1], reply)
     end
   end
+end
+
+-- How a document states the root namespace.
+local ROOT = "__empty__"
+
+function json_documents.read_ns(stated)
+  return stated == ROOT and "" or stated
 end
 
 -- The thread, namespace and id that a document states; nil for a stub and for what is no document.
@@ -74,7 +79,7 @@ function json_documents.stated_fields(key)
   if not values then return nil end
   local thread, ns, id = values[1], values[2], values[3]
   if type(thread) ~= "string" or type(ns) ~= "string" or type(id) ~= "string" then return nil end
-  return thread, saver_keys.read_ns(ns), id
+  return thread, json_documents.read_ns(ns), id
 end
 
 return json_documents

@@ -1,0 +1,84 @@
+-- shared_keys: which of a thread's shared keys no checkpoint needs.
+--
+-- A shared key, a blob for each version of a channel say, belongs to no single checkpoint. Whatever
+-- exists may be read, and may be forked, and a fork then names what its parent names. So a shared
+-- key is over only when no document that exists names it, whether it has the value itself or not;
+-- and its writer is gone for good, since writers put shared keys before their documents.
+
+--@include include/clock.lua
+--@include layouts/${layout}.lua
+--@include include/memory.lua
+
+local shared_keys = {}
+
+-- Bytes of memory that a call frees at most, unless a single key has more.
+local MOST_BYTES = 2 * 1024 * 1024
+-- Below this size one key in so many is measured, and the first of each group.
+local LARGE, SAMPLED = 64 * 1024, 8
+
+-- The candidates that none of the documents names; nil when one of these cannot be understood.
+function shared_keys.unnamed(documents, candidates)
+  local named, left = layout.shared_keys_named(documents), {}
+  if not named then return nil end
+  for _, key in ipairs(candidates) do
+    if not named[key] then left[#left + 1] = key end
+  end
+  return left
+end
+
+-- Calls `visit(key, group)` for those that are over, and answers how many may be on their way.
+-- Passed over is what is another thread's, and what belongs to a checkpoint that exists. `gone`
+-- has the ids of checkpoints that were there and are not, or, when `counting`, that are given up;
+-- of others, `age` milliseconds are proof.
+function shared_keys.each_over(thread, candidates, gone, age, counting, visit)
+  local owners, now, waiting, known = layout.shared_key_owners(candidates), clock.now_ms(), 0, {}
+
+  -- Whether the checkpoint that has written a shared key is gone for good; nil while it is there.
+  local function is_gone(ns, id)
+    if counting and gone[id] then return true end
+    if redis.call("EXISTS", layout.checkpoint_key(thread, ns, id)) == 1 then return nil end
+    local made = clock.of_id(id)
+    return gone[id] or made ~= nil and now - made >= age
+  end
+
+  for _, key in ipairs(candidates) do
+    local owner = owners[key]
+    if owner and owner[1] == thread then
+      local writer = owner[2] .. "\0" .. owner[3]
+      if known[writer] == nil then known[writer] = { is_gone(owner[2], owner[3]) } end
+      local state = known[writer][1]
+      if state then
+        visit(key, owner[4])
+      elseif state == false then
+        waiting = waiting + 1
+      end
+    end
+  end
+  return waiting
+end
+
+-- Keeps to the bytes that a call may free.
+function shared_keys.allowance()
+  local self, used, size, since, last = {}, 0, nil, 0, nil
+
+  -- Whether one more key, of a group of similar ones, may be deleted. The first always may.
+  function self.has_room(key, group)
+    if size == false then return true end
+    local first = size == nil
+    if first or group ~= last or size >= LARGE or since >= SAMPLED then
+      size, since = memory.of(key) or false, 0
+      if not size then return true end
+    end
+    last, since = group, since + 1
+    if used + size > MOST_BYTES and not first then return false end
+    used = used + size
+    return true
+  end
+
+  -- The bytes of those that it had room for, estimated; 0 where the server does not tell.
+  function self.used() return used end
+
+  return self
+end
+
+return shared_keys

@@ -1,0 +1,55 @@
+-- Deletes the shared keys of one thread that no checkpoint needs (include/shared_keys.lua). The
+-- caller brings the documents that it has found by a look at the database; the look must have begun
+-- when what was deleted of the thread was already gone. Of many documents it asks page by page, and
+-- lets the last page delete.
+--
+-- KEYS[1]  zset    the thread's index, which is not read: it says where the thread is
+-- then     JSON    checkpoint documents, all of the thread's or a page of them; others do no harm
+--
+-- ARGV[1]  the thread, as it stands in the keys
+-- ARGV[2]  the saver's checkpoint prefix
+-- ARGV[3]  the saver's write prefix
+-- ARGV[4]  milliseconds after which a shared key is over whose writer has no document, the
+--          difference of clocks with them
+-- ARGV[5]  "ask" to say which of them none of the documents names, "count" to count those that are
+--          over, "delete" to delete them
+-- ARGV[6]  ids of checkpoints that were there and are gone, or that are given up when this counts;
+--          parted by NUL
+-- then     the shared keys in question
+--
+-- Reply    {keys deleted, keys that may be on their way, {key…}, bytes freed}
+--          keys: for "ask" those that none of the documents names; for "delete" those that are left
+--          to the next call, since it frees enough
+--          bytes freed: estimated, 0 where the server does not tell
+--
+-- Other keys it touches: the shared keys are read and deleted; documents of the checkpoints that
+-- wrote them are looked for.
+
+--@include layouts/${layout}.lua
+--@include include/lists.lua
+--@include include/shared_keys.lua
+
+local thread, age, what = ARGV[1], tonumber(ARGV[4]), ARGV[5]
+local documents, candidates, gone = { unpack(KEYS, 2) }, { unpack(ARGV, 7) }, {}
+layout.use(ARGV[2], ARGV[3])
+for id in string.gmatch(ARGV[6], "%Z+") do gone[id] = true end
+
+local unnamed = shared_keys.unnamed(documents, candidates)
+if not unnamed then return { 0, #candidates, {}, 0 } end
+if what == "ask" then return { 0, 0, unnamed, 0 } end
+
+local over, left, allowance = {}, {}, shared_keys.allowance()
+local counting = what == "count"
+local waiting = shared_keys.each_over(thread, unnamed, gone, age, counting, function(key, group)
+  if #left == 0 and (counting or allowance.has_room(key, group)) then
+    over[#over + 1] = key
+  else
+    left[#left + 1] = key
+  end
+end)
+local deleted = #over
+if not counting then
+  deleted = 0
+  lists.in_parts(over, function(...) deleted = deleted + redis.call("UNLINK", ...) end)
+end
+return { deleted, waiting, left, allowance.used() }

@@ -1,0 +1,108 @@
+"""The format of LangGraph.js' `RedisSaver` (@langchain/langgraph-checkpoint-redis): JSON documents.
+
+Its Lua half is ``lua/layouts/langgraph_js.lua``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar
+
+from redis_retention.layouts.ids import is_ulid, is_uuid, is_write_number
+from redis_retention.layouts.langgraph_redis import LangGraphRedis
+from redis_retention.layouts.layout import Family, Requirement, RootKey, SearchIndex
+
+# Names of the saver, which cannot be told others.
+_CHECKPOINT, _WRITE, _REGISTRY = b"checkpoint:", b"checkpoint_write:", b"write_keys_zset:"
+_SHARED = b"checkpoint_blob:"
+# What stands between a thread and what follows in the root namespace, which is empty.
+_ROOT_MARK = b"::"
+# What stands for the id in the key of a shallow saver's document.
+_SHALLOW = b"shallow"
+# The thread before the namespace of an invocation, ``node:{uuid}``.
+_UUID = rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_invocation = re.compile(rb"(.*?):[^:|]*:" + _UUID + rb"[:|]", re.DOTALL).match
+
+
+class LangGraphJs:
+    """The format of `RedisSaver` of LangGraph.js."""
+
+    name: ClassVar[str] = "langgraph_js"
+    tag: ClassVar[str] = "langgraph-js"
+    written_event: ClassVar[bytes] = b"json.set"
+    write_parts: ClassVar[int] = 2
+    """A task id and a number."""
+    requirement: ClassVar[Requirement] = LangGraphRedis.requirement
+
+    def arguments(self) -> list[str]:
+        """What the names of checkpoints and of writes begin with."""
+        return [_CHECKPOINT[:-1].decode(), _WRITE[:-1].decode()]
+
+    def families(self) -> dict[bytes, Family]:
+        """What the names of each family's keys begin with."""
+        return {
+            _CHECKPOINT: Family.CHECKPOINT,
+            _WRITE: Family.WRITE,
+            _REGISTRY: Family.REGISTRY,
+            _SHARED: Family.SHARED,
+        }
+
+    def search_indexes(self) -> dict[Family, SearchIndex]:
+        """None: the saver's own would answer with Python's threads as well."""
+        return {}
+
+    def stored_thread(self, thread: str | bytes) -> bytes:
+        """A thread id as it stands in keys and documents."""
+        return thread.encode("utf-8", "surrogateescape") if isinstance(thread, str) else thread
+
+    def checkpoint_key(self, thread: bytes, namespace: bytes, checkpoint_id: bytes) -> bytes:
+        """The key of a checkpoint's document; the root namespace is ``b""``."""
+        return _CHECKPOINT[:-1] + self.checkpoint_suffix(thread, namespace, checkpoint_id)
+
+    def checkpoint_suffix(self, thread: bytes, namespace: bytes, checkpoint_id: bytes) -> bytes:
+        """What all keys of a checkpoint have in common, ``:{thread}:{ns}:{id}``."""
+        return b":" + b":".join((thread, namespace, checkpoint_id))
+
+    def suffix(self, family: Family, rest: bytes) -> bytes:
+        """The same from one of the keys, without what its family's names begin with."""
+        if family is Family.WRITE:
+            rest = rest.rsplit(b":", self.write_parts)[0]
+        return b":" + rest
+
+    def latest_key(self, suffix: bytes) -> None:
+        """There are no latest pointers."""
+
+    def root_key(self, key: bytes) -> RootKey | None:
+        """What the name of a root checkpoint's key says, or whose a blob is likely to be.
+
+        No namespace of LangGraph ends with a colon, so that an id after two leaves no doubt.
+        """
+        if key.startswith(_CHECKPOINT):
+            found = _read_root(Family.CHECKPOINT, key[len(_CHECKPOINT) - 1 :])
+            return found if found is None or found.checkpoint_id != _SHALLOW else None
+        if key.startswith(_SHARED):
+            return _read_shared(key[len(_SHARED) :])
+        if key.startswith(_WRITE):
+            suffix, _, number = key[len(_WRITE) - 1 :].rpartition(b":")
+            found = _read_root(Family.WRITE, suffix.rpartition(b":")[0])
+            return found if found and found.certain and is_write_number(number) else None
+        if key.startswith(_REGISTRY):
+            found = _read_root(Family.REGISTRY, key[len(_REGISTRY) - 1 :])
+            return found if found and found.certain else None
+        return None
+
+
+def _read_root(family: Family, suffix: bytes) -> RootKey | None:
+    """What a suffix says that looks like a root checkpoint's."""
+    thread, mark, checkpoint_id = suffix.rpartition(_ROOT_MARK)
+    if not mark:
+        return None
+    certain = bool(is_uuid(checkpoint_id) or is_ulid(checkpoint_id))
+    return RootKey(family, thread[1:], suffix, checkpoint_id, certain)
+
+
+def _read_shared(rest: bytes) -> RootKey | None:
+    """The thread that the name of a blob speaks of, where threads have no such marks in them."""
+    found = _invocation(rest)
+    thread, mark, _ = (found[1], b":", b"") if found else rest.partition(_ROOT_MARK)
+    return RootKey(Family.SHARED, thread, b"", b"", certain=False) if mark else None

@@ -1,0 +1,358 @@
+"""Which blobs a trim and a sweep of LangGraph.js' format delete, and which they must not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any, TypeAlias
+
+import pytest
+import redis
+
+from redis_retention import Policy
+from redis_retention.engine import Deleted, Engine, Rule
+from redis_retention.layouts import LangGraphJs
+from redis_retention.sources import scan, shared_keys
+from redis_retention.sources.sweep import Sweeper
+from redis_retention.transport import Transport
+from tests.integration.threads import ids
+from tests.langgraph_js.documents import (
+    Line,
+    blob_key,
+    blobs,
+    channel_values,
+    checkpoint_key,
+    documents,
+    put_blobs,
+    put_document,
+    put_writes,
+    state,
+)
+
+KEEP_1, KEEP_2 = Policy(keep_last=1), Policy(keep_last=2)
+OLD = 9 * 3600.0
+
+Cleaner: TypeAlias = Callable[..., int]
+
+
+def engine(**options: Any) -> Engine:
+    return Engine(LangGraphJs(), grace_ms=0, **options)
+
+
+def trim(client: redis.Redis, policy: Policy = KEEP_2, thread: str = "a") -> int:
+    """Trim one thread, as the command does where there is no search; how many keys are gone."""
+    transport, name = Transport(client), thread.encode()
+    found = transport.run(scan.find(LangGraphJs(), [name]))[name]
+    return transport.run(shared_keys.trim(engine(), name, found, policy)).deleted.keys
+
+
+def dry_run(client: redis.Redis, policy: Policy = KEEP_2, thread: str = "a") -> int:
+    transport, name = Transport(client), thread.encode()
+    found = transport.run(scan.find(LangGraphJs(), [name]))[name]
+    return transport.run(scan.dry_run(engine(), name, found, policy)).deleted.keys
+
+
+def trim_by_index(client: redis.Redis, policy: Policy = KEEP_2, thread: str = "a") -> int:
+    return Transport(client).run(engine().trim(thread.encode(), policy)).deleted.keys
+
+
+def sweep(client: redis.Redis, policy: Policy = KEEP_2) -> int:
+    return Transport(client).run(Sweeper(engine(), [Rule(b"*", policy)]).sweep()).keys_deleted
+
+
+def line(client: redis.Redis, made: Iterable[str], thread: str = "a", **options: Any) -> Line:
+    its = Line(client, thread, **options)
+    for checkpoint_id in made:
+        its.add(checkpoint_id)
+    return its
+
+
+both = pytest.mark.parametrize("clean", [trim, sweep])
+
+
+@both
+def test_blobs_of_deleted_checkpoints_go(client: redis.Redis, clean: Cleaner) -> None:
+    made = ids(6, newest_age=OLD)
+    line(client, made)
+
+    keys = clean(client)
+
+    assert documents(client) == {f"a::{one}" for one in made[-2:]}
+    assert blobs(client) == {"a::log:5", "a::log:6"}
+    # Of each checkpoint a document, two writes, a registry and a blob.
+    assert keys == 4 * 5
+
+
+def test_a_dry_run_counts_what_a_trim_deletes(stack: redis.Redis) -> None:
+    made = ids(6)
+    its = line(stack, made[:3])
+    its.add(made[3], ("slow",))
+    for one in made[4:]:
+        its.add(one)
+    before = state(stack)
+
+    counted = dry_run(stack)
+
+    assert state(stack) == before
+    assert counted == trim(stack)
+
+
+@both
+def test_what_a_kept_checkpoint_reads_from_blobs_stays(client: redis.Redis, clean: Cleaner) -> None:
+    made = ids(6, newest_age=OLD)
+    its = Line(client, "a")
+    its.add(made[0], ("profile", "log"))
+    for one in made[1:]:
+        its.add(one)
+    before = channel_values(client, "a", "", made[-1])
+
+    clean(client, KEEP_1)
+
+    assert before["profile"] == f"profile@{made[0]}"
+    assert channel_values(client, "a", "", made[-1]) == before
+    assert blobs(client) == {"a::profile:1", "a::log:6"}
+
+
+@both
+def test_a_fork_of_a_kept_checkpoint_finds_the_values_that_this_has_itself(
+    stack: redis.Redis, clean: Cleaner
+) -> None:
+    made = ids(7, newest_age=OLD)
+    its = line(stack, made[:5])
+    clean(stack, KEEP_1)
+
+    its.add(made[5], ("other",))
+
+    assert channel_values(stack, "a", "", made[5])["log"] == f"log@{made[4]}"
+
+
+@both
+def test_what_a_fork_names_stays(stack: redis.Redis, clean: Cleaner) -> None:
+    made = ids(8, newest_age=OLD)
+    its = line(stack, made[:2])
+    fork = its.fork()
+    for one in made[2:6]:
+        its.add(one)
+    fork.add(made[6], ("other",))
+    fork.add(made[7], ("other",))
+    before = channel_values(stack, "a", "", made[7])
+
+    clean(stack, KEEP_2)
+
+    assert before["log"] == f"log@{made[1]}"
+    assert channel_values(stack, "a", "", made[7]) == before
+
+
+def test_what_a_checkpoint_names_that_no_index_knows_stays(stack: redis.Redis) -> None:
+    made = ids(8, newest_age=OLD)
+    its = line(stack, made[:2])
+    fork = its.fork()
+    for one in made[2:6]:
+        its.add(one)
+    Transport(stack).run(engine().add([checkpoint_key("a", "", one).encode() for one in made[:6]]))
+    fork.add(made[6], ("other",))
+    before = channel_values(stack, "a", "", made[6])
+
+    trim_by_index(stack, KEEP_1)
+    assert channel_values(stack, "a", "", made[6]) == before
+    sweep(stack, Policy(keep_last=3))
+    assert channel_values(stack, "a", "", made[6]) == before
+
+
+@both
+def test_blobs_ahead_of_their_document_stay(stack: redis.Redis, clean: Cleaner) -> None:
+    *made, late = ids(5)
+    versions = {**line(stack, made).versions, "log": 9}
+    put_blobs(stack, "a", late, {"log": "on its way"}, versions)
+
+    clean(stack, KEEP_1)
+    put_document(stack, "a", late, {"log": "on its way"}, versions, parent=made[-1])
+
+    assert "a::log:9" in blobs(stack)
+
+
+@both
+def test_a_version_that_a_fork_on_its_way_has_written_anew_stays(
+    stack: redis.Redis, clean: Cleaner
+) -> None:
+    *made, late = ids(6)
+    its = line(stack, made)
+    put_blobs(stack, "a", late, {"log": "of the fork"}, {"log": 2})
+
+    clean(stack, KEEP_1)
+
+    assert blobs(stack) >= {"a::log:2", f"a::log:{its.versions['log']}"}
+
+
+def test_a_sweep_gets_what_a_writer_has_left_who_died_before_its_document(
+    stack: redis.Redis,
+) -> None:
+    dead, *made = ids(3, newest_age=OLD)
+    line(stack, made)
+    put_blobs(stack, "a", dead, {"log": "lost"}, {"log": 77})
+
+    assert sweep(stack) == 1
+    assert blobs(stack) == {"a::log:1", "a::log:2"}
+
+
+def test_what_a_late_write_has_brought_back_goes_with_the_next_trim(stack: redis.Redis) -> None:
+    made = ids(4)
+    line(stack, made)
+    old: Any = stack.json().get(checkpoint_key("a", "", made[0]))
+    trim(stack)
+    kept = state(stack)
+
+    put_writes(stack, "a", made[0])
+    stack.json().set(checkpoint_key("a", "", made[0]), "$", old)
+    trim(stack)
+
+    assert state(stack) == kept
+
+
+def test_a_trim_by_the_index_leaves_the_blobs_to_a_sweep(stack: redis.Redis) -> None:
+    made = ids(6, newest_age=OLD)
+    line(stack, made)
+    Transport(stack).run(engine().add([checkpoint_key("a", "", one).encode() for one in made]))
+
+    assert trim_by_index(stack) == 4 * 4
+    assert len(blobs(stack)) == 6
+    assert sweep(stack) == 4
+    assert blobs(stack) == {"a::log:5", "a::log:6"}
+
+
+def test_the_proof_does_not_rest_on_an_index(stack: redis.Redis) -> None:
+    made = ids(4, newest_age=OLD)
+    its = Line(stack, "a")
+    its.add(made[0], ("profile",))
+    for one in made[1:]:
+        its.add(one)
+    sweep(stack)
+    before = channel_values(stack, "a", "", made[-1])
+    index = engine().index_key(b"a")
+    # An index that has lost what is retained, and says that something may be left.
+    stack.zremrangebylex(index, "-", "+")
+    stack.zadd(index, {b"a0000000000001": 0, b"s\0" + made[0].encode(): 0})
+
+    sweep(stack)
+
+    assert channel_values(stack, "a", "", made[-1]) == before
+
+
+def test_a_second_sweep_finds_nothing_to_do(stack: redis.Redis) -> None:
+    line(stack, ids(6, newest_age=OLD))
+    sweep(stack)
+    before = state(stack)
+    stack.config_resetstat()
+
+    assert sweep(stack) == 0
+    # One look at the whole database, and none for shared keys.
+    assert stack.info("commandstats")["cmdstat_scan"]["calls"] == 1
+    assert state(stack) == before
+
+
+@both
+def test_namespaces_have_versions_of_their_own(stack: redis.Redis, clean: Cleaner) -> None:
+    made, ns = ids(4, newest_age=OLD), "memory"
+    line(stack, made, ns=ns)
+    its = Line(stack, "a")
+    its.add(made[0], ("profile",))
+    for one in made[1:]:
+        its.add(one)
+
+    clean(stack, KEEP_1)
+
+    assert blobs(stack) == {"a::profile:1", "a::log:4", "a:memory:log:4"}
+
+
+@both
+def test_blobs_of_an_invocation_go_with_its_checkpoints(stack: redis.Redis, clean: Cleaner) -> None:
+    made = ids(6, newest_age=OLD)
+    ns = "sub:3f8d06a6-9b5d-5541-b097-30e69e628a0f"
+    line(stack, (made[0], *made[3:]))
+    values = {"log": "inner"}
+    put_blobs(stack, "a", made[1], values, {"log": 1}, ns=ns)
+    parents = {"parents": {"": made[0]}}
+    put_document(stack, "a", made[1], values, {"log": 1}, ns=ns, metadata=parents)
+
+    clean(stack, KEEP_1)
+
+    assert documents(stack) == {f"a::{made[-1]}"}
+    assert blobs(stack) == {"a::log:4"}
+
+
+def test_of_an_expired_thread_nothing_is_left(stack: redis.Redis) -> None:
+    line(stack, ids(3, newest_age=OLD))
+
+    sweep(stack, Policy(expire_after=timedelta(hours=1)))
+
+    assert set(stack.scan_iter()) == set()
+
+
+def test_blobs_of_a_thread_that_others_have_deleted_go(stack: redis.Redis) -> None:
+    for ns in ("", "memory", "sub:3f8d06a6-9b5d-5541-b097-30e69e628a0f"):
+        put_blobs(stack, "a", ids(1, newest_age=OLD)[0], {"log": 1}, {"log": 1}, ns=ns)
+
+    assert sweep(stack) == 3
+    assert blobs(stack) == set()
+
+
+def test_more_documents_and_blobs_than_one_call_may_read(stack: redis.Redis) -> None:
+    made = ids(260, newest_age=OLD)
+    its = Line(stack, "a")
+    its.add(made[0], ("profile",), writes=False)
+    for one in made[1:]:
+        its.add(one, writes=False)
+    for number in range(30):
+        put_blobs(stack, "a", made[5], {"left": number}, {"left": 1000 + number})
+    stack.delete(checkpoint_key("a", "", made[5]))
+
+    trim(stack, Policy(keep_last=250))
+
+    assert len(documents(stack)) == 250
+    assert blobs(stack) == {"a::profile:1"} | {f"a::log:{n}" for n in range(11, 261)}
+
+
+def test_more_blobs_than_are_held_at_a_time(stack: redis.Redis) -> None:
+    made = ids(40, newest_age=OLD)
+    line(stack, made)
+    line(stack, made, "b")
+    transport = Transport(stack)
+    for thread in ("a", "b"):
+        names = [checkpoint_key(thread, "", one).encode() for one in made]
+        transport.run(engine().add(names))
+        trim_by_index(stack, KEEP_2, thread)
+
+    threads: dict[bytes, tuple[()]] = {b"a": (), b"b": ()}
+    deleted = transport.run(shared_keys.delete_unneeded(engine(), threads, most_held=10))
+
+    assert deleted == {b"a": Deleted(keys=38), b"b": Deleted(keys=38)}
+    assert blobs(stack) == {f"{thread}::log:{n}" for thread in "ab" for n in (39, 40)}
+
+
+def test_of_large_blobs_a_call_frees_a_few(stack: redis.Redis) -> None:
+    made = ids(12, newest_age=OLD)
+    line(stack, made)
+    for number in range(1, 11):
+        stack.json().set(blob_key("a", "", "log", number), "$.value", "x" * 500_000)
+    stack.config_resetstat()
+
+    trim(stack)
+
+    calls = stack.info("commandstats")["cmdstat_unlink"]["calls"]
+    assert blobs(stack) == {"a::log:11", "a::log:12"}
+    assert calls >= 3
+
+
+@pytest.mark.parametrize("version", [1.5, 2.0**60, [1], None])
+def test_where_a_version_cannot_be_understood_all_blobs_stay(
+    stack: redis.Redis, version: object
+) -> None:
+    made = ids(4, newest_age=OLD)
+    line(stack, made)
+    key = checkpoint_key("a", "", made[-1])
+    stack.json().set(key, "$.checkpoint.channel_versions.log", version)  # type: ignore[arg-type]
+
+    trim(stack, KEEP_1)
+
+    assert documents(stack) == {f"a::{made[-1]}"}
+    assert len(blobs(stack)) == 4
