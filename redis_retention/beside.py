@@ -30,9 +30,16 @@ class Beside:
             if any(start.startswith(starts) for start in engine.layout.families())
         ]
         self._found: defaultdict[bytes, set[Engine]] = defaultdict(set)
+        self._asked: set[bytes] = set()
 
     def names(self, thread: bytes) -> list[bytes]:
-        """Names of which one exists if another format, or our index of it, knows a thread."""
+        """Names of which one exists if another format, or our index of it, knows a thread.
+
+        They are answered once for each thread.
+        """
+        if thread in self._asked:
+            return []
+        self._asked.add(thread)
         return [
             name
             for engine in self._engines

@@ -21,6 +21,9 @@ LARGEST_KEYS_PER_CALL = 5_000
 DEFAULT_GRACE_MS = 60_000
 
 
+# Scripts that can say, too, in which other formats a thread is; it is their first argument.
+_ASKED_BESIDE = frozenset({"trim", "plan"})
+
 CallsT = TypeVar("CallsT", bound="ScriptCalls")
 
 
@@ -140,10 +143,26 @@ class ScriptCalls:
         Raises:
             RetentionError: A key of ours is something else.
         """
+        if self.beside is not None and name in _ASKED_BESIDE:
+            return (yield from self._call_asking(self.beside, name, keys, arguments))
+        return (yield from self._send(Call(load(name, self.layout.name), keys, arguments)))
+
+    def _call_asking(
+        self, beside: Beside, name: str, keys: Sequence[Argument], arguments: Sequence[Argument]
+    ) -> Operation[Any]:
+        thread = arguments[0]
+        assert isinstance(thread, bytes)
+        names = beside.names(thread)
+        script = load(name, self.layout.name, beside=True)
+        reply = yield from self._send(Call(script, keys, [*arguments, *names, len(names)]))
+        beside.note(thread, *reply.pop())
+        return reply
+
+    def _send(self, call: Call) -> Operation[Any]:
         try:
-            return (yield from send(Call(load(name, self.layout.name), keys, arguments)))
+            return (yield from send(call))
         except ResponseError as error:
-            raise self._explained(error, keys[0] if keys else self.prefix) from error
+            raise self._explained(error, call.keys[0] if call.keys else self.prefix) from error
 
     def _explained(self, error: ResponseError, key: Argument) -> Exception:
         if "WRONGTYPE" not in str(error):
