@@ -10,6 +10,7 @@ import redis
 
 from redis_retention import Policy, Retention
 from redis_retention.layouts.names import AUTO
+from redis_retention.named import LookIn
 from tests.layouts.formats import FORMATS, HOSTILE, Format, Keys, contents, keys
 
 KEEP = 2
@@ -65,7 +66,7 @@ def check(
 @pytest.mark.parametrize("one", FORMATS, ids=TITLES)
 @pytest.mark.parametrize("look_in", ["auto", "scan"])
 def test_a_trim_of_a_named_thread_touches_no_other_format(
-    stack: redis.Redis, one: Format, look_in: str
+    stack: redis.Redis, one: Format, look_in: LookIn
 ) -> None:
     threads = fill_all(stack)
     before = contents(stack, keys(stack))
@@ -96,7 +97,7 @@ def test_one_sweep_serves_all_that_there_are(stack: redis.Redis) -> None:
 
 
 @pytest.mark.parametrize("look_in", ["auto", "scan"])
-def test_a_thread_in_all_formats_is_trimmed_in_all(stack: redis.Redis, look_in: str) -> None:
+def test_a_thread_in_all_formats_is_trimmed_in_all(stack: redis.Redis, look_in: LookIn) -> None:
     threads = fill_all(stack)
     before = contents(stack, keys(stack))
     result = serving(stack).trim("a:b", POLICY, look_in=look_in)
