@@ -8,23 +8,20 @@
 -- ARGV[2]  the saver's checkpoint prefix
 -- ARGV[3]  the saver's write prefix
 -- ARGV[4]  the index entry that the last page ended with, "" for the first page
--- ARGV[5]  checkpoints to decide about in this call at most, fewer when large ones are described
+-- ARGV[5]  checkpoints to decide about in this call at most
 -- ARGV[6]  milliseconds for which a leaf is retained
 -- ARGV[7]… the policy, five values (include/policy.lua)
--- ARGV[12] 1 to describe each checkpoint for people, else 0
--- ARGV[13] 0 to read the index; 1 when the thread's index entries follow, all that there are, in
+-- ARGV[12] 0 to read the index; 1 when the thread's index entries follow, all that there are, in
 --          the order of bytes; 2 when they follow and may not be all
 -- then     the index entries
 --
--- Reply    {state, next, ns, id, {ns, id, reasons, documents, keys, description…}…}
+-- Reply    {state, next, ns, id, {ns, id, reasons, goes}…}
 --          state "plan"; or "unsupported" because of checkpoint {ns, id}; or "unread" when the
 --          index knows only the names of some: read these, and bring the entries
 --          next: what to give as ARGV[4] for the page that follows, "" at the end
 --          reasons: parted by commas (include/decide.lua), "" for a checkpoint to delete
---          documents, keys: what deleting it would delete, 0 for one retained; with the first
---          checkpoint of a namespace that is deleted whole, its pointer is counted too
---          description: source, step, milliseconds since 1970, bytes of memory with all writes;
---          each a text, "" where it does not say
+--          goes: what goes with it, as describe.lua wants to know: "" for one retained, "pointer"
+--          for the first checkpoint of a namespace that is deleted whole, else "checkpoint"
 --
 -- Other keys it touches, all read-only: checkpoint documents, pointers, registries and write
 -- documents of this thread.
@@ -32,23 +29,20 @@
 --@include layouts/${layout}.lua
 --@include include/entry.lua
 --@include include/index.lua
---@include include/lists.lua
 --@include include/decide.lua
 --@include include/decisions.lua
---@include include/memory.lua
 --@include include/pins.lua
 --@include include/policy.lua
 
 local index_key, pins_key, thread = KEYS[1], KEYS[2], ARGV[1]
 local cursor, page, grace = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
-local wanted, describing = policy.read(ARGV, 7), ARGV[12] == "1"
-local brought, first_entry = ARGV[13], 14
+local wanted, brought, first_entry = policy.read(ARGV, 7), ARGV[12], 13
 layout.use(ARGV[2], ARGV[3])
 
 local view = brought == "0" and index.stored(index_key) or index.listed(ARGV, first_entry, #ARGV)
 local decided = decisions.of_thread(view, thread, wanted, pins.read(pins_key),
   { at_end = true, complete = brought == "1", most_unread = 0, most_missing = math.huge,
-    grace = grace })
+    grace = grace, again = cursor ~= "" })
 
 local function reply_unsupported(place)
   return { "unsupported", "", place[1], place[2] }
@@ -56,38 +50,9 @@ end
 
 if decided.unsupported then return reply_unsupported(decided.unsupported) end
 
--- Bytes of memory after which a page with descriptions ends: to measure a document is to walk it.
-local MOST_MEASURED = 4 * 1024 * 1024
-local measured = 0
-
-local function existing(keys)
-  local found = 0
-  lists.in_parts(keys, function(...) found = found + redis.call("EXISTS", ...) end)
-  return found
-end
-
-local function cost(ns, id)
-  local document = redis.call("EXISTS", layout.checkpoint_key(thread, ns, id))
-  local writes, shared = layout.writes(layout.key_starts(thread, ns), id)
-  local keys = document + existing(writes)
-  if not shared then keys = keys + existing({ layout.registry_key(thread, ns, id) }) end
-  return document, keys
-end
-
 local function is_first_of(kind, ns, id)
   local first = index.first(view, entry.of(kind, ns))
   return first ~= nil and entry.fields(first)[2] == id
-end
-
-local function describe(row, ns, id)
-  for _, text in ipairs(layout.description(thread, ns, id)) do
-    row[#row + 1] = text
-  end
-  local keys = layout.writes(layout.key_starts(thread, ns), id)
-  keys[#keys + 1] = layout.checkpoint_key(thread, ns, id)
-  keys[#keys + 1] = layout.registry_key(thread, ns, id)
-  local size = memory.of_all(keys, 1, #keys)
-  row[#row + 1], measured = tostring(size or ""), measured + (size or 0)
 end
 
 local function row(kind, ns, id)
@@ -98,13 +63,9 @@ local function row(kind, ns, id)
   else
     reasons = decide.reasons(decided.namespace(ns), id)
   end
-  if reasons then return { ns, id, table.concat(reasons, ","), 0, 0 } end
-  local documents, keys = cost(ns, id)
+  if reasons then return { ns, id, table.concat(reasons, ","), "" } end
   local emptied = invocation or decided.namespace(ns).deletes_all
-  if emptied and is_first_of(kind, ns, id) then
-    keys = keys + existing({ layout.latest_key(thread, ns) })
-  end
-  return { ns, id, "", documents, keys }
+  return { ns, id, "", emptied and is_first_of(kind, ns, id) and "pointer" or "checkpoint" }
 end
 
 local unread = false
@@ -124,10 +85,8 @@ local function add_rows(reply, kind)
     local previous = reply[#reply]
     if #reply <= 4 or previous[1] ~= fields[1] or previous[2] ~= fields[2] then
       if page == 0 then return false end
-      local found = row(kind, fields[1], fields[2])
-      if describing then describe(found, fields[1], fields[2]) end
-      reply[#reply + 1] = found
-      page = measured < MOST_MEASURED and page - 1 or 0
+      reply[#reply + 1] = row(kind, fields[1], fields[2])
+      page = page - 1
     end
     last = member
     return true

@@ -14,7 +14,7 @@ from redis_retention.operations import NoPolicy
 from redis_retention.pins import Pin
 from redis_retention.plan import Plan, PlannedCheckpoint
 from redis_retention.policy import InvalidPolicy, Policy
-from redis_retention.results import LeftAlone, Looking, TrimResult
+from redis_retention.results import LeftAlone, ScanProgress, TrimResult
 from redis_retention.retention import AsyncRetention, Retention
 from redis_retention.stats import Stats, ThreadSize
 from redis_retention.stopping import Stopped
@@ -27,7 +27,6 @@ __all__ = [
     "LeaseTaken",
     "LeftAlone",
     "LookIn",
-    "Looking",
     "NoPolicy",
     "Pin",
     "Place",
@@ -37,6 +36,7 @@ __all__ = [
     "Retention",
     "RetentionError",
     "Rule",
+    "ScanProgress",
     "Stats",
     "Stopped",
     "ThreadSize",

@@ -62,13 +62,13 @@ class Activity:
     """What has been done since the service started.
 
     Attributes:
-        events: Changes of checkpoint documents that the server has told.
+        events: Events of checkpoint documents that have arrived.
         events_dropped: Those for which there was no room.
         gaps: Times in which events may have been lost.
         trims: Trims of one thread, by the listener or a sweep.
         checkpoints_deleted: Checkpoint documents deleted.
         keys_deleted: All keys deleted, the documents with them.
-        bytes_deleted: The memory that they took, estimated from samples where the server tells.
+        bytes_deleted: The memory that they took, estimated; 0 where MEMORY USAGE is not permitted.
         index_entries_forgotten: Index entries of checkpoints that others have deleted.
         large_checkpoints: New checkpoint documents above the size to warn of.
         errors: What went wrong, by the kind of error.

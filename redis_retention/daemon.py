@@ -1,7 +1,7 @@
 """The service: the listener and the sweeper in one process, for a year.
 
 It starts only where it can work, and says in one line why not. Once it has started it outlives
-every failure of the server, and ends only when it is told to.
+every failure of the server, and ends only when it is stopped.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from redis_retention import policies
 from redis_retention.activity import Activity
 from redis_retention.engine import Engine, Rule
 from redis_retention.errors import RetentionError
+from redis_retention.layouts.names import title
 from redis_retention.logs import fields, logger
 from redis_retention.policies import Policies
 from redis_retention.policy import Policy
@@ -34,7 +35,7 @@ from redis_retention.transport import AsyncClient, AsyncTransport
 log = logger("daemon")
 
 Told = Callable[[float], None]
-"""Is told how much of something is done, from 0 to 1."""
+"""Is called with how much of something is done, from 0 to 1."""
 
 SUMMARY_SECONDS = 60.0
 RULES_SECONDS = 30.0
@@ -182,7 +183,7 @@ class Daemon:
     # --- running ---------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Run until told to stop.
+        """Run until stopped.
 
         Raises:
             RetentionError: It cannot work with this server.
@@ -286,7 +287,7 @@ class Daemon:
         self._rules_wanted.set()
 
     async def _follow_rules(self) -> None:
-        """Read the stored policies from time to time, and when told to."""
+        """Read the stored policies from time to time, and on request."""
         while True:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._rules_wanted.wait(), RULES_SECONDS)
@@ -299,6 +300,7 @@ class Daemon:
 
     async def _read_rules(self) -> None:
         stored = await self._transport.run(self._policies.rules())
+        stored = policies.for_layout(stored, title(self._engine.layout))
         rules = combined(stored, self._options)
         if rules != self._rules and self._rules:
             log.info("policies changed", extra=fields(rules=len(rules)))

@@ -18,14 +18,7 @@ from redis_retention.engine import Engine
 from redis_retention.errors import RetentionError
 from redis_retention.layouts import Family
 from redis_retention.policies import Policies
-from redis_retention.sans_io import (
-    Argument,
-    Command,
-    Nodes,
-    Operation,
-    command,
-    send,
-)
+from redis_retention.sans_io import Argument, Command, Nodes, Operation, command, send
 from redis_retention.sources.notifications import ADVICE, SETTING, Heard, missing, read_flags
 
 OLDEST_VERSION = (6, 2)

@@ -1,6 +1,6 @@
 """Patterns for thread ids, as for Redis' KEYS: ``*``, ``?``, ``[a-z]``, ``[^a-z]``, a backslash.
 
-Ids are chosen by strangers, so a match never goes back: between two stars the leftmost place is
+Ids are chosen by strangers, so a match never backtracks: between two stars the leftmost place is
 taken, which is always right. The steps are at most the id's length times the pattern's. The Lua
 half is ``lua/include/glob.lua``; tests hold both against each other.
 """

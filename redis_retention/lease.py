@@ -49,7 +49,7 @@ class Lease:
         self._renewed = 0.0
 
     def take(self) -> Operation[bool]:
-        """Take it, if nobody has it."""
+        """Take it, if it is free."""
         self._renewed = monotonic()
         taken = yield from command("SET", self._key, self._token, "NX", "PX", self._milliseconds)
         return bool(taken)

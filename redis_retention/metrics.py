@@ -30,13 +30,13 @@ except ImportError as error:
 _PREFIX = "redis_retention_"
 
 _COUNTERS: dict[str, str] = {
-    "events": "Changes of checkpoint documents that the server has told.",
+    "events": "Events of checkpoint documents that have arrived.",
     "events_dropped": "Events for which there was no room.",
     "gaps": "Times in which events may have been lost.",
     "trims": "Trims of one thread.",
     "checkpoints_deleted": "Checkpoint documents deleted.",
     "keys_deleted": "Keys deleted, checkpoint documents with them.",
-    "bytes_deleted": "Memory that these took, estimated from samples where the server tells.",
+    "bytes_deleted": "Memory that these took, estimated; 0 where MEMORY USAGE is not permitted.",
     "index_entries_forgotten": "Index entries of checkpoints that others have deleted.",
     "large_checkpoints": "New checkpoint documents above --warn-checkpoint-bytes.",
 }

@@ -10,7 +10,7 @@ from redis_retention.beside import Beside
 from redis_retention.engine import Decisions, Engine
 from redis_retention.errors import ServerLacks
 from redis_retention.policy import Policy
-from redis_retention.results import EachThread, Looking
+from redis_retention.results import EachThread, ScanProgress
 from redis_retention.sans_io import Nodes, Operation, command
 from redis_retention.served import Served
 from redis_retention.sources import scan, shared_keys
@@ -24,7 +24,7 @@ the whole database only where that cannot be; ``scan`` always looks at all of it
 also what no index names; ``index`` trusts our index.
 """
 
-OnLooking: TypeAlias = "Callable[[Looking], None] | None"
+OnScan: TypeAlias = "Callable[[ScanProgress], None] | None"
 Policies: TypeAlias = "Mapping[bytes, Policy]"
 
 
@@ -50,13 +50,13 @@ class NamedThreads:
     Args:
         served: What trims.
         look_in: Where to look for their keys.
-        looking: Is notified when the whole database has to be looked at, and how far that is.
+        on_scan: Is called when the whole database has to be scanned, with how far that is.
     """
 
-    def __init__(self, served: Served, look_in: LookIn, looking: OnLooking) -> None:
+    def __init__(self, served: Served, look_in: LookIn, on_scan: OnScan) -> None:
         self._served = served
         self._look_in = look_in
-        self._looking = looking
+        self._on_scan = on_scan
         self._beside = Beside(served)
         # Threads of which the first format could not tell where else they are.
         self._untold: set[bytes] = set()
@@ -239,13 +239,12 @@ class NamedThreads:
 
     def _notified(self, error: NotSearchable | None) -> Operation[Callable[[int], None]]:
         """What to tell how far a look has come."""
-        looking = self._looking
-        if looking is None:
+        on_scan = self._on_scan
+        if on_scan is None:
             return lambda _: None
         total = 0
         for node in (yield Nodes()):
             total += yield from command("DBSIZE", node=node)
-        begun = Looking(0, total, *((error.why, error.mend) if error else ()))
-        looking(begun)
-        notify = looking
-        return lambda keys: notify(replace(begun, keys=min(keys, total)))
+        begun = ScanProgress(0, total, *((error.why, error.mend) if error else ()))
+        on_scan(begun)
+        return lambda keys: on_scan(replace(begun, keys=min(keys, total)))

@@ -25,7 +25,7 @@ from redis_retention.policies import (
     with_default,
 )
 from redis_retention.policy import Policy
-from redis_retention.results import EachThread, Looking, TrimResult
+from redis_retention.results import EachThread, ScanProgress, TrimResult
 from redis_retention.sans_io import Operation
 from redis_retention.served import Served
 from redis_retention.served_stats import largest_of, measure_all, stats_of
@@ -45,7 +45,9 @@ class NoPolicy(RetentionError):
 class Operations:
     """Everything that can be done with the threads of the formats that are served, without I/O."""
 
-    def __init__(self, served: Served, policy: Policy | None, trigger: int | None) -> None:
+    def __init__(
+        self, served: Served, policy: Policy | None = None, trigger: int | None = None
+    ) -> None:
         self._served = served
         self._default = policy, trigger
         self._policies = served.policies
@@ -61,7 +63,7 @@ class Operations:
         look_in: LookIn = "auto",
         indexed_only: bool = False,
         dry_run: bool = False,
-        looking: Callable[[Looking], None] | None = None,
+        on_scan: Callable[[ScanProgress], None] | None = None,
     ) -> Operation[TrimResult]:
         """Trim threads now.
 
@@ -73,14 +75,14 @@ class Operations:
                 thread that is kept trimmed. What the index does not know is retained, and orphans
                 are not deleted.
             dry_run: Change nothing and say what would be deleted.
-            looking: Is notified when the whole database has to be looked at, and how far that is.
+            on_scan: Is called when the whole database has to be scanned, with how far that is.
 
         Raises:
             RetentionError: The server lacks RedisJSON, a name of ours is taken, or (`NoPolicy`)
                 no policy is given and no stored one matches any of the threads.
             redis.exceptions.RedisError: The server cannot be reached, or refuses.
         """
-        named = NamedThreads(self._served, look_in_of(look_in, indexed_only), looking)
+        named = NamedThreads(self._served, look_in_of(look_in, indexed_only), on_scan)
         begun = perf_counter()
         several = [threads] if isinstance(threads, str | bytes) else threads
         names = list(dict.fromkeys(map(self._name, several)))
@@ -105,10 +107,10 @@ class Operations:
         *,
         look_in: LookIn = "auto",
         indexed_only: bool = False,
-        looking: Callable[[Looking], None] | None = None,
+        on_scan: Callable[[ScanProgress], None] | None = None,
     ) -> Operation[Plan]:
         """Say what `trim` would do to each checkpoint of a thread, and why. Changes nothing."""
-        named = NamedThreads(self._served, look_in_of(look_in, indexed_only), looking)
+        named = NamedThreads(self._served, look_in_of(look_in, indexed_only), on_scan)
         name = self._name(thread)
         decisions = yield from named.plan((yield from self._policies_of([name], policy)))
         return planned(name, {title(engine.layout): one for engine, one in decisions.items()})

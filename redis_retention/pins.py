@@ -1,4 +1,4 @@
-"""Pins: threads and checkpoints that stay whatever the policy says.
+"""Pins: threads and checkpoints that are retained whatever the policy says.
 
 One hash per thread; ``lua/include/pins.lua`` says what is in it.
 """
@@ -16,11 +16,11 @@ _WHOLE_THREAD = b""
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """Something that somebody has asked to keep.
+    """Something to retain.
 
     Attributes:
         place: Which checkpoint, None for the whole thread.
-        note: What was noted with it.
+        note: The text that was given with it.
         layout: In which storage format, None for a thread in whatever format it is.
     """
 

@@ -12,18 +12,18 @@ REASONS = {
     "last": "among the newest, as --keep-last says",
     "within": "young enough for --keep-within",
     "run": "the end of a run, as --keep-runs says",
-    "pinned": "somebody has asked to keep it",
-    "all": "nothing goes until the thread expires",
+    "pinned": "kept by a pin",
+    "all": "nothing is deleted until the thread expires",
     "latest": "LangGraph goes on from it",
-    "delta": "a checkpoint that stays is replayed from it",
+    "delta": "a retained checkpoint is replayed from it",
     "sends": "the one after it takes its pending sends from it",
-    "invocation": "of a subgraph whose checkpoint in the graph stays",
-    "unclear": "not known well enough to judge it",
+    "invocation": "of a subgraph whose root checkpoint is retained",
+    "unclear": "not known well enough to delete it",
     "recent": "nothing follows it yet, and it has not been there for the grace period",
     "ahead": "it descends from the latest checkpoint, and may be about to be named",
     "idle": "its thread has just been found idle, and expires after the grace period",
 }
-"""Why a checkpoint stays, in words."""
+"""Why a checkpoint is retained, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,9 @@ class PlannedCheckpoint:
             says.
         source: ``input``, ``loop``, ``update`` or ``fork``, as LangGraph calls it.
         step: Its superstep.
-        size: Bytes of memory of its document and writes; None where the server does not tell.
-        reasons: Why it stays; empty when it goes.
-        keys: Keys that go with it.
+        size: Bytes of memory of its document and writes; None where that is not permitted.
+        reasons: Why it is retained; empty when it is deleted.
+        keys: Keys that are deleted with it.
         layout: In which storage format it is.
     """
 
@@ -55,7 +55,7 @@ class PlannedCheckpoint:
 
     @property
     def kept(self) -> bool:
-        """Whether it stays."""
+        """Whether it is retained."""
         return bool(self.reasons)
 
     def age_seconds(self, now: datetime) -> float | None:
@@ -80,12 +80,12 @@ class Plan:
 
     @property
     def kept(self) -> list[PlannedCheckpoint]:
-        """The checkpoints that stay."""
+        """The checkpoints that are retained."""
         return [checkpoint for checkpoint in self.checkpoints if checkpoint.kept]
 
     @property
     def deleted(self) -> list[PlannedCheckpoint]:
-        """The checkpoints that go."""
+        """The checkpoints that are deleted."""
         return [checkpoint for checkpoint in self.checkpoints if not checkpoint.kept]
 
     @property
@@ -95,7 +95,7 @@ class Plan:
 
     @property
     def bytes_deleted(self) -> int | None:
-        """Memory of what goes, None where the server does not tell."""
+        """Memory of what is deleted, None where MEMORY USAGE is not permitted."""
         sizes = [checkpoint.size for checkpoint in self.deleted]
         return None if None in sizes else sum(size or 0 for size in sizes)
 

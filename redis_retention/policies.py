@@ -29,11 +29,7 @@ from redis_retention.errors import RetentionError
 from redis_retention.glob import parse
 from redis_retention.layouts import Layout
 from redis_retention.policy import InvalidPolicy, Policy
-from redis_retention.sans_io import (
-    Argument,
-    Operation,
-    command,
-)
+from redis_retention.sans_io import Argument, Operation, command
 
 DEFAULT_PATTERN = b"*"
 

@@ -1,4 +1,4 @@
-"""What to keep. Every rule says what stays; a checkpoint stays if any rule keeps it."""
+"""What to keep: a checkpoint is retained if any rule keeps it."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def _milliseconds(span: timedelta | None) -> int:
 class Policy:
     """What to keep of each thread.
 
-    What LangGraph needs to go on stays whatever the policy says (see ``docs/guarantees.md``): the
-    newest checkpoint, subgraphs of checkpoints that stay, the ancestors of delta channels.
+    What LangGraph needs is retained whatever the policy says (see ``docs/guarantees.md``): the
+    newest checkpoint, subgraphs of retained checkpoints, the ancestors of delta channels.
 
     Attributes:
         keep_last: The newest N checkpoints, of the graph itself and of each stateful subgraph.
             At least 1; None for all, where only whole threads are to expire.
         keep_within: Everything younger than this, by the time in the checkpoint's id.
         keep_runs: The final checkpoint of each of the newest N runs of the graph.
-        expire_after: A thread in which nothing has happened for this long goes entirely, unless
-            it waits for a human or something in it is pinned.
-        expire_waiting: Let a thread go also while it waits for a human.
+        expire_after: A thread in which nothing has happened for this long is deleted entirely,
+            unless it waits for a human or something in it is pinned.
+        expire_waiting: Delete a thread also while it waits for a human.
 
     Raises:
         InvalidPolicy: A number is not a whole number of at least 1, or a time is not positive.
@@ -71,7 +71,7 @@ def stated_policy(
 ) -> Policy | None:
     """The policy of options of which any may be left out; None when nothing is said.
 
-    Where only whole threads are to expire, everything in the others stays.
+    Where only whole threads are to expire, everything in the others is retained.
 
     Raises:
         InvalidPolicy: They would mean nothing.

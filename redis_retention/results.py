@@ -37,13 +37,13 @@ class LayoutResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Looking:
+class ScanProgress:
     """How far a look at the whole database has come.
 
     Attributes:
         keys: Keys looked at, about.
         total: Keys that there are.
-        why: Why that is necessary, None when somebody has asked for it.
+        why: Why that is necessary, None when it was asked for.
         mend: What would avoid it.
     """
 

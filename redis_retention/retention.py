@@ -8,15 +8,14 @@ from datetime import timedelta
 from functools import wraps
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
-from redis_retention.engine import DEFAULT_GRACE_MS, DEFAULT_KEYS_PER_CALL, DEFAULT_PREFIX
+from redis_retention.engine import DEFAULT_KEYS_PER_CALL, DEFAULT_PREFIX
 from redis_retention.layouts.names import AUTO, LayoutChoice, Prefixes
 from redis_retention.operations import Operations
 from redis_retention.policy import Policy
 from redis_retention.sans_io import Operation, T
+from redis_retention.served import DEFAULT_GRACE as DEFAULT_GRACE
 from redis_retention.served import Served
 from redis_retention.transport import AsyncClient, AsyncTransport, Client, Transport
-
-DEFAULT_GRACE = timedelta(milliseconds=DEFAULT_GRACE_MS)
 
 P = ParamSpec("P")
 ClientT = TypeVar("ClientT")
@@ -40,7 +39,7 @@ class _Retention(Generic[ClientT]):
         trigger: int | None = None,
         estimate_memory: bool = False,
     ) -> None:
-        served = Served(
+        served = Served.chosen(
             layout,
             Prefixes(checkpoint_prefix, write_prefix, go_prefix, zset_prefix),
             prefix=prefix,

@@ -12,19 +12,14 @@ from redis_retention import glob
 from redis_retention.batches import batched
 from redis_retention.engine import Engine
 from redis_retention.layouts.names import title
-from redis_retention.sans_io import (
-    Argument,
-    Nodes,
-    Operation,
-    command,
-)
+from redis_retention.sans_io import Argument, Nodes, Operation, command
 from redis_retention.sources.scan import escape_glob
 
 SAMPLED_THREADS = 100
 SAMPLES_PER_THREAD = 5
 _KEYS_PER_SCAN = 1000
 _INDEXES_PER_CALL = 200
-# Measuring reads the documents: a call for few threads stays short.
+# Measuring reads the documents: a call for few threads is short.
 _MEASURED_PER_CALL = 5
 
 

@@ -25,10 +25,7 @@ from redis_retention.engine import Engine
 from redis_retention.errors import RetentionError
 from redis_retention.lease import Lease
 from redis_retention.logs import fields, logger
-from redis_retention.sans_io import (
-    Operation,
-    command,
-)
+from redis_retention.sans_io import Operation, command
 from redis_retention.schedule import Schedule
 from redis_retention.stopping import Stopped, stoppable
 from redis_retention.transport import AsyncClient, AsyncTransport, reconnect

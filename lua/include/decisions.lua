@@ -53,7 +53,7 @@ end
 --   is_idle           it is idle; unless it is expired, it must be found so once more
 --   idle_entry        the index entry that says since when, nil when there is none
 --   namespace(ns)     the rules for an independent namespace; beside what decide.lua says:
---                     missing, more_missing (include/evidence.lua)
+--                     missing, more_missing, read_to (include/evidence.lua)
 --   namespaces()      the independent namespaces, the root first
 --   roots(ns)         the root checkpoints that say they have started a namespace, oldest first
 --   retains_root(id)  whether a root checkpoint is retained, or may still arrive
@@ -96,6 +96,7 @@ function decisions.of_thread(view, thread, policy, its_pins, given)
     drop_missing(thread, ns, rules, checkpoints.newest)
     ancestors.retain_needed(view, thread, self.reader, space, rules)
     rules.missing, rules.more_missing = checkpoints.missing, checkpoints.more_missing
+    rules.read_to = checkpoints.read_to
     return rules
   end
 

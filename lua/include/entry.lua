@@ -15,6 +15,8 @@
 --   b {id}                         a run begins with root checkpoint {id}
 --   l {ns} NUL {id} NUL {ms}       a leaf: no checkpoint is known to name this one as its parent;
 --                                  {ms} is when it was first seen, by the server's clock
+--   v {ns} NUL {id} NUL {ms}       a trim has read the newest checkpoints down to this one at {ms},
+--                                  and will go on there (include/evidence.lua)
 --   a {ms}                         shared keys of checkpoints that are gone may be left: they were
 --                                  deleted at {ms}, or the index is as old as that
 --   e NUL {ms}                     the thread was found idle at {ms}, by the server's clock
@@ -37,6 +39,7 @@ local entry = {}
 entry.INDEPENDENT, entry.INVOCATION = "s", "t"
 entry.STARTED, entry.STARTED_BY, entry.WITHOUT_ROOT = "p", "n", "u"
 entry.RUN_START, entry.LEAF, entry.IDLE, entry.UNSUPPORTED = "b", "l", "e", "x"
+entry.READ = "v"
 entry.SHARED_KEYS_LEFT = "a"
 
 -- The beginning of all entries of a kind for one namespace (or root).
@@ -109,6 +112,11 @@ end
 function entry.leaf_range(ns, id)
   local start = entry.of(entry.LEAF, ns) .. id
   return "[" .. start .. "\0", "(" .. start .. "\1"
+end
+
+-- The entry of a namespace whose newest checkpoints were read down to `id` at `ms`.
+function entry.read_down_to(ns, id, ms)
+  return entry.of(entry.READ, ns) .. id .. string.format("\0%013d", ms)
 end
 
 -- The entry of a thread found idle at `ms`.

@@ -13,6 +13,9 @@ local evidence = {}
 local LONGEST_PATH, MOST_PARENTS = 16, 1000
 -- Entries read ahead at most when the newest checkpoints are looked up.
 local MOST_AHEAD = 500
+-- Of the newest checkpoints a call of a trim reads so many, and leaves the rest to the next calls.
+-- For some seconds it is enough for these that what was read is still there.
+local MOST_READ, READ_LASTS_MS = 2000, 10000
 
 -- An independent namespace. One whose name carries a task id is one when none of its checkpoints
 -- says which root checkpoint started it.
@@ -31,25 +34,57 @@ function evidence.made_at(thread, ns, id)
   return layout.put_at(thread, ns, id), nil
 end
 
+-- The id down to which calls of a trim have just read the newest checkpoints, nil without any.
+local function read_down_to(view, ns)
+  local member = index.first(view, entry.of(entry.READ, ns))
+  local fields = member and entry.fields(member)
+  local is_fresh = fields and clock.now_ms() - (tonumber(fields[3]) or 0) < READ_LASTS_MS
+  return is_fresh and fields[2] or nil
+end
+
+-- Whether what was read before still counts, down to an id: either all was read by an earlier call,
+-- or, where that is too much for one call, as much as the index says.
+local function new_memory(view, ns, count, given)
+  local self, in_parts = {}, count > MOST_READ and not given.at_end
+  self.in_parts = in_parts
+  local lowest = in_parts and read_down_to(view, ns) or nil
+  local left = in_parts and MOST_READ or math.huge
+
+  function self.has(id)
+    if not in_parts then return given.again end
+    return lowest ~= nil and not bytes.less(id, lowest)
+  end
+
+  -- Whether so many documents may be read.
+  function self.may_read(documents)
+    left = left - documents
+    return left >= 0
+  end
+
+  return self
+end
+
 -- The newest `count` checkpoints that exist at this moment, newest first. Those that the index
 -- knows and that are missing are added to `missing`. Past given.most_missing of these it answers
--- none, and true. An earlier call of the same trim has read them: then it is enough that all of
--- them are still there.
+-- none, and true. When there are too many to be read by one call, it also answers the id down to
+-- which this one has come. Of what an earlier call of the same trim has read it is enough that it
+-- is still there.
 local function newest_existing(view, thread, space, count, missing, given)
   local prefix, ns = space.prefix, space.ns
   local newest, found, high, last = {}, 0, "(" .. prefix .. decide.HIGHEST, nil
-  local ahead = math.min(count, MOST_AHEAD)
+  local ahead, read = math.min(count, MOST_AHEAD), new_memory(view, ns, count, given)
   while count > 0 do
     local members = view.down(high, "[" .. prefix, ahead)
     local ids = entry.ids(members, prefix)
-    local all = given.again and layout.all_exist(thread, ns, ids)
+    local all = #ids > 0 and read.has(ids[#ids]) and layout.all_exist(thread, ns, ids)
+    if not all and not read.may_read(#ids) then return {}, true, last end
     local exists = all or layout.existing(thread, ns, ids)
     for at = 1, #ids do
       local id = ids[at]
       if id ~= last and (all or exists[id]) then
         found = found + 1
         newest[found] = id
-        if found == count then return newest end
+        if found == count then return newest, false, read.in_parts and id or nil end
       elseif id ~= last then
         missing[#missing + 1] = id
       end
@@ -109,10 +144,11 @@ end
 -- What decide.namespace must know of an independent namespace; and
 --   missing       ids that the index knows and whose documents are gone
 --   more_missing  true when there may be more of these: then nothing is deleted for now
+--   read_to       the id down to which the newest were read, where they were too many for one call
 -- `given` is what include/decisions.lua was given.
 function evidence.checkpoints(view, thread, space, latest, pinned, policy, given)
   local self, prefix = { missing = {}, pinned = pinned, latest = latest }, space.prefix
-  self.newest, self.more_missing =
+  self.newest, self.more_missing, self.read_to =
     newest_existing(view, thread, space, policy.keep_last, self.missing, given)
 
   function self.before(id)

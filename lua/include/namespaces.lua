@@ -1,6 +1,7 @@
 -- namespaces: deletes what the decision gives up, namespace by namespace, oldest first.
 
 --@include include/bytes.lua
+--@include include/clock.lua
 --@include layouts/${layout}.lua
 --@include include/entry.lua
 --@include include/index.lua
@@ -80,6 +81,13 @@ local function forget_missing(step, ns, kind, rules)
   end
 end
 
+-- Lets the index say down to which id the newest were read: there the next call goes on.
+local function remember_read(step, ns, id)
+  local earlier = entry.of(entry.READ, ns)
+  step.forget_range("[" .. earlier, index.past(earlier))
+  step.add(entry.read_down_to(ns, id, clock.now_ms()))
+end
+
 -- Deletes what is not retained of an independent namespace. `collect(ids, first, last)` collects
 -- checkpoints in turn and answers how many, `on_retained(id)` is told of those that are still
 -- there; `oldest` is the oldest that the index knows.
@@ -92,6 +100,7 @@ local function delete_independent(step, ns, oldest, collect, on_retained)
     return false
   end
   forget_missing(step, ns, space.kind, rules)
+  if rules.read_to then remember_read(step, ns, rules.read_to) end
   if rules.more_missing then return false end
   local first = step.view.up("[" .. prefix .. rules.floor, index.past(prefix), 1)[1]
   if first then

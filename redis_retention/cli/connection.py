@@ -47,7 +47,7 @@ class Settings:
         zset_prefix: What stands before the thread in the key of a sorted set of checkpoints.
         prefix: What all keys of our own begin with.
         keys_per_call: Keys that one call may delete while the server does nothing else.
-        grace: How long a checkpoint stays that no other has as its parent yet.
+        grace: How long a checkpoint is retained that no other has as its parent yet.
         json: Print one JSON object and nothing else.
     """
 
@@ -90,7 +90,7 @@ class Settings:
         Args:
             estimate_memory: Estimate the memory that trims free.
         """
-        return Served(
+        return Served.chosen(
             self.layouts,
             self.prefixes,
             prefix=self.prefix,

@@ -112,8 +112,8 @@ _GLOBAL: dict[str, dict[str, Any]] = {
         "metavar": "N",
     },
     "grace": {
-        "help": "How long a checkpoint stays that no other has as its parent yet: it may be about "
-        "to become the latest.  [default: 1m]",
+        "help": "How long a checkpoint is retained that no other has as its parent yet: it may be "
+        "about to become the latest.  [default: 1m]",
         "type": as_grace,
         "metavar": "TIME",
     },
@@ -226,7 +226,7 @@ def look_in_options(function: Function) -> Function:
     @click.option(
         "--indexed-only",
         is_flag=True,
-        help="Trust the index and look for nothing that it does not know: that stays.",
+        help="Trust the index and look for nothing that it does not know: that is retained.",
     )
     @click.option(
         "--scan",

@@ -98,16 +98,16 @@ def sentence(result: TrimResult) -> Text:
     looked_at = f"{counted(result.threads, 'thread')} in {result.elapsed_ms:,.0f} ms"
     begin = f"Dry run, {looked_at}:" if result.dry_run else f"{looked_at}:"
     if not result.keys_deleted:
-        stay = counted(result.checkpoints_kept, "checkpoint")
-        found = f"{stay} stay" if result.checkpoints_kept else "there are no checkpoints"
+        kept = counted(result.checkpoints_kept, "checkpoint")
+        found = f"{kept} retained" if result.checkpoints_kept else "there are no checkpoints"
         return Text(f"{begin} nothing to delete, {found}.")
-    would, be = ("would ", "be ") if result.dry_run else ("", "")
+    would = "would be " if result.dry_run else ""
     some = counted(result.checkpoints_deleted, "checkpoint")
     if result.threads > 1:
         some += f" of {counted(result.threads_trimmed, 'thread')}"
     keys = counted(result.keys_deleted, "key")
     return Text(
-        f"{begin} {some} {would}{be}deleted ({keys}), {result.checkpoints_kept:,} {would}stay."
+        f"{begin} {some} {would}deleted ({keys}), {result.checkpoints_kept:,} {would}retained."
     )
 
 

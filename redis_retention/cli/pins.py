@@ -1,4 +1,4 @@
-"""``redis-retention pin``, ``unpin`` and ``pins``: what stays whatever the policy says."""
+"""``redis-retention pin``, ``unpin`` and ``pins``: what is retained whatever the policy says."""
 
 from __future__ import annotations
 

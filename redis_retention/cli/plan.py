@@ -11,7 +11,6 @@ from rich.text import Text
 
 from redis_retention import bodies
 from redis_retention.cli.connection import Settings, pass_settings, retention
-from redis_retention.cli.looking import looking_shown
 from redis_retention.cli.options import (
     NO_POLICY,
     as_bytes,
@@ -20,6 +19,7 @@ from redis_retention.cli.options import (
     policy_options,
 )
 from redis_retention.cli.output import age, counted, named, new_table, show, show_json, shown, size
+from redis_retention.cli.scanning import scan_shown
 from redis_retention.named import LookIn
 from redis_retention.operations import NoPolicy
 from redis_retention.pins import Pin
@@ -37,8 +37,8 @@ def plan(settings: Settings, thread_id: bytes, policy: Policy | None, look_in: L
     """Show what a trim would do to each checkpoint of a thread, and why."""
     with retention(settings) as found:
         try:
-            with looking_shown() as looking:
-                made = found.plan(thread_id, policy, look_in=look_in, looking=looking)
+            with scan_shown() as on_scan:
+                made = found.plan(thread_id, policy, look_in=look_in, on_scan=on_scan)
         except NoPolicy as error:
             raise click.UsageError(f"{error}: {NO_POLICY}") from error
         pins = found.pins(thread_id)
@@ -126,10 +126,10 @@ def legend(kept: Iterable[PlannedCheckpoint]) -> list[Text]:
 
 
 def totals(made: Plan) -> Text:
-    """How much stays, how much goes."""
+    """How much is retained, how much is deleted."""
     kept, deleted = len(made.kept), len(made.deleted)
-    text = Text(f"\n{counted(kept, 'checkpoint')} {'stays' if kept == 1 else 'stay'}, ")
-    text.append(f"{deleted:,} {'goes' if deleted == 1 else 'go'}", style="bold")
+    text = Text(f"\n{counted(kept, 'checkpoint')} {'is' if kept == 1 else 'are'} retained, ")
+    text.append(f"{deleted:,} deleted", style="bold")
     if deleted:
         text.append(f", with {counted(sum(one.keys for one in made.deleted), 'key')}")
     if deleted and made.bytes_deleted is not None:

@@ -8,12 +8,7 @@ from rich.text import Text
 
 from redis_retention import bodies, policies
 from redis_retention.cli.connection import Settings, pass_settings, retention
-from redis_retention.cli.options import (
-    as_bytes,
-    global_options,
-    policy_options,
-    trigger_option,
-)
+from redis_retention.cli.options import as_bytes, global_options, policy_options, trigger_option
 from redis_retention.cli.output import new_table, show, show_json, shown, span
 from redis_retention.engine import Rule
 from redis_retention.glob import parse

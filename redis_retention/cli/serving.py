@@ -20,11 +20,7 @@ from redis_retention import logs
 from redis_retention.cli.configured import config_option
 from redis_retention.cli.connection import Settings, connect
 from redis_retention.cli.http import HttpOptions
-from redis_retention.cli.options import (
-    policy_options,
-    trigger_option,
-    warn_checkpoint_bytes_option,
-)
+from redis_retention.cli.options import policy_options, trigger_option, warn_checkpoint_bytes_option
 from redis_retention.daemon import Daemon, Options, Told
 from redis_retention.engine import Engine, Rule
 from redis_retention.errors import RetentionError

@@ -9,7 +9,6 @@ import click
 
 from redis_retention import bodies
 from redis_retention.cli.connection import Settings, pass_settings, retention
-from redis_retention.cli.looking import looking_shown
 from redis_retention.cli.options import (
     NO_POLICY,
     as_bytes,
@@ -19,6 +18,7 @@ from redis_retention.cli.options import (
     policy_options,
 )
 from redis_retention.cli.output import show_json, show_result
+from redis_retention.cli.scanning import scan_shown
 from redis_retention.errors import RetentionError
 from redis_retention.named import LookIn
 from redis_retention.operations import NoPolicy
@@ -49,9 +49,9 @@ def trim(
     threads = list(_threads(thread_ids))
     with retention(settings) as found:
         try:
-            with looking_shown() as looking:
+            with scan_shown() as on_scan:
                 result = found.trim(
-                    threads, policy, look_in=look_in, dry_run=dry_run, looking=looking
+                    threads, policy, look_in=look_in, dry_run=dry_run, on_scan=on_scan
                 )
         except NoPolicy as error:
             raise click.UsageError(f"{error}: {NO_POLICY}") from error

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from redis_retention.engine.index import IndexCalls
 from redis_retention.engine.results import Decision, Decisions, Description, Place
 from redis_retention.policy import Policy
-from redis_retention.sans_io import Operation
+from redis_retention.sans_io import Argument, Operation
 
+# Checkpoints that one call decides about, counts the keys of, describes.
 _PAGE = 500
 _DESCRIBED_PAGE = 100
+# Entries that are brought go along with each page: of many there are few pages.
+_PAGES = 4
 
 
 class DecisionCalls(IndexCalls):
@@ -36,7 +40,8 @@ class DecisionCalls(IndexCalls):
             complete: `entries` are all that there are.
         """
         result = Decisions()
-        cursor = b""
+        brought = [0] if entries is None else [1 if complete else 2, *entries]
+        page, cursor = _PAGE if entries is None else max(_PAGE, len(entries) // _PAGES), b""
         while True:
             reply = yield from self.call(
                 "plan",
@@ -45,11 +50,10 @@ class DecisionCalls(IndexCalls):
                     thread,
                     *self.layout.arguments(),
                     cursor,
-                    _DESCRIBED_PAGE if describe else _PAGE,
+                    page,
                     self.grace_ms,
                     *policy.arguments(),
-                    int(describe),
-                    *([0] if entries is None else [1 if complete else 2, *entries]),
+                    *brought,
                 ],
             )
             state, cursor, namespace, checkpoint_id, *rows = reply
@@ -64,13 +68,40 @@ class DecisionCalls(IndexCalls):
             if state == b"unsupported":
                 result.unsupported = Place(namespace, checkpoint_id)
                 return result
-            result.checkpoints.extend(_decision(row) for row in rows)
+            result.checkpoints += yield from self._decisions(thread, rows, describe)
             if not cursor:
                 return result
 
+    def _decisions(
+        self, thread: bytes, rows: Sequence[Sequence[bytes]], describe: bool
+    ) -> Operation[list[Decision]]:
+        """What `plan.lua` has decided, with what it costs."""
+        asked = [(ns, id, goes) for ns, id, _, goes in rows if goes or describe]
+        found = yield from self._described(thread, asked, describe)
+        costs = iter(found)
+        return [
+            _decision(ns, id, reasons, next(costs) if goes or describe else (0, 0))
+            for ns, id, reasons, goes in rows
+        ]
 
-def _decision(row: Sequence[Any]) -> Decision:
-    namespace, checkpoint_id, reasons, documents, keys, *description = row
+    def _described(
+        self, thread: bytes, checkpoints: Sequence[tuple[bytes, bytes, bytes]], describe: bool
+    ) -> Operation[list[Sequence[Any]]]:
+        """The rows of `describe.lua`, of which a call brings as many as it has time for."""
+        rows: list[Sequence[Any]] = []
+        size = _DESCRIBED_PAGE if describe else _PAGE
+        while len(rows) < len(checkpoints):
+            some = checkpoints[len(rows) : len(rows) + size]
+            arguments: list[Argument] = [thread, *self.layout.arguments(), int(describe)]
+            arguments += chain.from_iterable(some)
+            rows += yield from self.call("describe", [self.index_key(thread)], arguments)
+        return rows
+
+
+def _decision(
+    namespace: bytes, checkpoint_id: bytes, reasons: bytes, row: Sequence[Any]
+) -> Decision:
+    documents, keys, *description = row
     names = tuple(reasons.decode().split(",")) if reasons else ()
     described = _description(*description) if description else None
     return Decision(Place(namespace, checkpoint_id), names, documents, keys, described)

@@ -60,7 +60,7 @@ def retention_app(
         layout: Which storage formats to serve, by their names; ``auto`` serves what there is.
         prefix: What all keys of our own begin with.
         keys_per_call: Keys that one call may delete while the server does nothing else.
-        grace: How long a checkpoint stays that no other has as its parent yet.
+        grace: How long a checkpoint is retained that no other has as its parent yet.
     """
     # The daemon uses parts of this package without all that an application needs.
     from redis_retention.http.access import Access

@@ -49,7 +49,7 @@ class Backend:
         layout: Which storage formats to serve, by their names; ``auto`` serves what there is.
         prefix: What all keys of our own begin with.
         keys_per_call: Keys that one call may delete while the server does nothing else.
-        grace: How long a checkpoint stays that no other has as its parent yet.
+        grace: How long a checkpoint is retained that no other has as its parent yet.
     """
 
     def __init__(

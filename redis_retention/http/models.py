@@ -299,7 +299,7 @@ class PlannedCheckpoint(_Answered):
     """Bytes of memory, with its writes."""
     kept: bool
     reasons: list[str]
-    """Why it stays; empty when it goes."""
+    """Why it is retained; empty when it is deleted."""
     keys: int
     """Keys that go with it."""
     layout: str

@@ -17,9 +17,9 @@ except ImportError as error:
     ) from error
 
 from redis_retention.langgraph.aio import AsyncRetentionRedisSaver
-from redis_retention.langgraph.keeping import Mode, OnError, TrimCounts
 from redis_retention.langgraph.saver import RetentionRedisSaver
 from redis_retention.langgraph.threads import KeptCheckpoint
+from redis_retention.langgraph.trimmer import Mode, OnError, TrimCounts
 from redis_retention.langgraph.wrapping import with_retention
 
 __all__ = [

@@ -6,9 +6,8 @@ import asyncio
 import copy
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -20,17 +19,20 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.redis.aio import AsyncRedisSaver
 from redis.asyncio import Redis, RedisCluster
 
-from redis_retention.engine import DEFAULT_KEYS_PER_CALL, DEFAULT_PREFIX
 from redis_retention.langgraph import listing, threads
 from redis_retention.langgraph.background import AsyncInline, AsyncWorker
-from redis_retention.langgraph.keeping import Keeper, Mode, OnError, TrimCounts, keeper_for
 from redis_retention.langgraph.last import AsyncLast
 from redis_retention.langgraph.pruning import prunes, warn_left_alone
 from redis_retention.langgraph.threads import KeptCheckpoint
+from redis_retention.langgraph.trimmer import RetentionOptions, TrimCounts, Trimmer, trimmer_for
+from redis_retention.operations import Operations
 from redis_retention.policy import Policy
-from redis_retention.retention import DEFAULT_GRACE, AsyncRetention
 from redis_retention.sans_io import T
+from redis_retention.served import Served
 from redis_retention.transport import AsyncTransport
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 # `list` is a method below.
 Kept: TypeAlias = list[KeptCheckpoint]
@@ -51,13 +53,7 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
         ttl: dict[str, Any] | None = None,
         checkpoint_prefix: str = "checkpoint",
         checkpoint_write_prefix: str = "checkpoint_write",
-        retention: Policy | None = None,
-        trigger: int | None = None,
-        mode: Mode = "background",
-        on_error: OnError | None = None,
-        prefix: str = DEFAULT_PREFIX,
-        keys_per_call: int = DEFAULT_KEYS_PER_CALL,
-        grace: timedelta = DEFAULT_GRACE,
+        **options: Unpack[RetentionOptions],
     ) -> None:
         super().__init__(
             redis_url,
@@ -67,36 +63,15 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
             checkpoint_prefix=checkpoint_prefix,
             checkpoint_write_prefix=checkpoint_write_prefix,
         )
-        self._retain(
-            retention=retention,
-            trigger=trigger,
-            mode=mode,
-            on_error=on_error,
-            prefix=prefix,
-            keys_per_call=keys_per_call,
-            grace=grace,
-        )
+        self._retain(**options)
 
-    def _retain(self, *, mode: Mode, **options: Any) -> None:
+    def _retain(self, **options: Unpack[RetentionOptions]) -> None:
         """Begin to trim."""
-        self._keeper: Keeper = keeper_for(
-            self._redis,
-            checkpoint_prefix=self._checkpoint_prefix,
-            write_prefix=self._checkpoint_write_prefix,
-            mode=mode,
-            **options,
-        )
+        prefixes = self._checkpoint_prefix, self._checkpoint_write_prefix
+        self._trimmer: Trimmer = trimmer_for(self._redis, *prefixes, **options)
         self._transport = AsyncTransport(self._redis)
-        self._retention = AsyncRetention(
-            self._redis,
-            checkpoint_prefix=self._checkpoint_prefix,
-            write_prefix=self._checkpoint_write_prefix,
-            prefix=options["prefix"],
-            keys_per_call=options["keys_per_call"],
-            grace=options["grace"],
-        )
-        trims = AsyncInline if mode == "inline" else AsyncWorker
-        self._trims: AsyncInline | AsyncWorker = trims(self._keeper, self._transport)
+        trims = AsyncInline if options.get("mode") == "inline" else AsyncWorker
+        self._trims: AsyncInline | AsyncWorker = trims(self._trimmer, self._transport)
 
     @classmethod
     @asynccontextmanager
@@ -109,13 +84,7 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
         ttl: dict[str, Any] | None = None,
         checkpoint_prefix: str = "checkpoint",
         checkpoint_write_prefix: str = "checkpoint_write",
-        retention: Policy | None = None,
-        trigger: int | None = None,
-        mode: Mode = "background",
-        on_error: OnError | None = None,
-        prefix: str = DEFAULT_PREFIX,
-        keys_per_call: int = DEFAULT_KEYS_PER_CALL,
-        grace: timedelta = DEFAULT_GRACE,
+        **options: Unpack[RetentionOptions],
     ) -> AsyncIterator[AsyncRetentionRedisSaver]:
         """A saver that is set up, and closed at the end of the context."""
         saver = cls(
@@ -125,13 +94,7 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
             ttl=ttl,
             checkpoint_prefix=checkpoint_prefix,
             checkpoint_write_prefix=checkpoint_write_prefix,
-            retention=retention,
-            trigger=trigger,
-            mode=mode,
-            on_error=on_error,
-            prefix=prefix,
-            keys_per_call=keys_per_call,
-            grace=grace,
+            **options,
         )
         async with saver:
             yield saver
@@ -147,7 +110,7 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
         _exc_val: BaseException | None,
         _exc_tb: TracebackType | None,
     ) -> None:
-        """Finish the trims that wait, and close the client unless somebody has brought it."""
+        """Finish the trims that wait, and close the client unless it was given."""
         await self._trims.close()
         await super().__aexit__(_exc_type, _exc_val, _exc_tb)
 
@@ -158,7 +121,7 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
     @property
     def trims(self) -> TrimCounts:
         """What was trimmed since the saver was made."""
-        return self._keeper.counts
+        return self._trimmer.counts
 
     async def aput(
         self,
@@ -173,7 +136,7 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
         if isinstance(self._trims, AsyncInline):
             return await self._put_inline(self._trims, *arguments)
         stored = await super().aput(*arguments)
-        put = self._keeper.note(config, stored)
+        put = self._trimmer.puts.add(config, stored)
         if put is not None:
             await self._trims.put(put)
         return stored
@@ -183,7 +146,7 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
         like: Any = copy.copy(self)
         like._redis = last
         stored: RunnableConfig = await super(AsyncRetentionRedisSaver, like).aput(*arguments)
-        await trims.put(self._keeper.note(arguments[0], stored), last.commands)
+        await trims.put(self._trimmer.puts.add(arguments[0], stored), last.commands)
         return stored
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
@@ -199,7 +162,7 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
         """List checkpoints, newest first; see `RetentionRedisSaver.list`."""
-        engine, run = self._keeper.engine, self._transport.run
+        engine, run = self._trimmer.engine, self._transport.run
         wanted = listing.Wanted.of(engine, config, filter, before)
         left, none_yet = limit, True
         names = await run(listing.names(engine, wanted))
@@ -234,22 +197,23 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
                 await self.adelete_thread(thread_id)
         elif thread_ids:
             names = [str(name) for name in thread_ids]
-            warn_left_alone(await self._retention.trim(names, keep))
+            operation = Operations(Served.of(self._trimmer.engine)).trim(names, keep)
+            warn_left_alone(await self._transport.run(operation))
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Delete a thread entirely, whatever any policy or pin says."""
-        thread = self._keeper.engine.layout.stored_thread(str(thread_id))
-        await self._transport.run(threads.delete(self._keeper.engine, thread))
-        self._keeper.forget([thread])
+        thread = self._trimmer.engine.layout.stored_thread(str(thread_id))
+        await self._transport.run(threads.delete(self._trimmer.engine, thread))
+        self._trimmer.puts.forget([thread])
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> Kept:  # type: ignore[override]
         """Delete the checkpoints of some runs; see `RetentionRedisSaver.delete_for_runs`."""
-        return await self._transport.run(threads.delete_runs(self._keeper.engine, run_ids))
+        return await self._transport.run(threads.delete_runs(self._trimmer.engine, run_ids))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy all checkpoints and writes of a thread; see `RetentionRedisSaver.copy_thread`."""
-        source, target = threads.different(self._keeper.engine, source_thread_id, target_thread_id)
-        await self._transport.run(threads.copy(self._keeper.engine, source, target))
+        source, target = threads.different(self._trimmer.engine, source_thread_id, target_thread_id)
+        await self._transport.run(threads.copy(self._trimmer.engine, source, target))
 
     # --- for other threads than that of the event loop --------------------------------------------
 
@@ -298,7 +262,7 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
         self._from_outside(self.acopy_thread(source_thread_id, target_thread_id))
 
     def _from_outside(self, wanted: Coroutine[Any, Any, T]) -> T:
-        """What a coroutine brings, run by the event loop.
+        """The result of a coroutine, run by the event loop.
 
         Raises:
             RuntimeError: The saver is not set up, or this is the event loop's own thread.

@@ -1,4 +1,4 @@
-"""Does what puts leave to do beside them: in one thread, or in one task of an event loop."""
+"""Trims after puts, beside them or within: in one thread, or in one task of an event loop."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from contextlib import suppress
 from typing import Any
 from weakref import WeakSet
 
-from redis_retention.langgraph.keeping import PASSING, Keeper, Put
-from redis_retention.sans_io import (
-    Command,
-    Operation,
-)
+from redis_retention.langgraph.puts import Put
+from redis_retention.langgraph.trimmer import PASSING, Trimmer
+from redis_retention.sans_io import Command, Operation
 from redis_retention.transport import AsyncTransport, Transport
 
 # Puts that wait at most.
@@ -26,15 +24,15 @@ _WINDOW_SECONDS = 0.05
 _RETRY_SECONDS = 1.0
 # For how long a program that ends waits for the last trims.
 _CLOSE_SECONDS = 30.0
-# A worker looks so often whether its saver is gone.
+# A worker checks so often whether its saver is gone.
 _IDLE_SECONDS = 60.0
 
 
 class _Queue:
     """The puts that wait; when they are too many, their threads are asked for anew."""
 
-    def __init__(self, keeper: Keeper) -> None:
-        self._keeper = keeper
+    def __init__(self, trimmer: Trimmer) -> None:
+        self._trimmer = trimmer
         self._waiting: deque[Put] = deque()
 
     def __len__(self) -> int:
@@ -44,8 +42,8 @@ class _Queue:
         if len(self._waiting) < _MOST_WAITING:
             self._waiting.append(put)
         else:
-            self._keeper.counts.dropped += 1
-            self._keeper.forget([put.thread])
+            self._trimmer.counts.dropped += 1
+            self._trimmer.puts.forget([put.thread])
 
     def take(self) -> list[Put]:
         taken = list(self._waiting)
@@ -69,8 +67,8 @@ def _all_of(commands: Sequence[Command]) -> Operation[None]:
 class Inline:
     """Trims within each put, along with the last command of the saver's own."""
 
-    def __init__(self, keeper: Keeper, transport: Transport) -> None:
-        self._keeper = keeper
+    def __init__(self, trimmer: Trimmer, transport: Transport) -> None:
+        self._trimmer = trimmer
         self._transport = transport
 
     def put(self, put: Put | None, last: Sequence[Command]) -> None:
@@ -83,40 +81,40 @@ class Inline:
         if put is None:
             self._transport.run(_all_of(last))
             return
-        self._keeper.taken([put])
+        self._trimmer.puts.count_as_indexed([put])
         try:
-            self._transport.run(self._keeper.work_off([put], last))
+            self._transport.run(self._trimmer.work_off([put], last))
         except Exception as error:
-            self._keeper.forget([put.thread])
-            self._keeper.failed(error, [put.thread])
+            self._trimmer.puts.forget([put.thread])
+            self._trimmer.failed(error, [put.thread])
             self._transport.run(_all_of(last))
 
     def close(self) -> None:
         """There is nothing left to do."""
 
     def stop(self) -> None:
-        """Nor is there when nobody has closed it."""
+        """Nor is there when it was not closed."""
 
 
 class Worker:
     """Trims in a thread of its own, which starts with the first put."""
 
-    def __init__(self, keeper: Keeper, transport: Transport) -> None:
-        self._keeper = keeper
+    def __init__(self, trimmer: Trimmer, transport: Transport) -> None:
+        self._trimmer = trimmer
         self._transport = transport
         self._begin()
         _workers.add(self)
 
     def _begin(self) -> None:
         self._process = os.getpid()
-        self._queue = _Queue(self._keeper)
+        self._queue = _Queue(self._trimmer)
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._urgent = False
         self._closing = False
 
     def put(self, put: Put) -> None:
-        """Remember a put; nobody waits for what follows from it."""
+        """Remember a put, and return at once."""
         if self._process != os.getpid():
             # A fork has taken neither the thread along nor, perhaps, a lock that is free. What
             # waits is the parent's to do.
@@ -158,15 +156,15 @@ class Worker:
 
     def _run(self) -> None:
         while (puts := self._next()) is not None:
-            self._keeper.taken(puts)
+            self._trimmer.puts.count_as_indexed(puts)
             try:
-                self._transport.run(self._keeper.work_off(puts))
+                self._transport.run(self._trimmer.work_off(puts))
             except PASSING as error:
-                self._keeper.failed(error, _threads(puts))
+                self._trimmer.failed(error, _threads(puts))
                 self._try_again(puts)
             except Exception as error:
-                self._keeper.forget(_threads(puts))
-                self._keeper.failed(error, _threads(puts))
+                self._trimmer.puts.forget(_threads(puts))
+                self._trimmer.failed(error, _threads(puts))
 
     def _next(self) -> list[Put] | None:
         """What there is to do, once there is something; None at the end."""
@@ -183,7 +181,7 @@ class Worker:
     def _try_again(self, puts: list[Put]) -> None:
         with self._changed:
             if self._closing:
-                self._keeper.forget(_threads(puts))
+                self._trimmer.puts.forget(_threads(puts))
                 return
             self._queue.put_back(puts)
             self._changed.wait_for(lambda: self._closing, _RETRY_SECONDS)
@@ -204,8 +202,8 @@ atexit.register(_close_all)
 class AsyncInline:
     """Trims within each put; like `Inline`, but for the ``await``."""
 
-    def __init__(self, keeper: Keeper, transport: AsyncTransport) -> None:
-        self._keeper = keeper
+    def __init__(self, trimmer: Trimmer, transport: AsyncTransport) -> None:
+        self._trimmer = trimmer
         self._transport = transport
 
     async def put(self, put: Put | None, last: Sequence[Command]) -> None:
@@ -218,12 +216,12 @@ class AsyncInline:
         if put is None:
             await self._transport.run(_all_of(last))
             return
-        self._keeper.taken([put])
+        self._trimmer.puts.count_as_indexed([put])
         try:
-            await self._transport.run(self._keeper.work_off([put], last))
+            await self._transport.run(self._trimmer.work_off([put], last))
         except Exception as error:
-            self._keeper.forget([put.thread])
-            self._keeper.failed(error, [put.thread])
+            self._trimmer.puts.forget([put.thread])
+            self._trimmer.failed(error, [put.thread])
             await self._transport.run(_all_of(last))
 
     async def close(self) -> None:
@@ -233,16 +231,16 @@ class AsyncInline:
 class AsyncWorker:
     """Trims in one task, which is there while something waits."""
 
-    def __init__(self, keeper: Keeper, transport: AsyncTransport) -> None:
-        self._keeper = keeper
+    def __init__(self, trimmer: Trimmer, transport: AsyncTransport) -> None:
+        self._trimmer = trimmer
         self._transport = transport
-        self._queue = _Queue(keeper)
+        self._queue = _Queue(trimmer)
         self._task: asyncio.Task[Any] | None = None
         self._urgent = asyncio.Event()
         self._closing = asyncio.Event()
 
     async def put(self, put: Put) -> None:
-        """Remember a put; nobody waits for what follows from it."""
+        """Remember a put, and return at once."""
         self._queue.append(put)
         self._start()
         if put.urgent:
@@ -268,19 +266,19 @@ class AsyncWorker:
             if not self._closing.is_set():
                 self._urgent.clear()
             puts = self._queue.take()
-            self._keeper.taken(puts)
+            self._trimmer.puts.count_as_indexed(puts)
             try:
-                await self._transport.run(self._keeper.work_off(puts))
+                await self._transport.run(self._trimmer.work_off(puts))
             except PASSING as error:
-                self._keeper.failed(error, _threads(puts))
+                self._trimmer.failed(error, _threads(puts))
                 await self._try_again(puts)
             except Exception as error:
-                self._keeper.forget(_threads(puts))
-                self._keeper.failed(error, _threads(puts))
+                self._trimmer.puts.forget(_threads(puts))
+                self._trimmer.failed(error, _threads(puts))
 
     async def _try_again(self, puts: list[Put]) -> None:
         if self._closing.is_set():
-            self._keeper.forget(_threads(puts))
+            self._trimmer.puts.forget(_threads(puts))
             return
         self._queue.put_back(puts)
         await _happens(self._closing, _RETRY_SECONDS)

@@ -1,7 +1,7 @@
 """Lists checkpoints, newest first, as an operation: `list` of the savers.
 
-Which keys there are is asked of RediSearch; what they are, the documents say. So threads are told
-apart byte for byte, all filters are exact, and a long history is read as it is asked for.
+RediSearch says which keys there are, the documents what they are. So threads are distinguished byte
+for byte, all filters are exact, and a long history is read as it is asked for.
 """
 
 from __future__ import annotations
@@ -19,10 +19,7 @@ from langgraph.constants import TASKS
 
 from redis_retention.engine import Engine
 from redis_retention.langgraph.threads import all_documents, decoded
-from redis_retention.sans_io import (
-    Command,
-    Operation,
-)
+from redis_retention.sans_io import Command, Operation
 from redis_retention.sources import scan
 from redis_retention.sources.search import NotSearchable, Search
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from redis_retention.langgraph.keeping import log
+from redis_retention.langgraph.trimmer import log
 from redis_retention.logs import fields
 from redis_retention.policy import Policy
 from redis_retention.results import TrimResult
 
 
 def prunes(strategy: str, keep_last: int | None, policy: Policy | None) -> Policy | None:
-    """What stays of a thread; None when it is to be deleted.
+    """What to keep of a thread; None when it is to be deleted.
 
     Raises:
         ValueError: The strategy is unknown, or more than one thing is asked for.
@@ -18,7 +18,7 @@ def prunes(strategy: str, keep_last: int | None, policy: Policy | None) -> Polic
         raise ValueError(f"strategy must be keep_latest or delete, not {strategy!r}")
     if policy is not None:
         if strategy == "delete" or keep_last is not None:
-            raise ValueError("a policy says all that is to stay: give no keep_last and no strategy")
+            raise ValueError("a policy says all that is kept: give no keep_last and no strategy")
         return policy
     if keep_last is None:
         return None if strategy == "delete" else Policy(keep_last=1)
@@ -26,6 +26,6 @@ def prunes(strategy: str, keep_last: int | None, policy: Policy | None) -> Polic
 
 
 def warn_left_alone(result: TrimResult) -> None:
-    """Log the threads in which something cannot be judged: nothing of them is deleted."""
+    """Log the threads that were left alone, and why."""
     for left in result.left_alone:
         log.warning("left alone: %s", left.reason, extra=fields(thread=left.thread))

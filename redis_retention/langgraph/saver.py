@@ -6,9 +6,8 @@ import copy
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -20,16 +19,19 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.redis import RedisSaver
 from redis import Redis, RedisCluster
 
-from redis_retention.engine import DEFAULT_KEYS_PER_CALL, DEFAULT_PREFIX
 from redis_retention.langgraph import listing, threads
 from redis_retention.langgraph.background import Inline, Worker
-from redis_retention.langgraph.keeping import Keeper, Mode, OnError, TrimCounts, keeper_for
 from redis_retention.langgraph.last import Last
 from redis_retention.langgraph.pruning import prunes, warn_left_alone
 from redis_retention.langgraph.threads import KeptCheckpoint
+from redis_retention.langgraph.trimmer import RetentionOptions, TrimCounts, Trimmer, trimmer_for
+from redis_retention.operations import Operations
 from redis_retention.policy import Policy
-from redis_retention.retention import DEFAULT_GRACE, Retention
+from redis_retention.served import Served
 from redis_retention.transport import Transport
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 # `list` is a method below.
 Kept: TypeAlias = list[KeptCheckpoint]
@@ -51,10 +53,10 @@ class RetentionRedisSaver(RedisSaver):
             what `retention` keeps; for stored policies without a trigger of their own, never.
         mode: ``background`` trims beside the puts, so that none waits for it; ``inline`` within
             them, for programs that may stop when they have answered.
-        on_error: Is told when a trim has failed, with the ids of its threads. No put fails by it.
+        on_error: Is called when a trim has failed, with the ids of its threads. No put fails by it.
         prefix: What all keys of our own begin with.
         keys_per_call: Keys that one call may delete while the server does nothing else.
-        grace: How long a checkpoint stays that no other has as its parent yet.
+        grace: How long a checkpoint is retained that no other has as its parent yet.
 
     Raises:
         InvalidPolicy: The trigger is less than what is kept.
@@ -70,13 +72,7 @@ class RetentionRedisSaver(RedisSaver):
         ttl: dict[str, Any] | None = None,
         checkpoint_prefix: str = "checkpoint",
         checkpoint_write_prefix: str = "checkpoint_write",
-        retention: Policy | None = None,
-        trigger: int | None = None,
-        mode: Mode = "background",
-        on_error: OnError | None = None,
-        prefix: str = DEFAULT_PREFIX,
-        keys_per_call: int = DEFAULT_KEYS_PER_CALL,
-        grace: timedelta = DEFAULT_GRACE,
+        **options: Unpack[RetentionOptions],
     ) -> None:
         super().__init__(
             redis_url,
@@ -86,36 +82,15 @@ class RetentionRedisSaver(RedisSaver):
             checkpoint_prefix=checkpoint_prefix,
             checkpoint_write_prefix=checkpoint_write_prefix,
         )
-        self._retain(
-            retention=retention,
-            trigger=trigger,
-            mode=mode,
-            on_error=on_error,
-            prefix=prefix,
-            keys_per_call=keys_per_call,
-            grace=grace,
-        )
+        self._retain(**options)
 
-    def _retain(self, *, mode: Mode, **options: Any) -> None:
+    def _retain(self, **options: Unpack[RetentionOptions]) -> None:
         """Begin to trim."""
-        self._keeper: Keeper = keeper_for(
-            self._redis,
-            checkpoint_prefix=self._checkpoint_prefix,
-            write_prefix=self._checkpoint_write_prefix,
-            mode=mode,
-            **options,
-        )
+        prefixes = self._checkpoint_prefix, self._checkpoint_write_prefix
+        self._trimmer: Trimmer = trimmer_for(self._redis, *prefixes, **options)
         self._transport = Transport(self._redis)
-        self._retention = Retention(
-            self._redis,
-            checkpoint_prefix=self._checkpoint_prefix,
-            write_prefix=self._checkpoint_write_prefix,
-            prefix=options["prefix"],
-            keys_per_call=options["keys_per_call"],
-            grace=options["grace"],
-        )
-        trims = Inline if mode == "inline" else Worker
-        self._trims: Inline | Worker = trims(self._keeper, self._transport)
+        trims = Inline if options.get("mode") == "inline" else Worker
+        self._trims: Inline | Worker = trims(self._trimmer, self._transport)
         weakref.finalize(self, self._trims.stop).atexit = False
 
     @classmethod
@@ -129,13 +104,7 @@ class RetentionRedisSaver(RedisSaver):
         ttl: dict[str, Any] | None = None,
         checkpoint_prefix: str = "checkpoint",
         checkpoint_write_prefix: str = "checkpoint_write",
-        retention: Policy | None = None,
-        trigger: int | None = None,
-        mode: Mode = "background",
-        on_error: OnError | None = None,
-        prefix: str = DEFAULT_PREFIX,
-        keys_per_call: int = DEFAULT_KEYS_PER_CALL,
-        grace: timedelta = DEFAULT_GRACE,
+        **options: Unpack[RetentionOptions],
     ) -> Iterator[RetentionRedisSaver]:
         """A saver that is closed at the end of the context; see the class for the arguments."""
         saver = cls(
@@ -145,13 +114,7 @@ class RetentionRedisSaver(RedisSaver):
             ttl=ttl,
             checkpoint_prefix=checkpoint_prefix,
             checkpoint_write_prefix=checkpoint_write_prefix,
-            retention=retention,
-            trigger=trigger,
-            mode=mode,
-            on_error=on_error,
-            prefix=prefix,
-            keys_per_call=keys_per_call,
-            grace=grace,
+            **options,
         )
         with saver:
             yield saver
@@ -170,7 +133,7 @@ class RetentionRedisSaver(RedisSaver):
         self.close()
 
     def close(self) -> None:
-        """Finish the trims that wait, and close the client unless somebody has brought it."""
+        """Finish the trims that wait, and close the client unless it was given."""
         self._trims.close()
         if self._owns_its_client:
             self._redis.close()
@@ -178,7 +141,7 @@ class RetentionRedisSaver(RedisSaver):
     @property
     def trims(self) -> TrimCounts:
         """What was trimmed since the saver was made."""
-        return self._keeper.counts
+        return self._trimmer.counts
 
     def put(
         self,
@@ -191,7 +154,7 @@ class RetentionRedisSaver(RedisSaver):
         if isinstance(self._trims, Inline):
             return self._put_inline(self._trims, config, checkpoint, metadata, new_versions)
         stored = super().put(config, checkpoint, metadata, new_versions)
-        put = self._keeper.note(config, stored)
+        put = self._trimmer.puts.add(config, stored)
         if put is not None:
             self._trims.put(put)
         return stored
@@ -201,7 +164,7 @@ class RetentionRedisSaver(RedisSaver):
         like: Any = copy.copy(self)
         like._redis = last
         stored: RunnableConfig = super(RetentionRedisSaver, like).put(*arguments)
-        trims.put(self._keeper.note(arguments[0], stored), last.commands)
+        trims.put(self._trimmer.puts.add(arguments[0], stored), last.commands)
         return stored
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
@@ -225,7 +188,7 @@ class RetentionRedisSaver(RedisSaver):
             before: List only checkpoints that are older than this one.
             limit: List no more than so many.
         """
-        engine, run = self._keeper.engine, self._transport.run
+        engine, run = self._trimmer.engine, self._transport.run
         wanted = listing.Wanted.of(engine, config, filter, before)
         left, none_yet = limit, True
         names = run(listing.names(engine, wanted))
@@ -256,7 +219,7 @@ class RetentionRedisSaver(RedisSaver):
 
         Beside the newest checkpoint of each namespace, what its delta channels are replayed from
         stays, what is pinned, and forks that are younger than the grace period. A subgraph that
-        has ended goes with the checkpoint that has started it.
+        has ended is deleted with the checkpoint that has started it.
 
         Args:
             thread_ids: Which threads.
@@ -275,13 +238,15 @@ class RetentionRedisSaver(RedisSaver):
             for thread_id in thread_ids:
                 self.delete_thread(thread_id)
         elif thread_ids:
-            warn_left_alone(self._retention.trim([str(name) for name in thread_ids], keep))
+            names = [str(name) for name in thread_ids]
+            operation = Operations(Served.of(self._trimmer.engine)).trim(names, keep)
+            warn_left_alone(self._transport.run(operation))
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete a thread entirely, whatever any policy or pin says."""
-        thread = self._keeper.engine.layout.stored_thread(str(thread_id))
-        self._transport.run(threads.delete(self._keeper.engine, thread))
-        self._keeper.forget([thread])
+        thread = self._trimmer.engine.layout.stored_thread(str(thread_id))
+        self._transport.run(threads.delete(self._trimmer.engine, thread))
+        self._trimmer.puts.forget([thread])
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> Kept:  # type: ignore[override]
         """Delete the checkpoints of some runs, but for those that others still need.
@@ -292,12 +257,12 @@ class RetentionRedisSaver(RedisSaver):
             run_ids: As in ``configurable.run_id``, or else in the metadata.
 
         Returns:
-            The checkpoints of these runs that stay, and why.
+            The checkpoints of these runs that are retained, and why.
 
         Raises:
-            RetentionError: A thread cannot be judged; nothing of that one is deleted.
+            RetentionError: A thread is not understood; nothing of that one is deleted.
         """
-        return self._transport.run(threads.delete_runs(self._keeper.engine, run_ids))
+        return self._transport.run(threads.delete_runs(self._trimmer.engine, run_ids))
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy all checkpoints and writes of a thread to another one.
@@ -305,5 +270,5 @@ class RetentionRedisSaver(RedisSaver):
         Raises:
             ValueError: They are the same.
         """
-        source, target = threads.different(self._keeper.engine, source_thread_id, target_thread_id)
-        self._transport.run(threads.copy(self._keeper.engine, source, target))
+        source, target = threads.different(self._trimmer.engine, source_thread_id, target_thread_id)
+        self._transport.run(threads.copy(self._trimmer.engine, source, target))

@@ -17,12 +17,7 @@ from redis_retention.engine import (
 )
 from redis_retention.errors import RetentionError
 from redis_retention.layouts import Family
-from redis_retention.sans_io import (
-    Argument,
-    Command,
-    Nodes,
-    Operation,
-)
+from redis_retention.sans_io import Argument, Command, Nodes, Operation
 from redis_retention.sources import scan
 from redis_retention.sources.scan import Found
 from redis_retention.sources.search import NotSearchable, Search
@@ -37,14 +32,14 @@ _OWNER = ("$.thread_id", "$.checkpoint_ns", "$.checkpoint_id", f"$.{_RUN_FIELD}"
 
 @dataclass(frozen=True, slots=True)
 class KeptCheckpoint:
-    """A checkpoint of a run that was to be deleted, and that stays.
+    """A checkpoint of a run that was to be deleted, and that is retained.
 
     Attributes:
         thread_id: Its thread.
         checkpoint_ns: Its namespace, ``""`` for the graph itself.
         checkpoint_id: Its id.
-        reason: ``delta`` when a delta channel of a checkpoint that stays is replayed from it,
-            ``sends`` when one takes its pending sends, ``pinned`` when somebody has pinned it.
+        reason: ``delta`` when a delta channel of a retained checkpoint is replayed from it,
+            ``sends`` when one takes its pending sends, ``pinned`` when it is pinned.
     """
 
     thread_id: str
@@ -98,7 +93,7 @@ def delete_runs(engine: Engine, runs: Iterable[str]) -> Operation[list[KeptCheck
     """Delete the checkpoints of some runs, but for those that others need; say which these are.
 
     Raises:
-        RetentionError: A thread of theirs cannot be judged. Of that one nothing is deleted.
+        RetentionError: A thread of theirs is not understood. Of that one nothing is deleted.
     """
     names = [name.encode("utf-8", "surrogateescape") for name in dict.fromkeys(runs) if name]
     if not names:

@@ -3,59 +3,37 @@
 from __future__ import annotations
 
 import copy
-from datetime import timedelta
 from functools import cache
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from langgraph.checkpoint.redis import RedisSaver
 from langgraph.checkpoint.redis.aio import AsyncRedisSaver
 
-from redis_retention.engine import DEFAULT_KEYS_PER_CALL, DEFAULT_PREFIX
 from redis_retention.langgraph.aio import AsyncRetentionRedisSaver
-from redis_retention.langgraph.keeping import Mode, OnError
 from redis_retention.langgraph.saver import RetentionRedisSaver
+from redis_retention.langgraph.trimmer import TrimOptions
 from redis_retention.policy import Policy
-from redis_retention.retention import DEFAULT_GRACE
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 @overload
 def with_retention(
-    saver: RedisSaver,
-    retention: Policy | None = None,
-    *,
-    trigger: int | None = None,
-    mode: Mode = "background",
-    on_error: OnError | None = None,
-    prefix: str = DEFAULT_PREFIX,
-    keys_per_call: int = DEFAULT_KEYS_PER_CALL,
-    grace: timedelta = DEFAULT_GRACE,
+    saver: RedisSaver, retention: Policy | None = None, **options: Unpack[TrimOptions]
 ) -> RetentionRedisSaver: ...
 
 
 @overload
 def with_retention(
-    saver: AsyncRedisSaver,
-    retention: Policy | None = None,
-    *,
-    trigger: int | None = None,
-    mode: Mode = "background",
-    on_error: OnError | None = None,
-    prefix: str = DEFAULT_PREFIX,
-    keys_per_call: int = DEFAULT_KEYS_PER_CALL,
-    grace: timedelta = DEFAULT_GRACE,
+    saver: AsyncRedisSaver, retention: Policy | None = None, **options: Unpack[TrimOptions]
 ) -> AsyncRetentionRedisSaver: ...
 
 
 def with_retention(
     saver: RedisSaver | AsyncRedisSaver,
     retention: Policy | None = None,
-    *,
-    trigger: int | None = None,
-    mode: Mode = "background",
-    on_error: OnError | None = None,
-    prefix: str = DEFAULT_PREFIX,
-    keys_per_call: int = DEFAULT_KEYS_PER_CALL,
-    grace: timedelta = DEFAULT_GRACE,
+    **options: Unpack[TrimOptions],
 ) -> RetentionRedisSaver | AsyncRetentionRedisSaver:
     """A saver like another one, that trims the threads that it writes.
 
@@ -64,13 +42,9 @@ def with_retention(
 
     Args:
         saver: A `RedisSaver` or an `AsyncRedisSaver`, or one of a class that is derived from them.
-        retention: What to keep, and all that follows: see `RetentionRedisSaver`.
-        trigger: See there.
-        mode: See there.
-        on_error: See there.
-        prefix: See there.
-        keys_per_call: See there.
-        grace: See there.
+        retention: What to keep; None for what the policies say that are stored in Redis.
+        options: ``trigger``, ``mode``, ``on_error``, ``prefix``, ``keys_per_call`` and ``grace``,
+            as for `RetentionRedisSaver`.
 
     Raises:
         TypeError: It is another kind of saver.
@@ -82,15 +56,7 @@ def with_retention(
     like.__class__ = _retaining(kind)
     # Whoever has made the client closes it.
     like._owns_its_client = False
-    like._retain(
-        retention=retention,
-        trigger=trigger,
-        mode=mode,
-        on_error=on_error,
-        prefix=prefix,
-        keys_per_call=keys_per_call,
-        grace=grace,
-    )
+    like._retain(retention=retention, **options)
     retaining: RetentionRedisSaver | AsyncRetentionRedisSaver = like
     return retaining
 

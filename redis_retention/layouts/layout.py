@@ -107,7 +107,7 @@ class Layout(Protocol):
 
     @property
     def tag(self) -> str:
-        """A part of the names of our own keys that tells one saver from another; no colon."""
+        """A part of the names of our own keys that distinguishes savers; no colon."""
 
     @property
     def written_event(self) -> bytes:

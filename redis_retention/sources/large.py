@@ -9,10 +9,7 @@ from redis.exceptions import ResponseError
 
 from redis_retention.activity import Activity
 from redis_retention.logs import fields, logger
-from redis_retention.sans_io import (
-    Command,
-    Operation,
-)
+from redis_retention.sans_io import Command, Operation
 
 log = logger("large")
 

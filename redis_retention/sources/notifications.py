@@ -16,13 +16,7 @@ from typing import Any
 from redis.exceptions import ReadOnlyError, ResponseError
 
 from redis_retention.engine import DEFAULT_PREFIX
-from redis_retention.sans_io import (
-    Command,
-    Nodes,
-    Operation,
-    command,
-    send,
-)
+from redis_retention.sans_io import Command, Nodes, Operation, command, send
 from redis_retention.transport import AsyncTransport
 
 SETTING = "notify-keyspace-events"

@@ -22,14 +22,7 @@ from redis_retention.engine.entries import newest_of_each_namespace
 from redis_retention.errors import RetentionError
 from redis_retention.layouts import Family, Layout
 from redis_retention.policy import Policy
-from redis_retention.sans_io import (
-    Argument,
-    Command,
-    Nodes,
-    Operation,
-    Receive,
-    SendAhead,
-)
+from redis_retention.sans_io import Argument, Command, Nodes, Operation, Receive, SendAhead
 
 _GLOB_CHARACTERS = re.compile(rb"([*?\[\]\\^-])")
 _KEYS_PER_PAGE = 1000
@@ -143,7 +136,7 @@ def find(
     Args:
         layout: The saver's storage format.
         threads: Whose keys.
-        looked_at: Is told of each page how far that is into the database, in keys.
+        looked_at: Is called after each page with the number of keys looked at so far.
         families: What to look for.
         most_shared: Shared keys that are taken in at most, of all threads.
     """

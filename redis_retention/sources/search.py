@@ -2,7 +2,7 @@
 
 RediSearch decides nothing. It ignores case and has its own idea of where a tag ends, so that it
 may find too much: every hit is verified by its document, in Lua, as those of a SCAN are. A document
-that it does not find only stays too long.
+that it does not find is only retained for too long.
 """
 
 from __future__ import annotations
@@ -17,17 +17,12 @@ from redis.exceptions import NoPermissionError, ResponseError
 from redis_retention.engine import Engine, OrphanGroup
 from redis_retention.layouts import Family, SearchIndex
 from redis_retention.policy import Policy
-from redis_retention.sans_io import (
-    Command,
-    Nodes,
-    Operation,
-    command,
-)
+from redis_retention.sans_io import Command, Nodes, Operation, command
 from redis_retention.sources import scan
 from redis_retention.sources.scan import Found, ThreadResult
 
 _KEYS_PER_PAGE = 1000
-# Cursors that nobody has read to their end are few, and soon gone.
+# Cursors that are not read to their end are few, and expire soon.
 _CURSOR_MS = 10_000
 # Longer tags are cut off.
 _LONGEST_TAG = 4_000
@@ -216,7 +211,7 @@ class Search:
             thread: The thread as it stands in the keys.
             families: Which indexes to ask.
             other: A command to send along.
-            reply: Is given what that one brings.
+            reply: Gets the reply to that one.
             field: The tag that has the value `thread`, if that is not the thread's.
         """
         if not self._indexes:
@@ -330,7 +325,7 @@ def _refused(error: ResponseError) -> NotSearchable:
 
 
 def _keys(rows: Any) -> Iterator[bytes]:
-    """The keys in a page, which RESP3 brings as maps and RESP2 as lists."""
+    """The keys in a page, which has maps in RESP3 and lists in RESP2."""
     if isinstance(rows, dict):
         rows = [row[b"extra_attributes"] for row in rows[b"results"]]
     else:

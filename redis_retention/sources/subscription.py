@@ -1,7 +1,7 @@
 """redis-py's keyspace notifications, with two things changed.
 
 Messages are handed on as they come: redis-py's own parser drops keys with a newline, and replaces
-bytes that are no UTF-8. And that a node of a cluster was connected to anew is told.
+bytes that are no UTF-8. And it is reported when a node of a cluster was connected to anew.
 """
 
 from __future__ import annotations

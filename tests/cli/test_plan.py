@@ -65,7 +65,7 @@ def test_the_table_in_a_pipe_has_the_ids_whole(run: Run, stack: redis.Redis) -> 
     assert newest.rstrip().endswith("kept: last, latest")
     assert inner.rstrip().endswith("kept: last, latest")
     assert max(map(len, lines)) < 200
-    assert lines[-1].startswith("2 checkpoints stay, 2 go, with 8 keys and ")
+    assert lines[-1].startswith("2 checkpoints are retained, 2 deleted, with 8 keys and ")
     assert any("LangGraph goes on from it" in line for line in lines)
 
 

@@ -82,11 +82,11 @@ def test_people_get_a_sentence(run: Run, stack: redis.Redis) -> None:
     fill(stack, "a", 12)
     dry = run("trim", "a", "--keep-last", "5", "--dry-run").out
     assert dry.startswith("Dry run, 1 thread in ")
-    assert dry.endswith(": 7 checkpoints would be deleted (28 keys), 5 would stay.\n")
+    assert dry.endswith(": 7 checkpoints would be deleted (28 keys), 5 would be retained.\n")
     done = run("trim", "a", "--keep-last", "5").out
-    assert done.endswith(": 7 checkpoints deleted (28 keys), 5 stay.\n")
+    assert done.endswith(": 7 checkpoints deleted (28 keys), 5 retained.\n")
     again = run("trim", "a", "--keep-last", "5").out
-    assert again.endswith(": nothing to delete, 5 checkpoints stay.\n")
+    assert again.endswith(": nothing to delete, 5 checkpoints retained.\n")
     nobody = run("trim", "nobody", "--keep-last", "5").out
     assert nobody.endswith(": nothing to delete, there are no checkpoints.\n")
 

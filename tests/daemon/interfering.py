@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import Any
 
 import redis
@@ -11,20 +12,39 @@ import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+# What a command awaits in turn is no place of its own.
+_within = ContextVar("within", default=False)
+
 
 class Interfered(redis.asyncio.Redis):
-    """Calls `between` before each command and after it: wherever its user awaits a reply."""
+    """Calls `between` before and after whatever is awaited of it: commands, pipelines, replies."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.between: Callable[[], object] = lambda: None
 
     async def execute_command(self, *arguments: Any, **options: Any) -> Any:
+        # redis-py types no commands by name.
+        return await self._interfered(super().execute_command(*arguments, **options))  # type: ignore[no-untyped-call]
+
+    async def parse_response(self, *arguments: Any, **options: Any) -> Any:
+        return await self._interfered(super().parse_response(*arguments, **options))
+
+    def pipeline(self, *arguments: Any, **options: Any) -> Any:
+        made = super().pipeline(*arguments, **options)
+        execute = made.execute
+        made.execute = lambda *words, **more: self._interfered(execute(*words, **more))  # type: ignore[method-assign]
+        return made
+
+    async def _interfered(self, awaited: Awaitable[Any]) -> Any:
+        if _within.get():
+            return await awaited
         await asyncio.to_thread(self.between)
+        _within.set(True)
         try:
-            # redis-py types no commands by name.
-            return await super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]
+            return await awaited
         finally:
+            _within.set(False)
             await asyncio.to_thread(self.between)
 
 

@@ -1,4 +1,8 @@
-"""Whatever is changed while the daemon awaits a reply, it neither ends nor gets stuck."""
+"""Whatever is changed while the daemon awaits a reply, it neither ends nor gets stuck.
+
+The awaits are those of the listener, of the sweeper and its lease, and of who reads the stored
+policies again.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +10,20 @@ import asyncio
 import itertools
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 import redis
 
-from redis_retention import Policy, Retention, sweeping
+from redis_retention import Policy, Retention, lease, sweeping
 from redis_retention.daemon import Daemon, Options
 from redis_retention.engine import Engine, Rule
+from redis_retention.layouts import LangGraphRedis
+from redis_retention.policies import Policies
 from redis_retention.schedule import Schedule
 from redis_retention.sources.sweep import Sweeper
+from redis_retention.transport import Transport
 from tests.daemon.interfering import Interfered
 from tests.daemon.service import PATIENCE, eventually
 from tests.daemon.writers import Writer, ids
@@ -24,7 +31,9 @@ from tests.servers.start import Server
 
 KEEP, TRIGGER = 2, 6
 POLICY = Policy(keep_last=KEEP)
+RULE = Rule(b"*", POLICY, TRIGGER)
 INDEX, PINS = "retention:index:checkpoint:", "retention:pins:checkpoint:"
+STORED = "retention:policies:checkpoint"
 _QUIET_SECONDS = 0.3
 
 
@@ -67,8 +76,8 @@ class Meddled:
     def __init__(self, daemon: Daemon, client: redis.Redis) -> None:
         self.daemon = daemon
         self.client = client
-        self.rules = [Rule(b"*", POLICY, TRIGGER)]
         self.saver = Writer(client, []).saver
+        self._loop = asyncio.get_running_loop()
 
     @property
     def idle(self) -> bool:
@@ -78,24 +87,50 @@ class Meddled:
         wanted = sweeper._asked or sweeper._wanted or self.daemon.activity.sweep_running
         return not wanted and not self.daemon.waiting
 
-    def use(self, rules: Sequence[Rule]) -> None:
-        self.daemon._rules = list(rules)
-        self.daemon._listener.tracker.rules = rules
+    def reload(self) -> None:
+        """As SIGHUP does: the policies are read again."""
+        self._loop.call_soon_threadsafe(self.daemon._reload)
 
-    def restore(self, thread: str) -> None:
-        self.client.delete(INDEX + thread, PINS + thread)
-        self.use(self.rules)
+    def use(self, *rules: Rule) -> None:
+        store(self.client, *rules)
+        self.reload()
+
+    def spoil(self, policies: str) -> None:
+        self.client.hset(STORED, "*", policies)
+        self.reload()
+
+    def document(self, thread: str) -> str:
+        """The oldest checkpoint's, if its writer does not touch it again, else of none."""
+        names = sorted(self.client.scan_iter(f"checkpoint:{thread}:*", count=1000))
+        return names[0].decode() if len(names) > 1 else f"checkpoint:{thread}:none"
+
+    async def restore(self, thread: str) -> None:
+        names = list(self.client.scan_iter(f"*:{thread}:*", count=1000))
+        self.client.delete(INDEX + thread, PINS + thread, *names)
+        self.use(RULE)
+        await until(lambda: self.daemon._rules == [RULE])
+
+
+def store(client: redis.Redis, *rules: Rule) -> None:
+    client.delete(STORED)
+    for rule in rules:
+        Transport(client).run(Policies(LangGraphRedis()).set(rule))
 
 
 CHANGES: dict[str, Callable[[Meddled, str], object]] = {
-    "all policies are removed": lambda it, thread: it.use([]),
-    "another thread's policy is left": lambda it, thread: it.use([Rule(b"x", POLICY, TRIGGER)]),
-    "the policy is stricter": lambda it, thread: it.use([Rule(b"*", Policy(keep_last=1), 1)]),
+    "all policies are removed": lambda it, thread: it.use(),
+    "another thread's policy is left": lambda it, thread: it.use(Rule(b"x", POLICY, TRIGGER)),
+    "the policy is stricter": lambda it, thread: it.use(Rule(b"*", Policy(keep_last=1), 1)),
+    "the policy cannot be read": lambda it, thread: it.spoil("{"),
     "the thread is pinned": lambda it, thread: Retention(it.client).pin(thread),
     "its pins are something else": lambda it, thread: it.client.set(PINS + thread, "x"),
     "its index is gone": lambda it, thread: it.client.delete(INDEX + thread),
     "its index is something else": lambda it, thread: it.client.set(INDEX + thread, "x"),
     "the thread is deleted": lambda it, thread: it.saver.delete_thread(thread),
+    "a document is something else": lambda it, thread: it.client.set(it.document(thread), "x"),
+    "a document says nothing": lambda it, thread: it.client.json().set(
+        it.document(thread), "$", {"thread_id": thread}
+    ),
     "the scripts are gone": lambda it, thread: it.client.script_flush(),
 }
 
@@ -106,10 +141,12 @@ async def meddled(server: Server, meddler: Meddler) -> AsyncIterator[Meddled]:
     client.between = meddler.between
     # So few that a trim takes several calls.
     engine = Engine(keys_per_call=10, grace_ms=0)
+    with server.client() as plain:
+        store(plain, RULE)
     daemon = Daemon(
         client,
         engine,
-        Options(POLICY, TRIGGER, Schedule()),
+        Options(schedule=Schedule()),
         lambda rules, _: Sweeper(engine, rules).sweep(),
     )
     running = asyncio.create_task(daemon.run())
@@ -132,7 +169,7 @@ async def test_whatever_changes_at_any_await_the_daemon_goes_on(
 ) -> None:
     monkeypatch.setattr(sweeping, "_SHORTEST_REST_SECONDS", 0.0)
     # A lease stays until it expires if the script that gives it back is lost at that moment.
-    monkeypatch.setattr(sweeping, "LEASE_SECONDS", 3.0)
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 3.0)
     meddler = Meddler()
     async with meddled(redis_stack, meddler) as it:
         for at in itertools.count():
@@ -141,13 +178,14 @@ async def test_whatever_changes_at_any_await_the_daemon_goes_on(
             meddler.arm(at, lambda name=thread: CHANGES[change](it, name))  # type: ignore[misc]
             await asyncio.to_thread(writer.write, TRIGGER + 6)
             it.daemon._ask_for_sweep("a test wants it")
+            it.reload()
             await until(lambda: meddler.done or (it.idle and meddler.quiet))
             if not meddler.done:
                 break
-            it.restore(thread)
+            await it.restore(thread)
             await assert_works(it, f"after-{at}")
-    # A call or two of the listener, the pages of a sweep, and its trims.
-    assert at > 10
+    # A call or two of the listener, the pages of a sweep and its trims, the policies.
+    assert at > 15
 
 
 async def assert_works(it: Meddled, thread: str) -> None:

@@ -14,10 +14,7 @@ import redis.asyncio
 from redis_retention import lease, sweeping
 from redis_retention.activity import Activity
 from redis_retention.engine import Engine
-from redis_retention.sans_io import (
-    Operation,
-    command,
-)
+from redis_retention.sans_io import Operation, command
 from redis_retention.schedule import Schedule
 from redis_retention.sources.sweep import SweepResult
 from redis_retention.sweeping import SharedSweeper, utc_now

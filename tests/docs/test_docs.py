@@ -136,7 +136,7 @@ def test_the_example_in_the_readme_runs(
     names: dict[str, object] = {}
     exec(compile(example.replace(url, redis_stack.url), str(README), "exec"), names)
 
-    assert capsys.readouterr().out == "26 checkpoints deleted, 10 stay\n"
+    assert capsys.readouterr().out == "26 checkpoints deleted, 10 retained\n"
     client = names["retention"]._client  # type: ignore[attr-defined]
     client.close()
 

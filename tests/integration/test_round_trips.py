@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,15 +12,7 @@ import redis
 
 from redis_retention import AsyncRetention, Policy, Retention
 from redis_retention.engine import Engine
-from redis_retention.sans_io import (
-    Argument,
-    Call,
-    Command,
-    Operation,
-    Receive,
-    Request,
-    SendAhead,
-)
+from redis_retention.sans_io import Argument, Call, Command, Operation, Receive, Request, SendAhead
 from redis_retention.scripts import load
 from redis_retention.transport import AsyncTransport, ClientCalls, Transport
 from tests.integration.threads import DEFAULT, fill_fast
@@ -313,3 +306,40 @@ def test_a_name_of_very_many_colons_costs_a_bounded_number_of_look_ups(
     assert Counting(stack).run(Engine().forget(names)) == 0
     assert sum(dealt_with) == 40
     assert max(dealt_with) <= 2
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_plan_of_a_thread_without_an_index_sends_its_entries_a_few_times(
+    stack: redis.Redis, retention: Retention, dry_run: bool
+) -> None:
+    count = 4_000
+    names = fill_fast(stack, "a", count, writes=0)
+    entry = len(names[0]) + len("s..")
+
+    def sent() -> int:
+        return int(stack.info("stats")["total_net_input_bytes"])
+
+    before = sent()
+    if dry_run:
+        assert Retention(stack).trim("a", KEEP_10, dry_run=True).checkpoints_deleted == count - 10
+    else:
+        assert len(Retention(stack).plan("a", KEEP_10).deleted) == count - 10
+    # Each once to be read and once to be counted, with the names of keys; and the pages.
+    assert sent() - before < 12 * count * entry
+
+
+def test_more_than_one_call_can_read_are_proved_by_several(
+    redis_stack: Server, stack: redis.Redis
+) -> None:
+    names = fill_fast(stack, "a", 5_200, writes=0)
+    Retention(stack).trim("a", Policy(keep_within=timedelta(days=365)))
+    keys = [stack.dbsize()]
+
+    with redis_stack.client() as watching:
+        transport = Transport(stack, lambda script, _: keys.append(watching.dbsize()))
+        transport.run(Engine().trim(b"a", Policy(keep_last=5_000)))
+
+    # 2,000 documents each; the third call goes on to delete.
+    assert keys[0] == keys[1] == keys[2] > keys[3]
+    left = sorted(stack.scan_iter("checkpoint:a:*", count=1_000))
+    assert left == [DEFAULT.document("a", "", name) for name in names[-5_000:]]

@@ -12,7 +12,7 @@ import pytest
 import redis
 from langgraph.checkpoint.redis import RedisSaver
 
-from redis_retention import AsyncRetention, Looking, Policy, Retention
+from redis_retention import AsyncRetention, Policy, Retention, ScanProgress
 from redis_retention.sources import search
 from tests.integration.test_round_trips import monitored
 from tests.integration.threads import (
@@ -53,7 +53,7 @@ def warm(saver: RedisSaver, client: redis.Redis, retention: Retention) -> Retent
 
 
 @pytest.fixture
-def looks() -> list[Looking]:
+def looks() -> list[ScanProgress]:
     """What was told while the whole database was looked at."""
     return []
 
@@ -139,12 +139,12 @@ def test_a_plan_is_made_without_a_look_at_the_whole_database(
 
 
 def test_on_purpose_the_whole_database_is_looked_at(
-    server: Server, client: redis.Redis, warm: Retention, looks: list[Looking]
+    server: Server, client: redis.Redis, warm: Retention, looks: list[ScanProgress]
 ) -> None:
     fill_fast(client, "a", 12)
 
     with monitored(server) as commands:
-        warm.trim("a", KEEP_10, look_in="scan", looking=looks.append)
+        warm.trim("a", KEEP_10, look_in="scan", on_scan=looks.append)
         sent = commands()
 
     assert "SCAN" in sent
@@ -211,14 +211,17 @@ def an_index_of_some(client: redis.Redis) -> None:
 
 @pytest.mark.parametrize("spoil", [no_index, no_index_of_writes, another_index, an_index_of_some])
 def test_where_it_cannot_be_searched_the_whole_database_is_looked_at(
-    client: redis.Redis, warm: Retention, looks: list[Looking], spoil: Callable[[redis.Redis], None]
+    client: redis.Redis,
+    warm: Retention,
+    looks: list[ScanProgress],
+    spoil: Callable[[redis.Redis], None],
 ) -> None:
     names = fill_fast(client, "a", 36, writes=2)
     spoil(client)
     doomed = of_checkpoints(client, names[:-10])
     before = snapshot(client)
 
-    result = warm.trim("a", KEEP_10, looking=looks.append)
+    result = warm.trim("a", KEEP_10, on_scan=looks.append)
 
     assert changes(before, snapshot(client)) == Changes(gone=doomed)
     assert result.checkpoints_deleted == 26
@@ -230,7 +233,7 @@ def test_where_it_cannot_be_searched_the_whole_database_is_looked_at(
 
 
 def test_an_index_that_is_being_built_is_not_asked(
-    client: redis.Redis, warm: Retention, looks: list[Looking]
+    client: redis.Redis, warm: Retention, looks: list[ScanProgress]
 ) -> None:
     fill_fast(client, "other", 6_000)
     names = fill_fast(client, "a", 36, writes=2)
@@ -240,17 +243,19 @@ def test_an_index_that_is_being_built_is_not_asked(
     before = snapshot(client)
     saver.setup()
 
-    result = warm.trim("a", KEEP_10, looking=looks.append)
+    result = warm.trim("a", KEEP_10, on_scan=looks.append)
 
     assert changes(before, snapshot(client)) == Changes(gone=doomed)
     assert result.checkpoints_deleted == 26
     assert "is still being built" in (looks[0].why or "")
 
 
-def test_without_search_the_reason_is_told(plain_json: redis.Redis, looks: list[Looking]) -> None:
+def test_without_search_the_reason_is_told(
+    plain_json: redis.Redis, looks: list[ScanProgress]
+) -> None:
     fill_fast(plain_json, "a", 36)
 
-    result = Retention(plain_json).trim("a", KEEP_10, looking=looks.append)
+    result = Retention(plain_json).trim("a", KEEP_10, on_scan=looks.append)
 
     assert result.checkpoints_deleted == 26
     assert looks[0].why == "the server has no RediSearch"
@@ -258,13 +263,13 @@ def test_without_search_the_reason_is_told(plain_json: redis.Redis, looks: list[
 
 
 def test_other_databases_are_not_indexed(
-    redis_stack: Server, stack: redis.Redis, plain_saver: RedisSaver, looks: list[Looking]
+    redis_stack: Server, stack: redis.Redis, plain_saver: RedisSaver, looks: list[ScanProgress]
 ) -> None:
     theirs = fill_fast(stack, "a", 36)
     before = snapshot(stack)
     with redis.Redis(port=redis_stack.port, db=1) as other:
         ours = fill_fast(other, "a", 24)
-        result = Retention(other).trim("a", KEEP_10, looking=looks.append)
+        result = Retention(other).trim("a", KEEP_10, on_scan=looks.append)
         left = keys_of(other.scan_iter(count=1000), "a", ours)
     assert (result.checkpoints_deleted, result.checkpoints_kept) == (14, 10)
     assert len(left) == 30
@@ -278,13 +283,13 @@ UNSEARCHABLE = ("a,b", "a\nb", "a\0b", " a", "a ", "\x7f", "x" * 4_096, "not\udc
 
 @pytest.mark.parametrize("thread", UNSEARCHABLE)
 def test_ids_that_no_query_can_name_are_looked_for_in_the_whole_database(
-    stack: redis.Redis, plain_saver: RedisSaver, looks: list[Looking], thread: str
+    stack: redis.Redis, plain_saver: RedisSaver, looks: list[ScanProgress], thread: str
 ) -> None:
     if "\udcff" not in thread:
         fill(plain_saver, thread, 4, writes=1)
     fill_fast(stack, "b", 12)
 
-    result = Retention(stack).trim([thread, "b"], Policy(keep_last=2), looking=looks.append)
+    result = Retention(stack).trim([thread, "b"], Policy(keep_last=2), on_scan=looks.append)
 
     assert result.checkpoints_deleted == (10 if "\udcff" in thread else 12)
     assert result.checkpoints_kept == (2 if "\udcff" in thread else 4)
@@ -292,7 +297,7 @@ def test_ids_that_no_query_can_name_are_looked_for_in_the_whole_database(
 
 
 def test_a_user_who_may_not_search_is_told(
-    redis_stack: Server, stack: redis.Redis, plain_saver: RedisSaver, looks: list[Looking]
+    redis_stack: Server, stack: redis.Redis, plain_saver: RedisSaver, looks: list[ScanProgress]
 ) -> None:
     fill_fast(stack, "a", 12)
     stack.acl_setuser(
@@ -300,7 +305,7 @@ def test_a_user_who_may_not_search_is_told(
     )
     try:
         with redis_stack.client(username="poor", password="x") as poor:
-            result = Retention(poor).trim("a", KEEP_10, looking=looks.append)
+            result = Retention(poor).trim("a", KEEP_10, on_scan=looks.append)
     finally:
         stack.acl_deluser("poor")
     assert result.checkpoints_deleted == 2

@@ -16,7 +16,7 @@ import pytest
 import redis
 from langgraph.checkpoint.redis import RedisSaver
 
-from redis_retention import LookIn, Looking, Policy, Retention, RetentionError
+from redis_retention import LookIn, Policy, Retention, RetentionError, ScanProgress
 from redis_retention.engine import Engine, Rule
 from redis_retention.transport import Transport
 from tests.graphs.savers import without_search
@@ -146,12 +146,12 @@ def test_and_so_by_a_search_where_a_query_can_name_it(
     plain_saver: RedisSaver, stack: redis.Redis, thread: str, seen: bool
 ) -> None:
     doomed = arrange(plain_saver, thread)(stack)
-    looks: list[Looking] = []
+    looks: list[ScanProgress] = []
     if seen:
         Retention(stack).trim(thread, Policy(keep_last=4))
     before = snapshot(stack)
 
-    result = Retention(stack).trim(thread, Policy(keep_last=2), looking=looks.append)
+    result = Retention(stack).trim(thread, Policy(keep_last=2), on_scan=looks.append)
 
     assert looks == []
     assert changes(before, snapshot(stack)) == Changes(gone=doomed)

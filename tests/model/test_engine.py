@@ -21,11 +21,7 @@ from redis_retention.engine import (
     ThreadDocuments,
 )
 from redis_retention.layouts import LangGraphRedis
-from redis_retention.sans_io import (
-    Operation,
-    Request,
-    command,
-)
+from redis_retention.sans_io import Operation, Request, command
 from redis_retention.sources import scan
 from redis_retention.sources.sweep import Sweeper
 from redis_retention.transport import ClientCalls, Transport

@@ -95,7 +95,7 @@ class Sweeper:
         yield from each_page(work_off)
         yield from self._new.work_off()
         yield from self._indexed.finish()
-        # Not before: what is on its way is told by the newest checkpoint that the index knows.
+        # Not before: only what is older than the newest checkpoint in the index is an orphan.
         yield from self._orphans.delete()
         yield from self._forget_threads()
 

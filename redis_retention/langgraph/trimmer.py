@@ -1,39 +1,43 @@
-"""What a saver does with its puts: counts them, indexes them, and trims threads that are too long.
+"""What a saver does with its puts: indexes them, and trims threads that are too long.
 
-The index in Redis is what counts: it knows what all processes have put, and outlives them. What is
-counted here only says when it must be asked at once. All that talks to the server is written as
-operations, so that the savers differ in nothing but the ``await``.
+All that talks to the server is written as operations, so that the savers differ in nothing but the
+``await``.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from time import monotonic
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, TypedDict, get_args
 
 import redis
 import redis.asyncio
-from langchain_core.runnables import RunnableConfig
 from redis.exceptions import ConnectionError as NoConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as NoReplyError
 
 from redis_retention.batches import batched
-from redis_retention.engine import DOCUMENTS_PER_CALL, UNSUPPORTED, Deleted, Engine, Rule, Tracked
-from redis_retention.errors import RetentionError
-from redis_retention.layouts import LONGEST_THREAD, LangGraphRedis
-from redis_retention.logs import fields, logger
-from redis_retention.policies import DEFAULT_PATTERN, Policies, check, rule_for
-from redis_retention.policy import Policy
-from redis_retention.sans_io import (
-    Command,
-    Operation,
-    T,
+from redis_retention.engine import (
+    DEFAULT_KEYS_PER_CALL,
+    DEFAULT_PREFIX,
+    DOCUMENTS_PER_CALL,
+    UNSUPPORTED,
+    Deleted,
+    Engine,
+    Rule,
+    Tracked,
 )
+from redis_retention.errors import RetentionError
+from redis_retention.langgraph.puts import Put, PutCounts
+from redis_retention.layouts import LangGraphRedis
+from redis_retention.layouts.names import title
+from redis_retention.logs import fields, logger
+from redis_retention.policies import DEFAULT_PATTERN, Policies, check, for_layout, rule_for
+from redis_retention.policy import Policy
+from redis_retention.retention import DEFAULT_GRACE
+from redis_retention.sans_io import Command, Operation, T
 from redis_retention.sources.search import NotSearchable, Search
 from redis_retention.transport import AsyncClient, Client
 
@@ -43,12 +47,28 @@ Mode: TypeAlias = Literal["background", "inline"]
 """When a saver trims: beside its puts, or within the one that crosses the trigger."""
 
 OnError: TypeAlias = Callable[[Exception, list[str]], None]
-"""Is told what went wrong, and with which threads."""
+"""Is notified of what went wrong, and with which threads."""
 
-# A trigger that nobody has set is so many times what is kept.
+
+class TrimOptions(TypedDict, total=False):
+    """How a saver trims; `RetentionRedisSaver` says what each means, `trimmer_for` the defaults."""
+
+    trigger: int | None
+    mode: Mode
+    on_error: OnError | None
+    prefix: str
+    keys_per_call: int
+    grace: timedelta
+
+
+class RetentionOptions(TrimOptions, total=False):
+    """The same, and what to keep."""
+
+    retention: Policy | None
+
+
+# The default trigger is so many times what is kept.
 _TRIGGER_FACTOR = 3
-# Threads of which it is remembered how many checkpoints they have.
-_THREADS = 10_000
 _RULES_SECONDS = 5.0
 
 # What passes by itself, so that it is worth trying again.
@@ -74,50 +94,21 @@ class TrimCounts:
     dropped: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
-    """A checkpoint that was just put.
-
-    Attributes:
-        thread: Its thread as it stands in the keys.
-        namespace: Its namespace; ``b""`` is the root.
-        key: Its document.
-        unseen_parent: Its parent, if that was not put by this process just before; else ``b""``.
-        urgent: It may have crossed the trigger.
-    """
-
-    thread: bytes
-    namespace: bytes
-    key: bytes
-    unseen_parent: bytes
-    urgent: bool
-
-
-@dataclass(slots=True)
-class _Count:
-    """How many checkpoints a namespace has: in the index, and put since."""
-
-    indexed: int = 0
-    new: int = 0
-    newest: bytes = b""
-
-
-@dataclass(slots=True)
-class _Thread:
-    trigger: int | None
-    counts: dict[bytes, _Count] = field(default_factory=dict)
-
-
-class Keeper:
-    """Keeps the threads of one saver short.
+class Trimmer:
+    """Trims the threads of one saver.
 
     Args:
         engine: Trims.
         retention: What to keep; None for what the policies say that are stored in Redis.
         trigger: A thread is trimmed when one of its namespaces has more checkpoints than this. By
             default three times what is kept, or what the stored policy says.
-        on_error: Is told of what goes wrong.
-        singly: Hand the server the checkpoints of one thread at a time, as a cluster wants it.
+        on_error: Is notified of what goes wrong.
+        one_thread_per_call: Hand the server the checkpoints of one thread at a time, as a cluster
+            wants it.
+
+    Attributes:
+        puts: How many checkpoints threads have.
+        counts: What was trimmed.
 
     Raises:
         InvalidPolicy: The trigger is less than what is kept.
@@ -130,13 +121,13 @@ class Keeper:
         trigger: int | None,
         on_error: OnError | None = None,
         *,
-        singly: bool = False,
+        one_thread_per_call: bool = False,
     ) -> None:
         self.engine = engine
         self.policies = Policies(engine.layout, engine.prefix)
         self.counts = TrimCounts()
         self._on_error = on_error
-        self._singly = singly
+        self._one_thread_per_call = one_thread_per_call
         self._stored = retention is None
         if retention is not None and trigger is None:
             trigger = _TRIGGER_FACTOR * (retention.keep_last or 1)
@@ -146,99 +137,10 @@ class Keeper:
         if retention is not None:
             self._rules = [Rule(DEFAULT_PATTERN, retention, trigger)]
         check(Rule(DEFAULT_PATTERN, retention or Policy(), trigger))
-        self._lock = threading.Lock()
-        self._threads: OrderedDict[bytes, _Thread] = OrderedDict()
-
-    # --- counting ---------------------------------------------------------------------------------
-
-    def note(self, before: RunnableConfig, after: RunnableConfig) -> Put | None:
-        """Count a put.
-
-        Args:
-            before: What the put was told, with the parent's id.
-            after: What it has answered, with the checkpoint's own.
-
-        Returns:
-            None when there is nothing to do about it.
-        """
-        place = after["configurable"]
-        layout = self.engine.layout
-        thread = layout.stored_thread(str(place["thread_id"]))
-        if len(thread) > LONGEST_THREAD:
-            return None
-        namespace = str(place["checkpoint_ns"]).encode()
-        name = _id_of(place)
-        parent = _id_of(before["configurable"])
-        if parent == name:
-            parent = b""
-        key = layout.checkpoint_key(thread, namespace, name)
-        # The namespaces of invocations have a colon. They go with their root checkpoint, and are
-        # not counted.
-        if b":" in namespace:
-            return Put(thread, namespace, key, b"", urgent=False)
-        with self._lock:
-            return self._count(thread, namespace, name, parent, key)
-
-    def _count(
-        self, thread: bytes, namespace: bytes, name: bytes, parent: bytes, key: bytes
-    ) -> Put:
-        known = self._known(thread)
-        count = known.counts.setdefault(namespace, _Count())
-        unseen = b"" if parent == count.newest else parent
-        count.newest = name
-        count.new += 1
-        crossed = known.trigger is not None and count.indexed + count.new > known.trigger
-        urgent = bool(unseen) or crossed or self._rules is None
-        return Put(thread, namespace, key, unseen, urgent)
-
-    def _known(self, thread: bytes) -> _Thread:
-        known = self._threads.get(thread)
-        if known is None:
-            rule = rule_for(self._rules or (), thread)
-            known = self._threads[thread] = _Thread(rule.trigger if rule else None)
-            if len(self._threads) > _THREADS:
-                self._threads.popitem(last=False)
-        else:
-            self._threads.move_to_end(thread)
-        return known
-
-    def forget(self, threads: Collection[bytes]) -> None:
-        """Know nothing of some threads: the next put of each has the server asked again."""
-        with self._lock:
-            for thread in threads:
-                self._threads.pop(thread, None)
-
-    def taken(self, puts: Sequence[Put]) -> None:
-        """Count puts as indexed: they are about to be."""
-        with self._lock:
-            for put in puts:
-                count = self._count_of(put.thread, put.namespace)
-                if count is not None and count.new:
-                    count.indexed += 1
-                    count.new -= 1
-
-    def _count_of(self, thread: bytes, namespace: bytes) -> _Count | None:
-        known = self._threads.get(thread)
-        return known.counts.get(namespace) if known else None
-
-    def _learn(self, thread: bytes, namespace: bytes, indexed: int) -> None:
-        """Note what the server says of how many checkpoints a namespace has."""
-        with self._lock:
-            count = self._count_of(thread, namespace)
-            if count is not None:
-                count.indexed = indexed
-
-    def _learn_trimmed(self, thread: bytes, policy: Policy) -> None:
-        """What LangGraph needs may be more; that crosses the trigger anew after some more puts."""
-        with self._lock:
-            known = self._threads.get(thread)
-            for count in known.counts.values() if known else ():
-                count.indexed = min(count.indexed, policy.keep_last or 0)
-
-    # --- what goes wrong --------------------------------------------------------------------------
+        self.puts = PutCounts(engine.layout, self._rules)
 
     def failed(self, error: Exception, threads: Collection[bytes]) -> None:
-        """Count, log and tell what went wrong. Nothing is raised."""
+        """Count and log what went wrong, and call `on_error`. Nothing is raised."""
         self.counts.failed += 1
         names = [thread.decode("utf-8", "replace") for thread in dict.fromkeys(threads)]
         log.warning("cannot trim now: %s", error, extra=fields(threads=", ".join(names[:5])))
@@ -249,10 +151,8 @@ class Keeper:
         except Exception:
             log.exception("on_error has failed")
 
-    # --- operations -------------------------------------------------------------------------------
-
     def work_off(self, puts: Sequence[Put], before: Sequence[Command] = ()) -> Operation[None]:
-        """Take what was put into the indexes, and trim what has crossed its trigger.
+        """Index what was put, and trim what has crossed its trigger.
 
         Args:
             puts: What was put.
@@ -271,7 +171,7 @@ class Keeper:
         """The puts in groups that one call may touch, and that take it some milliseconds."""
         groups: dict[bytes, list[Put]] = {}
         for put in puts:
-            groups.setdefault(put.thread if self._singly else b"", []).append(put)
+            groups.setdefault(put.thread if self._one_thread_per_call else b"", []).append(put)
         return [some for group in groups.values() for some in batched(group, DOCUMENTS_PER_CALL)]
 
     def _current_rules(self) -> Operation[list[Rule]]:
@@ -280,12 +180,10 @@ class Keeper:
             stored = yield from self.policies.rules()
             rules = [
                 replace(rule, trigger=self._trigger) if rule.trigger is None else rule
-                for rule in stored
+                for rule in for_layout(stored, title(self.engine.layout))
             ]
-            with self._lock:
-                if rules != self._rules:
-                    self._threads.clear()
-                self._rules, self._rules_at = rules, now
+            self.puts.use(rules)
+            self._rules, self._rules_at = rules, now
         return self._rules
 
     def _work_off(
@@ -298,15 +196,15 @@ class Keeper:
         answers = replies[len(before) :]
         for row in tracked:
             yield from self._trimmed(row, rules)
-        lost: dict[bytes, None] = {}
+        unknown: dict[bytes, None] = {}
         for put, parent, count in zip(unsure, answers[::2], answers[1::2], strict=True):
             if not parent:
-                lost[put.thread] = None
+                unknown[put.thread] = None
             elif not any(row.thread == put.thread for row in tracked):
                 own = sum(p.thread == put.thread and p.namespace == put.namespace for p in puts)
-                self._learn(put.thread, put.namespace, count + own)
-        for thread in lost:
-            yield from self._look(thread, rules)
+                self.puts.set_indexed(put.thread, put.namespace, count + own)
+        for thread in unknown:
+            yield from self._catch_up(thread, rules)
 
     def _questions(self, put: Put) -> tuple[Command, Command]:
         """Whether the index knows the parent of what was put, and how many checkpoints it knows."""
@@ -321,7 +219,7 @@ class Keeper:
         refused = row.refused or (UNSUPPORTED if row.unsupported else None)
         if refused is not None:
             if row.refused:
-                self.forget([row.thread])
+                self.puts.forget([row.thread])
             self.failed(RetentionError(refused), [row.thread])
             return
         rule = rule_for(rules, row.thread)
@@ -330,10 +228,10 @@ class Keeper:
             rest = (yield from self.engine.trim(row.thread, rule.policy)).deleted
             deleted.add(rest.checkpoints, rest.keys)
         if rule is not None:
-            self._learn_trimmed(row.thread, rule.policy)
-        self._tally(row.thread, deleted)
+            self.puts.set_trimmed(row.thread, rule.policy)
+        self._count(row.thread, deleted)
 
-    def _look(self, thread: bytes, rules: Sequence[Rule]) -> Operation[None]:
+    def _catch_up(self, thread: bytes, rules: Sequence[Rule]) -> Operation[None]:
         """Index what the index does not know of a thread; trim it if that is too much.
 
         It was written by another saver, or by a process that did not come to index it.
@@ -348,8 +246,8 @@ class Keeper:
                 result = yield from search.trim(thread, rule.policy)
                 if result.left_alone is not None:
                     raise RetentionError(result.left_alone)
-                self._learn_trimmed(thread, rule.policy)
-                self._tally(thread, result.deleted)
+                self.puts.set_trimmed(thread, rule.policy)
+                self._count(thread, result.deleted)
                 return
         except NotSearchable as error:
             log.info("not searched for: %s", error.why, extra=fields(thread=thread))
@@ -359,9 +257,9 @@ class Keeper:
             return
         by_names = not rule.policy.keep_runs
         yield from self.engine.update_index(thread, found.writes_seen(), by_names=by_names)
-        self._learn(thread, b"", len(found.documents))
+        self.puts.set_indexed(thread, b"", len(found.documents))
 
-    def _tally(self, thread: bytes, deleted: Deleted) -> None:
+    def _count(self, thread: bytes, deleted: Deleted) -> None:
         self.counts.trims += 1
         self.counts.checkpoints += deleted.checkpoints
         self.counts.keys += deleted.keys
@@ -371,28 +269,28 @@ class Keeper:
         )
 
 
-def keeper_for(
+def trimmer_for(
     client: Client | AsyncClient,
-    *,
     checkpoint_prefix: str,
     write_prefix: str,
-    retention: Policy | None,
-    trigger: int | None,
-    mode: Mode,
-    on_error: OnError | None,
-    prefix: str,
-    keys_per_call: int,
-    grace: timedelta,
-) -> Keeper:
-    """The keeper of a saver's threads.
+    *,
+    retention: Policy | None = None,
+    trigger: int | None = None,
+    mode: Mode = "background",
+    on_error: OnError | None = None,
+    prefix: str = DEFAULT_PREFIX,
+    keys_per_call: int = DEFAULT_KEYS_PER_CALL,
+    grace: timedelta = DEFAULT_GRACE,
+) -> Trimmer:
+    """What trims a saver's threads.
 
     Raises:
         ValueError: An argument means nothing, or the client cannot do two things at a time.
     """
     if mode not in get_args(Mode):
         raise ValueError(f"mode must be background or inline, not {mode!r}")
-    singly = isinstance(client, redis.RedisCluster | redis.asyncio.RedisCluster)
-    if mode == "background" and not singly and _has_one_connection(client):
+    clustered = isinstance(client, redis.RedisCluster | redis.asyncio.RedisCluster)
+    if mode == "background" and not clustered and _has_one_connection(client):
         raise ValueError(
             "trims in the background need a second connection: give the client a pool with "
             'max_connections of at least 2, or say mode="inline"'
@@ -403,15 +301,11 @@ def keeper_for(
         keys_per_call=keys_per_call,
         grace_ms=grace // timedelta(milliseconds=1),
     )
-    return Keeper(engine, retention, trigger, on_error, singly=singly)
+    return Trimmer(engine, retention, trigger, on_error, one_thread_per_call=clustered)
 
 
 def _has_one_connection(client: Any) -> bool:
     return client.connection is not None or client.connection_pool.max_connections < 2
-
-
-def _id_of(place: dict[str, Any]) -> bytes:
-    return str(place.get("checkpoint_id") or "").encode()
 
 
 def _beside(commands: Sequence[Command], operation: Operation[T]) -> Operation[tuple[list[Any], T]]:

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from redis_retention.results import Looking
+from redis_retention.results import ScanProgress
 
 _PATIENCE_SECONDS = 1.0
 
@@ -21,10 +21,10 @@ class _Shown:
 
     def __init__(self) -> None:
         self._begun = monotonic()
-        self._reason: Looking | None = None
+        self._reason: ScanProgress | None = None
         self._bar: Progress | None = None
 
-    def show(self, now: Looking) -> None:
+    def show(self, now: ScanProgress) -> None:
         if not now.keys and now.why is not None:
             self._reason = now
         if monotonic() - self._begun >= _PATIENCE_SECONDS:
@@ -43,7 +43,7 @@ class _Shown:
         if self._bar is not None:
             self._bar.stop()
 
-    def _advance(self, now: Looking) -> None:
+    def _advance(self, now: ScanProgress) -> None:
         if self._bar is None:
             columns = TextColumn("looking"), BarColumn(), MofNCompleteColumn(), TextColumn("keys")
             self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
@@ -55,7 +55,7 @@ class _Shown:
 
 
 @contextmanager
-def looking_shown() -> Iterator[Callable[[Looking], None]]:
+def scan_shown() -> Iterator[Callable[[ScanProgress], None]]:
     """Shows how a look goes that takes more than a second, and why nothing shorter would do.
 
     Of one that was over before, the line is said at its end; an error is said alone.

@@ -1,0 +1,69 @@
+-- Says of some checkpoints of a thread what deleting them would delete, and what they say of
+-- themselves. Writes nothing.
+--
+-- KEYS[1]  zset    the thread's index; not read, it says where the thread is in a cluster
+--
+-- ARGV[1]  the thread, as it stands in the keys
+-- ARGV[2]  the saver's checkpoint prefix
+-- ARGV[3]  the saver's write prefix
+-- ARGV[4]  1 to describe each checkpoint for people, else 0
+-- then     for each checkpoint: its namespace, its id, and what goes with it (plan.lua): "" when it
+--          is retained, "checkpoint", or "pointer" when the pointer of its namespace goes too
+--
+-- Reply    {{documents, keys, description…}…}, for each checkpoint in turn; not for all when these
+--          are large: call again with the others
+--          documents, keys: what deleting it would delete, 0 for one retained
+--          description: source, step, milliseconds since 1970, bytes of memory with all writes;
+--          each a text, "" where it does not say
+--
+-- Other keys it touches, all read-only: documents, pointers, registries and write documents of
+-- these checkpoints.
+
+--@include layouts/${layout}.lua
+--@include include/lists.lua
+--@include include/memory.lua
+
+local thread, describing, first_checkpoint = ARGV[1], ARGV[4] == "1", 5
+layout.use(ARGV[2], ARGV[3])
+
+-- Bytes of memory after which a call ends: to measure a document is to walk it.
+local MOST_MEASURED = 4 * 1024 * 1024
+local measured = 0
+
+local function existing(keys)
+  local found = 0
+  lists.in_parts(keys, function(...) found = found + redis.call("EXISTS", ...) end)
+  return found
+end
+
+local function cost(ns, id)
+  local document = redis.call("EXISTS", layout.checkpoint_key(thread, ns, id))
+  local writes, shared = layout.writes(layout.key_starts(thread, ns), id)
+  local keys = document + existing(writes)
+  if not shared then keys = keys + existing({ layout.registry_key(thread, ns, id) }) end
+  return document, keys
+end
+
+local function describe(row, ns, id)
+  for _, text in ipairs(layout.description(thread, ns, id)) do
+    row[#row + 1] = text
+  end
+  local keys = layout.writes(layout.key_starts(thread, ns), id)
+  keys[#keys + 1] = layout.checkpoint_key(thread, ns, id)
+  keys[#keys + 1] = layout.registry_key(thread, ns, id)
+  local size = memory.of_all(keys, 1, #keys)
+  row[#row + 1], measured = tostring(size or ""), measured + (size or 0)
+end
+
+local rows = {}
+for at = first_checkpoint, #ARGV, 3 do
+  if measured >= MOST_MEASURED then break end
+  local ns, id, goes = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local documents, keys = 0, 0
+  if goes ~= "" then documents, keys = cost(ns, id) end
+  if goes == "pointer" then keys = keys + existing({ layout.latest_key(thread, ns) }) end
+  local row = { documents, keys }
+  if describing then describe(row, ns, id) end
+  rows[#rows + 1] = row
+end
+return rows
