@@ -145,7 +145,7 @@ class NamedThreads:
                 # What was found of a thread is not needed once it is trimmed.
                 found = self._scanned[engine].pop(name)
                 if not self._is_empty(engine, found):
-                    yield from each.add(name, trim(engine, name, found, policy))
+                    yield from each.add(name, trim(self._asking(engine), name, found, policy))
 
     def _trim_indexed(
         self, engine: Engine, name: bytes, policy: Policy, each: EachThread
@@ -202,7 +202,7 @@ class NamedThreads:
                 why = error
         if not (yield from self._scan(engine, {name}, policies, why)):
             return None
-        return (yield from scan.plan(engine, name, self._scanned[engine].pop(name), policy))
+        return (yield from scan.plan(asking, name, self._scanned[engine].pop(name), policy))
 
     # --- the whole database -----------------------------------------------------------------------
 
