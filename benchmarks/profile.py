@@ -14,9 +14,8 @@ from benchmarks.measure import Sample, cpu, interleaved, ratio, short, spread, t
 from benchmarks.report import Section
 from benchmarks.scale import Scale
 from benchmarks.ways import FLOOR, INDEXED, floor, indexed_only, load_scripts, sweep
-from redis_retention.engine import DEFAULT_KEYS_PER_CALL
 
-BOUNDS = (100, DEFAULT_KEYS_PER_CALL, 400, 800)
+BOUNDS = (100, 200, 400, 800)
 LARGEST = 1_000
 """Trims of larger threads are more of the same."""
 

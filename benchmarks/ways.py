@@ -14,7 +14,8 @@ from benchmarks.fill import Filled
 from benchmarks.lab import KEEP, Lab
 from benchmarks.wire import pack
 from redis_retention import LookIn, Policy, Retention
-from redis_retention.engine import DEFAULT_KEYS_PER_CALL
+from redis_retention.engine import Engine
+from redis_retention.scripts import load
 
 POLICY = Policy(keep_last=KEEP)
 KEYS_PER_UNLINK = 500
@@ -74,12 +75,15 @@ def default_indexed(lab: Lab, thread: Filled) -> Callable[[], object]:
     return default(lab, thread)
 
 
-def indexed_only(
-    lab: Lab, thread: Filled, keys_per_call: int = DEFAULT_KEYS_PER_CALL
-) -> Callable[[], object]:
-    """By the index alone, as `listen` and `run` trim."""
+def indexed_only(lab: Lab, thread: Filled, keys: int | None = None) -> Callable[[], object]:
+    """By the index alone, as `listen` and `run` trim.
+
+    Each call deletes so many keys, or as many as the server deletes in the time that it may take.
+    """
     _index(lab, thread)
-    retention = Retention(lab.client, keys_per_call=keys_per_call)
+    retention = Retention(lab.client)
+    if keys is not None:
+        retention = Retention(lab.client, keys_per_call=keys, max_stall=None)
     return lambda: retention.trim(thread.name, POLICY, indexed_only=True)
 
 
@@ -104,6 +108,7 @@ def load_scripts(lab: Lab) -> None:
     for look_in in get_args(LookIn):
         Retention(lab.client).trim("nobody", POLICY, look_in=look_in)
     Retention(lab.client).plan("nobody", POLICY)
+    lab.admin.script_load(load("continue", Engine().layout.name).text)
 
 
 def _index(lab: Lab, thread: Filled) -> None:

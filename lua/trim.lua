@@ -7,21 +7,25 @@
 -- ARGV[2]  the saver's checkpoint prefix
 -- ARGV[3]  the saver's write prefix
 -- ARGV[4]  keys that this call may delete, at least 10
--- ARGV[5]  1 when an earlier call of the same trim has said "more", else 0
--- ARGV[6]  1 when the index is known to have all of the thread's checkpoints, else 0
--- ARGV[7]  1 to estimate how much memory is freed, else 0
--- ARGV[8]  1 to count the keys of what is left, else 0
--- ARGV[9]  milliseconds for which a leaf is retained
--- ARGV[10]… the policy, five values (include/policy.lua)
+-- ARGV[5]  1 to estimate how much memory is freed, else 0
+-- ARGV[6]  1 to count the keys of what is left, else 0
+-- ARGV[7]  a text by which this trim is told from all others, "" when no call is to go on with what
+--          another has decided
+-- ARGV[8]  1 when an earlier call of the same trim has deleted already, else 0
+-- ARGV[9]  1 when the index is known to have all of the thread's checkpoints, else 0
+-- ARGV[10] milliseconds for which a leaf is retained
+-- ARGV[11]… the policy, five values (include/policy.lua)
 -- then     ids of root checkpoints that the index may not know, oldest first: those that are this
 --          thread's are added to it unread
 --
 -- Reply    {state, checkpoints deleted, keys deleted (the checkpoints with them), checkpoints
---          left in the index, ns, id, bytes freed, keys left}
---          state "done": nothing is left to delete; "more": call again, after this reply;
---          "unsupported": nothing was done, because of checkpoint {ns, id}
+--          left in the index, bytes freed, keys left, ns, id, what continue.lua needs…}
+--          state "done": nothing is left to delete; "more": call continue.lua or, where nothing is
+--          handed on to it, this again, after this reply; "unsupported": nothing was done, because
+--          of checkpoint {ns, id}
 --          bytes freed: 0 when that was not asked, -1 where the server does not tell
 --          keys left: as in include/counting.lua; 0 when that was not asked
+--          what continue.lua needs: as it is, see include/continuation.lua
 --
 -- Other keys it touches are the saver's, of this thread only (the layout names them all): reads
 -- checkpoint documents, pointers and registries; deletes checkpoint and write documents,
@@ -36,14 +40,16 @@
 --@include include/policy.lua
 
 local index_key, pins_key, thread = KEYS[1], KEYS[2], ARGV[1]
-local limit, again, complete = tonumber(ARGV[4]), ARGV[5] == "1", ARGV[6] == "1"
-local estimate_memory, count_left, grace = ARGV[7] == "1", ARGV[8] == "1", tonumber(ARGV[9])
-local wanted, new_roots = policy.read(ARGV, 10), { unpack(ARGV, 15) }
+local limit, estimate_memory, count_left = tonumber(ARGV[4]), ARGV[5] == "1", ARGV[6] == "1"
+local token, again, complete = ARGV[7], ARGV[8] == "1", ARGV[9] == "1"
+local grace, wanted, new_roots = tonumber(ARGV[10]), policy.read(ARGV, 11), { unpack(ARGV, 16) }
 layout.use(ARGV[2], ARGV[3])
 
 if #new_roots > 0 then indexing.add_roots(index_key, thread, new_roots) end
 local result = trimming.step(index_key, pins_key, thread, wanted, limit,
-  { again = again, complete = complete, estimate_memory = estimate_memory, grace = grace })
+  { again = again, complete = complete, estimate_memory = estimate_memory, grace = grace,
+    token = token })
 local place = result.place or { "", "" }
-return { result.state, result.checkpoints, result.keys, result.left, place[1], place[2],
-  result.bytes, count_left and counting.root_keys(index_key, thread) or 0 }
+return { result.state, result.checkpoints, result.keys, result.left, result.bytes,
+  count_left and counting.root_keys(index_key, thread) or 0, place[1], place[2],
+  unpack(result.continuation or {}) }

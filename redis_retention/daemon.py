@@ -28,7 +28,7 @@ from redis_retention.policy import Policy
 from redis_retention.sans_io import Operation
 from redis_retention.schedule import Schedule
 from redis_retention.sources.keyspace import CHECK_SECONDS, Listener, State
-from redis_retention.sources.notifications import ADVICE
+from redis_retention.sources.notifications import advice
 from redis_retention.sweeping import SharedSweeper, SweepResult
 from redis_retention.transport import AsyncClient, AsyncTransport
 
@@ -247,7 +247,9 @@ class Daemon:
     async def _require_events(self) -> None:
         """A listener alone is of no use where there are no events to begin with."""
         if await self._listener.settled() is State.OFF and self._sweeper is None:
-            raise RetentionError(f"the server reports no events: {ADVICE}")
+            raise RetentionError(
+                f"the server reports no events: {advice(self._engine.layout.events)}"
+            )
         await self._stop.wait()
 
     def _say_goodbye(self) -> None:

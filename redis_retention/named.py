@@ -95,6 +95,10 @@ class NamedThreads:
         self._refuse_if_lacking(any(one.checkpoints for one in found.values()))
         return found
 
+    def _look_in_of(self, engine: Engine) -> LookIn:
+        """Where to look for the keys of a format: lists of its own need not be looked for."""
+        return "index" if engine.layout.lists_itself else self._look_in
+
     # --- which formats --------------------------------------------------------------------------
 
     def _wanted(self, engine: Engine, policies: Mapping[Engine, Policies]) -> dict[bytes, Policy]:
@@ -132,12 +136,13 @@ class NamedThreads:
         policies: Mapping[Engine, Policies],
         each: EachThread,
     ) -> Operation[None]:
-        if self._look_in == "index":
+        look_in = self._look_in_of(engine)
+        if look_in == "index":
             for name, policy in wanted.items():
                 yield from each.add(name, self._trim_indexed(engine, name, policy, each))
             return
         unsearched, error = dict(wanted), None
-        if self._look_in == "auto":
+        if look_in == "auto":
             unsearched, error = yield from self._trim_searched(engine, unsearched, each)
         if unsearched and (yield from self._scan(engine, unsearched.keys(), policies, error)):
             trim = scan.dry_run if each.result.dry_run else shared_keys.trim
@@ -189,12 +194,13 @@ class NamedThreads:
         policies: Mapping[Engine, Policies],
     ) -> Operation[Decisions | None]:
         asking = self._asking(engine)
-        if self._look_in == "index":
+        look_in = self._look_in_of(engine)
+        if look_in == "index":
             if not self._served.auto:
                 yield from engine.check_server()
             return (yield from asking.plan(name, policy, describe=True))
         why = None
-        if self._look_in == "auto":
+        if look_in == "auto":
             try:
                 found = yield from Search(asking).find(name)
                 return (yield from scan.plan(asking, name, found, policy))
@@ -229,7 +235,8 @@ class NamedThreads:
         if self._scanned.get(engine, {}).keys() >= names:
             return True
         # The formats that come after it will ask for these threads as well.
-        engines = self._served.engines[self._served.engines.index(engine) :]
+        later = self._served.engines[self._served.engines.index(engine) :]
+        engines = [one for one in later if not one.layout.lists_itself]
         wanted = [(one, policies[one].keys() & names) for one in engines]
         looked_at = yield from self._notified(error)
         found = yield from scan.find_each([(one.layout, some) for one, some in wanted], looked_at)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from redis_retention.engine import CHECKPOINTS, Engine, Place
 from redis_retention.errors import RetentionError
+from redis_retention.policy import Policy
 from redis_retention.sans_io import Operation, command
 
 _WHOLE_THREAD = b""
@@ -76,16 +77,22 @@ class Pins:
 
     def _require(self, thread: bytes, place: Place) -> Operation[None]:
         yield from self._engine.check_server()
-        layout = self._engine.layout
-        key = layout.checkpoint_key(thread, place.namespace, place.checkpoint_id)
-        found = yield from self._engine.read(thread, {key: 0})
-        if found.statuses[key] not in CHECKPOINTS:
+        if not (yield from self._exists(thread, place)):
             namespace = _text(place.namespace)
             where = f"namespace {namespace!r} of " if namespace else ""
             raise NoSuchCheckpoint(
                 f"there is no checkpoint {_text(place.checkpoint_id)} in {where}thread "
                 f"{_text(thread)}: `redis-retention plan` lists those that there are"
             )
+
+    def _exists(self, thread: bytes, place: Place) -> Operation[bool]:
+        layout = self._engine.layout
+        if layout.lists_itself:
+            found = yield from self._engine.plan(thread, Policy())
+            return any(decision.place == place for decision in found.checkpoints)
+        key = layout.checkpoint_key(thread, place.namespace, place.checkpoint_id)
+        read = yield from self._engine.read(thread, {key: 0})
+        return read.statuses[key] in CHECKPOINTS
 
 
 def _field(place: Place | None) -> bytes:

@@ -14,6 +14,7 @@ from redis_retention.operations import Operations
 from redis_retention.policy import Policy
 from redis_retention.sans_io import Operation, T
 from redis_retention.served import DEFAULT_GRACE as DEFAULT_GRACE
+from redis_retention.served import DEFAULT_MAX_STALL as DEFAULT_MAX_STALL
 from redis_retention.served import Served
 from redis_retention.transport import AsyncClient, AsyncTransport, Client, Transport
 
@@ -34,6 +35,7 @@ class _Retention(Generic[ClientT]):
         layout: LayoutChoice = AUTO,
         prefix: str = DEFAULT_PREFIX,
         keys_per_call: int = DEFAULT_KEYS_PER_CALL,
+        max_stall: timedelta | None = DEFAULT_MAX_STALL,
         grace: timedelta = DEFAULT_GRACE,
         policy: Policy | None = None,
         trigger: int | None = None,
@@ -44,6 +46,7 @@ class _Retention(Generic[ClientT]):
             Prefixes(checkpoint_prefix, write_prefix, go_prefix, zset_prefix),
             prefix=prefix,
             keys_per_call=keys_per_call,
+            max_stall=max_stall,
             grace=grace,
             estimate_memory=estimate_memory,
         )
@@ -104,7 +107,9 @@ class Retention(_Retention[Client]):
         layout: Which storage formats to serve, by their names (docs/savers.md): one, or several;
             ``auto`` serves what there is.
         prefix: What all keys of our own begin with.
-        keys_per_call: Keys that one call may delete while the server does nothing else.
+        keys_per_call: Keys that one call may delete at most while the server does nothing else.
+        max_stall: For how long a call of a trim is to hold the server up: as many keys go by one
+            call as it deletes in that time. None to let each delete `keys_per_call`.
         grace: How long a checkpoint is retained that no other has as its parent yet, and how long
             a thread must have been known to be idle before it expires.
         policy: What to keep where a call does not say it and no stored policy but the default

@@ -57,6 +57,13 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Timed:
+    """Send one request; the response is the reply, and the seconds until it came."""
+
+    request: Command | Call
+
+
+@dataclass(frozen=True, slots=True)
 class Sleep:
     """Wait, so that the server can serve others; the response is None."""
 
@@ -86,7 +93,7 @@ class Nodes:
 
 
 Request: TypeAlias = Command | Call
-Requests: TypeAlias = "Sequence[Request] | Sleep | SendAhead | Receive | Nodes"
+Requests: TypeAlias = "Sequence[Request] | Timed | Sleep | SendAhead | Receive | Nodes"
 """What an operation yields; several requests in a sequence are sent in one go."""
 
 Operation: TypeAlias = Generator[Requests, Any, T]

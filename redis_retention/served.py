@@ -8,6 +8,7 @@ from datetime import timedelta
 from redis_retention.engine import (
     DEFAULT_GRACE_MS,
     DEFAULT_KEYS_PER_CALL,
+    DEFAULT_MAX_STALL_MS,
     DEFAULT_PREFIX,
     Engine,
 )
@@ -16,6 +17,8 @@ from redis_retention.layouts.names import AUTO, LayoutChoice, Prefixes, chosen
 from redis_retention.policies import Policies
 
 DEFAULT_GRACE = timedelta(milliseconds=DEFAULT_GRACE_MS)
+DEFAULT_MAX_STALL = timedelta(milliseconds=DEFAULT_MAX_STALL_MS)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 class Served:
@@ -54,6 +57,7 @@ class Served:
         *,
         prefix: str = DEFAULT_PREFIX,
         keys_per_call: int = DEFAULT_KEYS_PER_CALL,
+        max_stall: timedelta | None = DEFAULT_MAX_STALL,
         grace: timedelta = DEFAULT_GRACE,
         estimate_memory: bool = False,
     ) -> Served:
@@ -63,7 +67,9 @@ class Served:
             choice: Which formats.
             prefixes: What the keys of the savers begin with.
             prefix: What all keys of our own begin with.
-            keys_per_call: Keys that one call may delete.
+            keys_per_call: Keys that one call may delete at most.
+            max_stall: For how long a call of a trim is to hold the server up; None for as long as
+                it takes to delete `keys_per_call`.
             grace: How long a leaf is retained.
             estimate_memory: Estimate the memory that trims free.
 
@@ -78,8 +84,9 @@ class Served:
                 layout,
                 prefix=prefix,
                 keys_per_call=keys_per_call,
+                max_stall_ms=None if max_stall is None else max_stall / _MILLISECOND,
                 estimate_memory=estimate_memory,
-                grace_ms=grace // timedelta(milliseconds=1),
+                grace_ms=grace // _MILLISECOND,
             )
             for layout in layouts
         ]

@@ -34,6 +34,7 @@ from redis_retention.sans_io import (
     SendAhead,
     Sleep,
     T,
+    Timed,
     drive,
 )
 
@@ -75,6 +76,8 @@ class _Driver:
 
     _clock: ModuleType
     """Has ``sleep``."""
+    _now: Callable[[], float] = staticmethod(time.perf_counter)
+    """Seconds, from any beginning."""
 
     def __init__(
         self, client: Client | AsyncClient, called: Callable[[str, float], None] | None = None
@@ -82,6 +85,8 @@ class _Driver:
         # redis-py types neither commands by name nor a cluster's nodes.
         self._client: Any = client
         self._called = called
+        # Seconds until the last reply came. Loading a script before it does not count.
+        self._took = 0.0
 
     def _drive(self, operation: Operation[T]) -> ClientCalls[T]:
         nodes = yield from self._nodes()
@@ -97,15 +102,18 @@ class _Driver:
     ) -> ClientCalls[Any]:
         if isinstance(requests, Nodes):
             return nodes
+        if isinstance(requests, Timed):
+            replies = yield from self._send_loading([requests.request], nodes)
+            return replies[0], self._took
         if isinstance(requests, Sleep):
             return (yield partial(self._clock.sleep, requests.seconds))
         if isinstance(requests, SendAhead):
             return (yield from self._send_ahead(requests.command, in_flight))
         if isinstance(requests, Receive):
-            begun = time.perf_counter()
+            begun = self._now()
             reply = yield from self._receive(requests.pending, in_flight)
             _raise_refusal([reply])
-            return reply, time.perf_counter() - begun
+            return reply, self._now() - begun
         return (yield from self._send_loading(requests, nodes))
 
     # --- commands sent ahead, each on a connection of its own ------------------------------------
@@ -197,14 +205,15 @@ class _Driver:
         return list(self._client.get_primaries())
 
     def _send(self, request: Request) -> ClientCalls[Any]:
-        begun = time.perf_counter()
+        begun = self._now()
         try:
             send = self._connection(request).execute_command
             reply = yield partial(send, *request.words(), **_AS_BYTES)
         except ResponseError as error:
             return error
+        self._took = self._now() - begun
         if self._called is not None and isinstance(request, Call):
-            self._called(request.script.name, time.perf_counter() - begun)
+            self._called(request.script.name, self._took)
         return reply
 
     def _connection(self, request: Request) -> Any:

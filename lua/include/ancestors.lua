@@ -63,13 +63,14 @@ local function retain_replayed(rules, known, walked, id, parent, channel)
   return nil
 end
 
--- Adds to the rules what the retained checkpoints need. Where a line of descent is broken, whatever
--- is older might belong to it, so all of that is retained.
+-- Adds to the rules what the retained checkpoints need, and whether they need anything. Where a
+-- line of descent is broken, whatever is older might belong to it, so all of that is retained.
 function ancestors.retain_needed(view, thread, reader, space, rules)
   local known, walked, ids = lookup(view, thread, space), {}, {}
   -- What is retained for others only needs nothing itself.
   for id in pairs(rules.retained) do ids[#ids + 1] = id end
   headers.each_needs(view, reader, space, rules.floor, ids, function(id, needs)
+    rules.has_needs = true
     if needs.pending_sends and needs.parent ~= "" and known.exists(needs.parent)
       and layout.has_sends(thread, space.ns, needs.parent) then
       decide.retain(rules, needs.parent, "sends")

@@ -49,11 +49,14 @@ end
 -- Answers:
 --   unsupported       {ns, id} of a checkpoint that this version does not understand: then there is
 --                     nothing else
+--   has_pins          something in it is pinned
+--   latest(ns)        the id that the latest pointer of a namespace names, nil without one
 --   is_expired        all of the thread is deleted
 --   is_idle           it is idle; unless it is expired, it must be found so once more
 --   idle_entry        the index entry that says since when, nil when there is none
 --   namespace(ns)     the rules for an independent namespace; beside what decide.lua says:
---                     missing, more_missing, read_to (include/evidence.lua)
+--                     newest, missing, more_missing, read_to (include/evidence.lua), has_needs
+--                     (include/ancestors.lua)
 --   namespaces()      the independent namespaces, the root first
 --   roots(ns)         the root checkpoints that say they have started a namespace, oldest first
 --   retains_root(id)  whether a root checkpoint is retained, or may still arrive
@@ -68,11 +71,14 @@ function decisions.of_thread(view, thread, policy, its_pins, given)
     return self
   end
 
+  self.has_pins = its_pins.whole_thread or next(its_pins.checkpoints) ~= nil
+
   local latest_ids = {}
   local function latest(ns)
     if latest_ids[ns] == nil then latest_ids[ns] = layout.latest(thread, ns) or false end
     return latest_ids[ns] or nil
   end
+  self.latest = latest
 
   if policy.expire >= 0 then
     self.idle_entry = index.first(view, entry.IDLE)
@@ -93,10 +99,13 @@ function decisions.of_thread(view, thread, policy, its_pins, given)
     local checkpoints =
       evidence.checkpoints(view, thread, space, latest(ns), pinned(ns), policy, given)
     local rules = decide.namespace(checkpoints, policy, given.grace)
+    if layout.listed then
+      for _, id in ipairs(layout.latest_too(thread)) do decide.retain(rules, id, "latest") end
+    end
     drop_missing(thread, ns, rules, checkpoints.newest)
     ancestors.retain_needed(view, thread, self.reader, space, rules)
-    rules.missing, rules.more_missing = checkpoints.missing, checkpoints.more_missing
-    rules.read_to = checkpoints.read_to
+    rules.newest, rules.missing = checkpoints.newest, checkpoints.missing
+    rules.more_missing, rules.read_to = checkpoints.more_missing, checkpoints.read_to
     return rules
   end
 

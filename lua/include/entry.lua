@@ -15,11 +15,14 @@
 --   b {id}                         a run begins with root checkpoint {id}
 --   l {ns} NUL {id} NUL {ms}       a leaf: no checkpoint is known to name this one as its parent;
 --                                  {ms} is when it was first seen, by the server's clock
+--   m {token}                      a trim of several calls is under way (include/continuation.lua)
 --   v {ns} NUL {id} NUL {ms}       a trim has read the newest checkpoints down to this one at {ms},
 --                                  and will go on there (include/evidence.lua)
 --   a {ms}                         shared keys of checkpoints that are gone may be left: they were
 --                                  deleted at {ms}, or the index is as old as that
 --   e NUL {ms}                     the thread was found idle at {ms}, by the server's clock
+--   g {name} NUL {ms}              the format's own list names a checkpoint that is gone; {ms} is
+--                                  when that was first seen, by the server's clock
 --   x {ns} NUL {id}                a checkpoint that this version does not understand: the thread
 --                                  is left alone
 --
@@ -39,8 +42,9 @@ local entry = {}
 entry.INDEPENDENT, entry.INVOCATION = "s", "t"
 entry.STARTED, entry.STARTED_BY, entry.WITHOUT_ROOT = "p", "n", "u"
 entry.RUN_START, entry.LEAF, entry.IDLE, entry.UNSUPPORTED = "b", "l", "e", "x"
+entry.MARK = "m"
 entry.READ = "v"
-entry.SHARED_KEYS_LEFT = "a"
+entry.SHARED_KEYS_LEFT, entry.GONE = "a", "g"
 
 -- The beginning of all entries of a kind for one namespace (or root).
 function entry.of(kind, group)
@@ -122,6 +126,17 @@ end
 -- The entry of a thread found idle at `ms`.
 function entry.idle(ms)
   return entry.of(entry.IDLE, "") .. string.format("%013d", ms)
+end
+
+-- The entry of a name whose checkpoint was first found gone at `ms`.
+function entry.gone(name, ms)
+  return entry.of(entry.GONE, name) .. string.format("%013d", ms)
+end
+
+-- The name, and when, that such an entry says.
+function entry.read_gone(member)
+  local name, ms = string.match(member, "^.(.*)%z(%d+)$")
+  return name, tonumber(ms)
 end
 
 -- The entry that says that shared keys may be left since `ms`.

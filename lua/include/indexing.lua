@@ -30,16 +30,13 @@ function indexing.read(key, only, writes)
   return indexing.status(header.thread, header.ns, header.id, writes), header
 end
 
--- Adds members to the index at `key`. At `maxmemory` a script is refused whose first write adds,
--- but not one that has deleted: what an index costs is little beside what its trim frees. Answers
--- how many of them are new.
+-- Adds members to the index at `key`. A trim that is under way must decide anew then, so its mark
+-- goes. That comes first: at `maxmemory` a script is refused whose first write adds, but not one
+-- that has deleted. What an index costs is little beside what its trim frees. Answers how many of
+-- the members are new.
 function indexing.add(key, members)
-  local scored = entry.scored(members)
-  local reply = redis.pcall("ZADD", key, unpack(scored))
-  if type(reply) ~= "table" or not reply.err then return reply end
-  if not string.find(reply.err, "OOM", 1, true) then error(reply) end
-  redis.call("UNLINK", key .. ":none")
-  return redis.call("ZADD", key, unpack(scored))
+  redis.call("ZREMRANGEBYLEX", key, "[" .. entry.MARK, "(" .. entry.beyond(entry.MARK))
+  return redis.call("ZADD", key, unpack(entry.scored(members)))
 end
 
 -- The leaves of a namespace that the index knows, by id.
@@ -116,6 +113,7 @@ end
 -- Which root checkpoints the index knows from the lowest of some ids to the highest.
 local function known_between(key, ids)
   local known, prefix = {}, entry.of(entry.INDEPENDENT, "")
+  if redis.call("EXISTS", key) == 0 then return known end
   local low, high = ids[1], ids[1]
   for _, id in ipairs(ids) do
     if bytes.less(id, low) then low = id end

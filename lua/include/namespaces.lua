@@ -7,65 +7,10 @@
 --@include include/index.lua
 --@include include/decide.lua
 --@include include/evidence.lua
+--@include include/deletion.lua
 --@include include/invocations.lua
 
 local namespaces = {}
-
--- Entries read at a time: about as many as there are checkpoints in a step.
-local AHEAD = 64
-
--- Follows where runs begin while checkpoints are deleted: a run whose first checkpoint is deleted
--- begins with the next one that is retained.
-local function run_starts(step)
-  local self = { oldest = nil }
-  local low = "[" .. entry.RUN_START .. step.decisions.namespace("").unclear_below
-
-  function self.on_retained(id)
-    local here = entry.RUN_START .. id
-    local start = step.view.up(low, "(" .. here, 1)[1]
-    if start then
-      step.forget_range("[" .. start, "(" .. here)
-      if self.oldest then step.add(here) end
-    end
-    low = "(" .. here
-    self.oldest = self.oldest or id
-  end
-
-  return self
-end
-
--- Deletes members[at] and those after it, up to the first that is retained; answers where that is,
--- and whether all before it were deleted whole.
-local function delete_run(step, members, ids, at, retained, collect)
-  local last = at
-  while last < #ids and not retained[ids[last + 1]] do
-    last = last + 1
-  end
-  local collected = collect(ids, at, last)
-  if collected > 0 then
-    step.forget_range("[" .. members[at], "[" .. members[at + collected - 1])
-  end
-  return at + collected, collected == last - at + 1
-end
-
--- Deletes what is not retained between two bounds, oldest first; false when (a part of) it is left
--- for the next call.
-local function delete_between(step, low, high, prefix, retained, collect, on_retained)
-  repeat
-    local members = step.view.up(low, high, AHEAD)
-    local ids, at, whole = (entry.ids(members, prefix)), 1, true
-    while at <= #ids do
-      if not retained[ids[at]] then
-        at, whole = delete_run(step, members, ids, at, retained, collect)
-      end
-      if at <= #ids then on_retained(ids[at]) end
-      if not whole then return false end
-      at = at + 1
-    end
-    low = "(" .. (members[#members] or "")
-  until #members < AHEAD
-  return true
-end
 
 -- Lets the index forget the checkpoints that are missing, and the leaves that are.
 local function forget_missing(step, ns, kind, rules)
@@ -96,7 +41,7 @@ local function delete_independent(step, ns, oldest, collect, on_retained)
   local prefix = space.prefix
   if oldest and bytes.less(oldest, rules.unclear_below) then on_retained(oldest) end
   local low, high = "[" .. prefix .. rules.unclear_below, "(" .. prefix .. rules.floor
-  if not delete_between(step, low, high, prefix, rules.retained, collect, on_retained) then
+  if not deletion.between(step, low, high, prefix, rules.retained, collect, on_retained) then
     return false
   end
   forget_missing(step, ns, space.kind, rules)
@@ -113,7 +58,8 @@ end
 
 -- The root namespace, with the invocations that its checkpoints have started.
 local function delete_root_namespace(step)
-  local starts, runs = layout.key_starts(step.thread, ""), run_starts(step)
+  local starts = layout.key_starts(step.thread, "")
+  local runs = deletion.run_starts(step, step.decisions.namespace("").unclear_below)
   local started = invocations.by_root(step)
   local oldest = index.oldest_id(step.view, evidence.ROOT.prefix)
   if not started.delete_older(oldest) then return false end
@@ -139,11 +85,12 @@ local function delete_other_namespace(step, ns)
   return delete_independent(step, ns, nil, collect, function() end)
 end
 
--- Deletes of all namespaces what is not retained; false when something is left for the next call.
+-- Deletes of all namespaces what is not retained; false when something is left for the next call,
+-- and the independent namespace in which that is.
 function namespaces.delete(step)
-  if not delete_root_namespace(step) then return false end
+  if not delete_root_namespace(step) then return false, "" end
   for _, ns in ipairs(step.decisions.namespaces()) do
-    if ns ~= "" and not delete_other_namespace(step, ns) then return false end
+    if ns ~= "" and not delete_other_namespace(step, ns) then return false, ns end
   end
   if not step.decisions.is_expired then return true end
   for _, ns in ipairs(index.namespaces(step.view, entry.INVOCATION)) do

@@ -11,10 +11,11 @@
 
 local removal = {}
 
--- Bytes of memory that a call frees at most, unless one checkpoint alone has more: some 4 ms.
-local MOST_BYTES = 2 * 1024 * 1024
--- Above this, each checkpoint is measured before it is deleted; else one in so many.
-local LARGE, SAMPLED = 64 * 1024, 32
+-- Bytes of memory that a call frees at most, unless one checkpoint alone has more: some 4 ms, and
+-- less where less keys than usual may go.
+local MOST_BYTES, BYTES_PER_KEY = 2 * 1024 * 1024, 10 * 1024
+-- Bytes, and checkpoints, after which one more checkpoint is measured before it is deleted.
+local SAMPLED, MOST_UNMEASURED = MOST_BYTES / 2, 32
 -- Writes of a checkpoint that speak for all of them.
 local WRITES_MEASURED = 4
 
@@ -36,33 +37,43 @@ local function size_of(document, writes, count)
   return size + (measured > 0 and of_writes / measured * count or 0)
 end
 
--- Keeps to the bytes that a call may free. Small checkpoints are sampled, since it costs nearly as
--- much to measure one as to free it.
-local function new_allowance()
-  local self, left, mean, since = {}, MOST_BYTES, nil, 0
+-- Keeps to the bytes that a call may free. Checkpoints are sampled, since it costs nearly as much
+-- to measure one as to free it. `mean` is what one takes, nil when that is not known, negative
+-- where the server does not tell.
+local function new_allowance(limit, mean)
+  local self, since, taken, step = {}, 0, 0, 0
+  local left = math.min(MOST_BYTES, limit * BYTES_PER_KEY)
+
+  local function use(measured)
+    mean, taken = measured, math.max(measured, 0)
+    step = measured < 0 and 0 or math.max(measured, SAMPLED / MOST_UNMEASURED)
+  end
 
   -- Whether one more checkpoint may be deleted. The first always may.
   function self.has_room(document, writes, count, is_first)
-    if mean == false then return true end
-    if mean == nil or mean >= LARGE or since >= SAMPLED then
-      mean, since = size_of(document, writes, count) or false, 0
-      if not mean then return true end
+    if since >= SAMPLED then
+      use(size_of(document, writes, count) or -1)
+      since = 0
     end
-    since, left = since + 1, left - mean
+    since, left = since + step, left - taken
     return left >= 0 or is_first
   end
 
+  function self.mean() return mean end
+
+  if mean then use(mean) else since = SAMPLED end
   return self
 end
 
--- A new removal of at most `limit` keys: they are collected first, and deleted by `run`.
-function removal.new(limit)
+-- A new removal of at most `limit` keys: they are collected first, and deleted by `run`. `mean` is
+-- what an earlier call has answered, nil without one.
+function removal.new(limit, mean)
   local self = { checkpoints = 0, keys = 0, bytes = 0 }
   -- One is set aside for a pointer: it is deleted in the call that empties its namespace.
   local room, half = limit - 1, math.floor(limit / 2)
   local documents, document_count = {}, 0
   local others, other_count = {}, 0
-  local deregistered, allowance = {}, new_allowance()
+  local deregistered, allowance = {}, new_allowance(limit, mean)
 
   -- Collects the pointer of a namespace in which nothing is left, nil where the format has none;
   -- false when there is no room.
@@ -118,12 +129,12 @@ function removal.new(limit)
   -- is the loop in which a trim spends its time.
   function self.collect(starts, ids, first, last)
     local document_start, registry_start = starts.checkpoint, starts.registry
+    local writes_of, has_room = layout.writes, allowance.has_room
     for at = first, last do
       local id = ids[at]
-      local writes, shared, count = layout.writes(starts, id, half)
-      if not allowance.has_room(document_start .. id, writes, #writes, document_count == 0) then
-        return at - first
-      end
+      local document = document_start .. id
+      local writes, shared, count = writes_of(starts, id, half)
+      if not has_room(document, writes, #writes, document_count == 0) then return at - first end
       if shared or count >= half then
         if not collect_unusual(starts, id, shared, count) then return at - first end
       elseif count + 2 > room then
@@ -131,7 +142,7 @@ function removal.new(limit)
       else
         room = room - count - 2
         document_count = document_count + 1
-        documents[document_count] = document_start .. id
+        documents[document_count] = document
         for number = 1, count do
           others[other_count + number] = writes[number]
         end
@@ -141,6 +152,10 @@ function removal.new(limit)
     end
     return last - first + 1
   end
+
+  -- Bytes of memory of a checkpoint, nil when that is not known, negative where the server does
+  -- not tell.
+  self.mean = allowance.mean
 
   -- Estimates the memory that is about to be freed, -1 where the server does not tell.
   function self.estimate_memory()

@@ -17,9 +17,10 @@ from redis.exceptions import ConnectionError as ConnectionFailed
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
-from redis_retention.engine import DEFAULT_KEYS_PER_CALL, DEFAULT_PREFIX
+from redis_retention.engine import DEFAULT_PREFIX
 from redis_retention.layouts.names import AUTO, LayoutChoice, Prefixes
-from redis_retention.retention import DEFAULT_GRACE, Retention
+from redis_retention.pace import DEFAULT_KEYS_PER_CALL
+from redis_retention.retention import DEFAULT_GRACE, DEFAULT_MAX_STALL, Retention
 from redis_retention.served import Served
 from redis_retention.transport import Client
 
@@ -46,7 +47,8 @@ class Settings:
         go_prefix: The ``Prefix`` of langgraphgo's store.
         zset_prefix: What stands before the thread in the key of a sorted set of checkpoints.
         prefix: What all keys of our own begin with.
-        keys_per_call: Keys that one call may delete while the server does nothing else.
+        keys_per_call: Keys that one call may delete at most while the server does nothing else.
+        max_stall: For how long a call of a trim is to hold the server up.
         grace: How long a checkpoint is retained that no other has as its parent yet.
         json: Print one JSON object and nothing else.
     """
@@ -59,6 +61,7 @@ class Settings:
     zset_prefix: str = "checkpoint:"
     prefix: str = DEFAULT_PREFIX
     keys_per_call: int = DEFAULT_KEYS_PER_CALL
+    max_stall: timedelta = DEFAULT_MAX_STALL
     grace: timedelta = DEFAULT_GRACE
     json: bool = False
 
@@ -95,6 +98,7 @@ class Settings:
             self.prefixes,
             prefix=self.prefix,
             keys_per_call=self.keys_per_call,
+            max_stall=self.max_stall,
             grace=self.grace,
             estimate_memory=estimate_memory,
         )
@@ -193,6 +197,7 @@ def retention(settings: Settings) -> Iterator[Retention]:
             layout=settings.layouts,
             prefix=settings.prefix,
             keys_per_call=settings.keys_per_call,
+            max_stall=settings.max_stall,
             grace=settings.grace,
         )
     finally:

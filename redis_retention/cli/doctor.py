@@ -50,7 +50,7 @@ async def _examined(settings: Settings, in_cluster: bool) -> list[Check]:
     try:
         checks = await AsyncTransport(client).run(examine(engine))
         listener = Listener(client, engine, (), database=database_of(client))
-        return [*checks, events(await listener.prove())]
+        return [*checks, events(await listener.prove(), layout.events)]
     finally:
         await client.aclose()
 

@@ -12,13 +12,14 @@ from typing import Any, TypeVar
 import click
 
 from redis_retention.cli.connection import DEFAULT_URL, Settings
-from redis_retention.engine import (
+from redis_retention.engine import DEFAULT_PREFIX
+from redis_retention.layouts.names import LAYOUT_NAMES, UnknownLayout, check_layout_name
+from redis_retention.pace import (
     DEFAULT_KEYS_PER_CALL,
-    DEFAULT_PREFIX,
+    DEFAULT_MAX_STALL_MS,
     LARGEST_KEYS_PER_CALL,
     SMALLEST_KEYS_PER_CALL,
 )
-from redis_retention.layouts.names import LAYOUT_NAMES, UnknownLayout, check_layout_name
 from redis_retention.policy import stated_policy
 from redis_retention.spans import read_span
 
@@ -28,6 +29,7 @@ _SIZES = {
     **{"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9},
     **{"kib": 2**10, "mib": 2**20, "gib": 2**30},
 }
+_STALL = re.compile(r"(\d{1,5}(?:\.\d{1,3})?)ms", re.ASCII)
 _SIZE = re.compile(r"(\d{1,18})((?:[kmg]i?)?b|)", re.ASCII | re.IGNORECASE)
 
 
@@ -50,6 +52,14 @@ def as_size(value: str) -> int:
 def as_grace(value: str) -> timedelta:
     """A time like that of `as_span`, or none at all: ``0s``."""
     return timedelta(0) if value == "0s" else as_span(value)
+
+
+def as_stall(value: str) -> timedelta:
+    """Milliseconds for which the server may be held up, as in ``1ms`` or ``0.5ms``."""
+    read = _STALL.fullmatch(value)
+    if not read or not float(read[1]):
+        raise click.BadParameter(f"{value!r} is not a time such as 1ms or 0.5ms.")
+    return timedelta(milliseconds=float(read[1]))
 
 
 def as_bytes(value: str | bytes) -> bytes:
@@ -100,16 +110,33 @@ _GLOBAL: dict[str, dict[str, Any]] = {
         "type": not_empty,
         "metavar": "TEXT",
     },
+    "go-prefix": {
+        "help": "The Prefix of langgraphgo's store, with its colon.  [default: langgraph:]",
+        "type": not_empty,
+        "metavar": "TEXT",
+    },
+    "zset-prefix": {
+        "help": "What stands before the thread in the key of a sorted set of checkpoints.  "
+        "[default: checkpoint:]",
+        "type": not_empty,
+        "metavar": "TEXT",
+    },
     "prefix": {
         "help": f"What our own keys begin with.  [default: {DEFAULT_PREFIX}]",
         "type": not_empty,
         "metavar": "TEXT",
     },
     "keys-per-call": {
-        "help": "Keys that one call may delete while the server does nothing else.  "
+        "help": "Keys that one call may delete at most while the server does nothing else.  "
         f"[default: {DEFAULT_KEYS_PER_CALL}]",
         "type": click.IntRange(SMALLEST_KEYS_PER_CALL, LARGEST_KEYS_PER_CALL),
         "metavar": "N",
+    },
+    "max-stall": {
+        "help": "For how long a call of a trim is to hold the server up: as many keys go by one "
+        f"call as it deletes in that time.  [default: {DEFAULT_MAX_STALL_MS:g}ms]",
+        "type": as_stall,
+        "metavar": "MS",
     },
     "grace": {
         "help": "How long a checkpoint is retained that no other has as its parent yet: it may be "

@@ -219,6 +219,7 @@ async def api_of(
         layout=settings.layouts,
         prefix=settings.prefix,
         keys_per_call=settings.keys_per_call,
+        max_stall=settings.max_stall,
         grace=settings.grace,
     )
     try:

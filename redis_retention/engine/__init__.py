@@ -3,13 +3,7 @@
 It knows the scripts and what they answer. It does not know where keys come from.
 """
 
-from redis_retention.engine.calls import (
-    DEFAULT_GRACE_MS,
-    DEFAULT_KEYS_PER_CALL,
-    DEFAULT_PREFIX,
-    LARGEST_KEYS_PER_CALL,
-    SMALLEST_KEYS_PER_CALL,
-)
+from redis_retention.engine.calls import DEFAULT_GRACE_MS, DEFAULT_PREFIX
 from redis_retention.engine.decision import DecisionCalls
 from redis_retention.engine.deletion import ORPHAN_AGE_MS, DeletionCalls
 from redis_retention.engine.index import DOCUMENTS_PER_CALL
@@ -31,11 +25,18 @@ from redis_retention.engine.results import (
     unsupported_reason,
 )
 from redis_retention.engine.sharing import SharedKeyCalls
+from redis_retention.pace import (
+    DEFAULT_KEYS_PER_CALL,
+    DEFAULT_MAX_STALL_MS,
+    LARGEST_KEYS_PER_CALL,
+    SMALLEST_KEYS_PER_CALL,
+)
 
 __all__ = [
     "CHECKPOINTS",
     "DEFAULT_GRACE_MS",
     "DEFAULT_KEYS_PER_CALL",
+    "DEFAULT_MAX_STALL_MS",
     "DEFAULT_PREFIX",
     "DOCUMENTS_PER_CALL",
     "LARGEST_KEYS_PER_CALL",

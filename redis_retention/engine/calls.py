@@ -10,14 +10,11 @@ from redis.exceptions import ResponseError
 
 from redis_retention.errors import RetentionError, ServerLacks, wrong_type
 from redis_retention.layouts import LangGraphRedis, Layout
-from redis_retention.sans_io import Argument, Call, Operation, command, send
+from redis_retention.pace import DEFAULT_KEYS_PER_CALL, DEFAULT_MAX_STALL_MS, Pace
+from redis_retention.sans_io import Argument, Call, Command, Operation, Timed, command, send
 from redis_retention.scripts import load
 
 DEFAULT_PREFIX = "retention:"
-DEFAULT_KEYS_PER_CALL = 200
-SMALLEST_KEYS_PER_CALL = 10
-# Some of them are handed on as arguments, of which Lua takes less than 8,000.
-LARGEST_KEYS_PER_CALL = 5_000
 DEFAULT_GRACE_MS = 60_000
 
 
@@ -46,16 +43,19 @@ class ScriptCalls:
     Args:
         layout: The saver's storage format.
         prefix: What all keys of our own begin with.
-        keys_per_call: Keys that one call of a script may delete. A server does nothing else
-            meanwhile; a key takes some 5 microseconds.
+        keys_per_call: Keys that one call of a script may delete at most. A server does nothing
+            else meanwhile.
+        max_stall_ms: Milliseconds for which a call of a trim is to hold the server up: as many keys
+            go by one call as this server deletes in that time. None to let each delete
+            `keys_per_call`.
         estimate_memory: Estimate the memory that trims free.
         grace_ms: Milliseconds for which a checkpoint is retained that no other has as its parent:
             it may be about to become the latest one. Also how long a thread must have been known to
             be idle before it expires.
 
     Raises:
-        ValueError: `keys_per_call` is not from 10 to 5,000, `grace_ms` is negative, or `prefix` is
-            empty.
+        ValueError: `keys_per_call` is not from 10 to 5,000, `max_stall_ms` is not above 0,
+            `grace_ms` is negative, or `prefix` is empty.
     """
 
     def __init__(
@@ -64,20 +64,17 @@ class ScriptCalls:
         *,
         prefix: str = DEFAULT_PREFIX,
         keys_per_call: int = DEFAULT_KEYS_PER_CALL,
+        max_stall_ms: float | None = DEFAULT_MAX_STALL_MS,
         estimate_memory: bool = False,
         grace_ms: int = DEFAULT_GRACE_MS,
     ) -> None:
-        if not SMALLEST_KEYS_PER_CALL <= keys_per_call <= LARGEST_KEYS_PER_CALL:
-            raise ValueError(
-                f"keys_per_call must be from {SMALLEST_KEYS_PER_CALL} to {LARGEST_KEYS_PER_CALL}"
-            )
         if grace_ms < 0:
             raise ValueError("grace_ms must not be negative")
         if not prefix:
             raise ValueError("prefix must not be empty: it keeps our keys apart from all others")
         self.layout: Layout = layout or LangGraphRedis()
         self.prefix = prefix
-        self.keys_per_call = keys_per_call
+        self._pace = Pace(keys_per_call, max_stall_ms)
         self.grace_ms = grace_ms
         self._estimate_memory = estimate_memory
         self._index_start = f"{prefix}index:{self.layout.tag}:".encode()
@@ -92,7 +89,12 @@ class ScriptCalls:
 
     def names_of(self, thread: bytes) -> list[bytes]:
         """Names of which one exists if the thread is known to the format, or to our index."""
-        return [self.index_key(thread)]
+        return self.layout.lists_of(thread) or [self.index_key(thread)]
+
+    @property
+    def keys_per_call(self) -> int:
+        """Keys that the next call of a script may delete."""
+        return self._pace.keys
 
     def index_key(self, thread: bytes) -> bytes:
         """The sorted set that is a thread's index."""
@@ -163,6 +165,24 @@ class ScriptCalls:
             return (yield from send(call))
         except ResponseError as error:
             raise self._explained(error, call.keys[0] if call.keys else self.prefix) from error
+
+    def paced(
+        self, name: str, keys: Sequence[Argument], arguments: Sequence[Argument]
+    ) -> Operation[Any]:
+        """Call a script that trims, and learn from it how many keys the next call may delete.
+
+        It is called and raises like `call`.
+        """
+        try:
+            reply, seconds = yield Timed(Call(load(name, self.layout.name), keys, arguments))
+        except ResponseError as error:
+            raise self._explained(error, keys[0]) from error
+        bounded = reply[0] == b"more"
+        if bounded and self._pace.needs_round_trip(seconds):
+            _, round_trip = yield Timed(Command(("PING",)))
+            self._pace.note_round_trip(round_trip)
+        self._pace.note_call(seconds, bounded=bounded)
+        return reply
 
     def _explained(self, error: ResponseError, key: Argument) -> Exception:
         if "WRONGTYPE" not in str(error):

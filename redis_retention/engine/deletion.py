@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 
 from redis_retention.batches import batched
@@ -38,35 +39,29 @@ class DeletionCalls(IndexCalls):
             names: Ids of root checkpoints that the index may not know, which go into it by their
                 names alone. If there is such a list, `keys_left` is counted.
         """
-        result = Trimmed()
-        again = 0
+        result, handed_on, again = Trimmed(), list[bytes](), 0
+        token = secrets.token_hex(8)
         names, count = names or (), int(names is not None)
         if len(names) > NAMES_PER_CALL:
             yield from self.add_roots(thread, names)
             names = ()
+        own = [self.index_key(thread), self.pins_key(thread)]
+        saver: list[Argument] = [thread, *self.layout.arguments()]
         while True:
-            reply = yield from self.call(
-                "trim",
-                [self.index_key(thread), self.pins_key(thread)],
-                [
-                    thread,
-                    *self.layout.arguments(),
-                    self.keys_per_call,
-                    again,
-                    int(complete),
-                    int(self._estimate_memory),
-                    count,
-                    self.grace_ms,
-                    *policy.arguments(),
-                    *names,
-                ],
-            )
-            state, checkpoints, keys, result.left, namespace, checkpoint_id, bytes_freed = reply[:7]
-            result.keys_left = reply[7]
+            how: list[Argument] = [self.keys_per_call, int(self._estimate_memory), count, token]
+            if handed_on:
+                reply = yield from self.paced("continue", own, [*saver, *how, *handed_on])
+            else:
+                how += [again, int(complete), self.grace_ms, *policy.arguments(), *names]
+                reply = yield from self.paced("trim", own, [*saver, *how])
+                handed_on = reply[8:]
+            state, checkpoints, keys, result.left, bytes_freed, result.keys_left = reply[:6]
             result.deleted.add(checkpoints, keys, self._estimated(bytes_freed))
             if state == b"unsupported":
-                result.unsupported = Place(namespace, checkpoint_id)
-            if state != b"more":
+                result.unsupported = Place(*reply[6:8])
+            if state == b"decide":
+                handed_on = []
+            elif state != b"more":
                 return result
             again, names = 1, ()
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from redis_retention.engine import DEFAULT_KEYS_PER_CALL, DEFAULT_PREFIX
+from redis_retention.engine import DEFAULT_PREFIX
 from redis_retention.layouts.names import AUTO, LayoutChoice
+from redis_retention.pace import DEFAULT_KEYS_PER_CALL
 from redis_retention.policy import Policy
-from redis_retention.retention import DEFAULT_GRACE
+from redis_retention.retention import DEFAULT_GRACE, DEFAULT_MAX_STALL
 from redis_retention.transport import AsyncClient, Client
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def retention_app(
     layout: LayoutChoice = AUTO,
     prefix: str = DEFAULT_PREFIX,
     keys_per_call: int = DEFAULT_KEYS_PER_CALL,
+    max_stall: timedelta = DEFAULT_MAX_STALL,
     grace: timedelta = DEFAULT_GRACE,
 ) -> ASGIApp:
     """The HTTP API as an ASGI application, to be mounted into another one.
@@ -59,7 +61,8 @@ def retention_app(
         zset_prefix: What stands before the thread in the key of a sorted set of checkpoints.
         layout: Which storage formats to serve, by their names; ``auto`` serves what there is.
         prefix: What all keys of our own begin with.
-        keys_per_call: Keys that one call may delete while the server does nothing else.
+        keys_per_call: Keys that one call may delete at most while the server does nothing else.
+        max_stall: For how long a call of a trim is to hold the server up.
         grace: How long a checkpoint is retained that no other has as its parent yet.
     """
     # The daemon uses parts of this package without all that an application needs.
@@ -78,6 +81,7 @@ def retention_app(
         layout=layout,
         prefix=prefix,
         keys_per_call=keys_per_call,
+        max_stall=max_stall,
         grace=grace,
     )
     return application(backend, Access(token, read_only))

@@ -10,10 +10,16 @@ from typing import Any, cast
 import redis
 import redis.asyncio
 
-from redis_retention.engine import DEFAULT_KEYS_PER_CALL, DEFAULT_PREFIX
+from redis_retention.engine import DEFAULT_PREFIX
 from redis_retention.layouts.names import AUTO, LayoutChoice
+from redis_retention.pace import DEFAULT_KEYS_PER_CALL
 from redis_retention.policy import Policy
-from redis_retention.retention import DEFAULT_GRACE, AsyncRetention, Retention
+from redis_retention.retention import (
+    DEFAULT_GRACE,
+    DEFAULT_MAX_STALL,
+    AsyncRetention,
+    Retention,
+)
 from redis_retention.transport import AsyncClient, Client
 
 _SYNCHRONOUS = (redis.Redis, redis.RedisCluster)
@@ -48,7 +54,8 @@ class Backend:
         zset_prefix: What stands before the thread in the key of a sorted set of checkpoints.
         layout: Which storage formats to serve, by their names; ``auto`` serves what there is.
         prefix: What all keys of our own begin with.
-        keys_per_call: Keys that one call may delete while the server does nothing else.
+        keys_per_call: Keys that one call may delete at most while the server does nothing else.
+        max_stall: For how long a call of a trim is to hold the server up.
         grace: How long a checkpoint is retained that no other has as its parent yet.
     """
 
@@ -65,6 +72,7 @@ class Backend:
         layout: LayoutChoice = AUTO,
         prefix: str = DEFAULT_PREFIX,
         keys_per_call: int = DEFAULT_KEYS_PER_CALL,
+        max_stall: timedelta = DEFAULT_MAX_STALL,
         grace: timedelta = DEFAULT_GRACE,
     ) -> None:
         options: dict[str, Any] = {
@@ -77,6 +85,7 @@ class Backend:
             "layout": layout,
             "prefix": prefix,
             "keys_per_call": keys_per_call,
+            "max_stall": max_stall,
             "grace": grace,
             # It costs little beside a request, and people want to see it.
             "estimate_memory": True,

@@ -55,7 +55,7 @@ class RetentionRedisSaver(RedisSaver):
             them, for programs that may stop when they have answered.
         on_error: Is called when a trim has failed, with the ids of its threads. No put fails by it.
         prefix: What all keys of our own begin with.
-        keys_per_call: Keys that one call may delete while the server does nothing else.
+        keys_per_call: Keys that one call may delete at most while the server does nothing else.
         grace: How long a checkpoint is retained that no other has as its parent yet.
 
     Raises:

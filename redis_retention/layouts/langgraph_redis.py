@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from redis_retention.layouts.ids import UUID_LENGTH, is_ulid, is_uuid, is_write_number
-from redis_retention.layouts.layout import Family, Requirement, RootKey, SearchIndex
+from redis_retention.layouts.layout import Events, Family, Requirement, RootKey, SearchIndex
 
 _ROOT_NAMESPACE = b"__empty__"
 # What stands between a thread and the id of a root checkpoint.
@@ -34,7 +34,9 @@ class LangGraphRedis:
     _starts: tuple[bytes, bytes, bytes] = field(init=False, repr=False, compare=False)
 
     name: ClassVar[str] = "langgraph_redis"
-    written_event: ClassVar[bytes] = b"json.set"
+    events: ClassVar[Events] = Events("d", frozenset({b"json.set"}), ("JSON.SET", "$", "1"))
+    lists_itself: ClassVar[bool] = False
+    lists_names: ClassVar[bool] = False
     write_parts: ClassVar[int] = 2
     """A task id and a number."""
     requirement: ClassVar[Requirement] = Requirement(
@@ -100,6 +102,10 @@ class LangGraphRedis:
     def latest_key(self, suffix: bytes) -> bytes:
         """The latest pointer of the namespace in which a checkpoint is."""
         return f"{self.checkpoint_prefix}_latest".encode() + suffix.rpartition(b":")[0]
+
+    def lists_of(self, _thread: bytes) -> list[bytes]:
+        """There are no lists."""
+        return []
 
     def root_key(self, key: bytes) -> RootKey | None:
         """What the name of a root checkpoint's key says, or that of the root's latest pointer.

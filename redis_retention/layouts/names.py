@@ -9,7 +9,9 @@ from typing import TypeAlias, TypeGuard, cast
 
 from redis_retention.layouts.langgraph_js import LangGraphJs
 from redis_retention.layouts.langgraph_redis import LangGraphRedis
+from redis_retention.layouts.langgraphgo import LangGraphGo
 from redis_retention.layouts.layout import Layout
+from redis_retention.layouts.zset import SortedSets
 
 AUTO = "auto"
 """All formats: what there is of them is served."""
@@ -35,6 +37,8 @@ class Prefixes:
 _MADE: dict[str, Callable[[Prefixes], Layout]] = {
     "langgraph-redis": lambda prefixes: LangGraphRedis(prefixes.checkpoint, prefixes.write),
     "langgraph-js": lambda _: LangGraphJs(),
+    "langgraphgo": lambda prefixes: LangGraphGo(prefixes.go),
+    "zset": lambda prefixes: SortedSets(prefixes.zset),
 }
 
 LAYOUT_NAMES = tuple(_MADE)

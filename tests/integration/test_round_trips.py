@@ -24,9 +24,11 @@ KEYS_OF_A_CHECKPOINT = 4  # its document, two writes, its registry
 
 
 def indexed(client: redis.Redis, checkpoints: int) -> list[str]:
-    """A thread of so many checkpoints that is known to the index."""
+    """A thread of so many checkpoints that is known to the index, on a server that knows the
+    scripts."""
     names = fill_fast(client, "a", checkpoints, writes=2)
     Retention(client).trim("a", Policy(keep_last=checkpoints))
+    client.script_load(load("continue", "langgraph_redis").text)
     return names
 
 
@@ -86,7 +88,8 @@ def test_beyond_the_bound_there_are_as_many_calls_as_it_takes(
 ) -> None:
     indexed(stack, checkpoints)
     # Room for 25 checkpoints; one key more is set aside for the pointer of an emptied namespace.
-    retention = Retention(stack, keys_per_call=25 * KEYS_OF_A_CHECKPOINT + 1)
+    keys = 25 * KEYS_OF_A_CHECKPOINT + 1
+    retention = Retention(stack, keys_per_call=keys, max_stall=None)
     with monitored(redis_stack) as commands:
         result = retention.trim("a", KEEP_10, indexed_only=True)
         assert commands() == ["EVALSHA"] * calls
@@ -109,6 +112,74 @@ def test_no_call_deletes_more_than_the_bound(stack: redis.Redis, keys_per_call: 
 
     assert max(deleted) <= keys_per_call
     assert sum(deleted) == 90 * KEYS_OF_A_CHECKPOINT
+
+
+# --- how long a call takes ----------------------------------------------------------------------
+
+
+class Elsewhere:
+    """A clock by which each reply takes some time, and each key that a trim deletes."""
+
+    def __init__(self, away: float, per_key: float) -> None:
+        self._away, self._per_key = away, per_key
+        self.seconds = 0.0
+        self.deleted: list[int] = []
+
+    def now(self) -> float:
+        return self.seconds
+
+    def hear(self, reply: Any) -> Any:
+        self.seconds += self._away
+        if isinstance(reply, list):
+            self.deleted.append(reply[2])
+            self.seconds += reply[2] * self._per_key
+        return reply
+
+
+AWAY = [0.0, 0.05]
+
+
+@pytest.mark.parametrize("away", AWAY)
+def test_calls_delete_what_the_server_deletes_in_the_time_that_each_may_take(
+    redis_stack: Server, stack: redis.Redis, away: float
+) -> None:
+    indexed(stack, 400)
+    there = Elsewhere(away, 10e-6)
+
+    class Client(redis.Redis):
+        def execute_command(self, *words: Any, **options: Any) -> Any:
+            send: Any = super().execute_command
+            return there.hear(send(*words, **options))
+
+    with Client.from_url(redis_stack.url) as client:
+        transport = Transport(client)
+        transport._now = there.now
+        transport.run(Engine().trim(b"a", KEEP_10))
+
+    # A millisecond is a hundred keys; as many checkpoints go as fit.
+    assert there.deleted[:2] == [196, 100]
+    assert set(there.deleted[1:-1]) == {100}
+
+
+@pytest.mark.parametrize("away", AWAY)
+async def test_and_so_they_do_without_blocking(
+    redis_stack: Server, stack: redis.Redis, away: float
+) -> None:
+    indexed(stack, 400)
+    there = Elsewhere(away, 10e-6)
+
+    class Client(redis.asyncio.Redis):
+        async def execute_command(self, *words: Any, **options: Any) -> Any:
+            send: Any = super().execute_command
+            return there.hear(await send(*words, **options))
+
+    async with Client.from_url(redis_stack.url) as client:
+        transport = AsyncTransport(client)
+        transport._now = there.now
+        await transport.run(Engine().trim(b"a", KEEP_10))
+
+    assert there.deleted[:2] == [196, 100]
+    assert set(there.deleted[1:-1]) == {100}
 
 
 # --- lost scripts -------------------------------------------------------------------------------
@@ -279,8 +350,9 @@ def test_of_large_checkpoints_a_call_frees_a_few(
     for name in names:
         key = f"checkpoint:a:__empty__:{name}"
         stack.json().set(key, "$.checkpoint.channel_values.large", "x" * int(megabytes * 2**20))
-    retention = Retention(stack)
+    retention = Retention(stack, keys_per_call=200, max_stall=None)
     retention.trim("a", Policy(keep_last=11))
+    stack.script_load(load("continue", "langgraph_redis").text)
     with monitored(redis_stack) as commands:
         result = retention.trim("a", Policy(keep_last=1), indexed_only=True)
         assert len(commands()) == calls

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import redis
 
-from redis_retention.layouts import Family, RootKey, SearchIndex
+from redis_retention.layouts import Events, Family, RootKey, SearchIndex
 
 _STARTS = {
     b"tiny:": Family.CHECKPOINT,
@@ -21,7 +21,9 @@ class Tiny:
 
     name: ClassVar[str] = str(Path(__file__).with_name("tiny.lua"))
     tag: ClassVar[str] = "tiny"
-    written_event: ClassVar[bytes] = b"set"
+    events: ClassVar[Events] = Events("$", frozenset({b"set"}), ("SET", "1"))
+    lists_itself: ClassVar[bool] = False
+    lists_names: ClassVar[bool] = False
     write_parts: ClassVar[int] = 1
     requirement: ClassVar[None] = None
 
@@ -48,6 +50,9 @@ class Tiny:
 
     def latest_key(self, suffix: bytes) -> None:
         return None
+
+    def lists_of(self, _thread: bytes) -> list[bytes]:
+        return []
 
     def root_key(self, key: bytes) -> RootKey | None:
         for start, family in _STARTS.items():
