@@ -159,12 +159,16 @@ class Daemon:
 
     @property
     def waiting(self) -> int:
-        """Changed documents that have not been dealt with."""
+        """Changed documents that have not been worked off."""
         return self._listener.waiting
 
     async def is_ready(self) -> bool:
         """Whether it is connected, see `ready`."""
         return self.ready
+
+    def rules_changed(self) -> None:
+        """Read the stored policies anew, soon."""
+        self._rules_wanted.set()
 
     def service(self) -> dict[str, Any]:
         """What it does, for `/api/health`."""

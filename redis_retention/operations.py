@@ -29,7 +29,7 @@ from redis_retention.results import EachThread, ScanProgress, TrimResult
 from redis_retention.sans_io import Operation
 from redis_retention.served import Served
 from redis_retention.served_stats import largest_of, measure_all, stats_of
-from redis_retention.sources.sweep import Progress, SweepResult, sweep_dry, sweep_formats
+from redis_retention.sources.sweep import Progress, sweep_dry, sweep_formats
 from redis_retention.stats import Stats, ThreadSize
 from redis_retention.stopping import stoppable
 
@@ -168,11 +168,11 @@ class Operations:
         pattern = _encoded(match)
         check(Rule(pattern, policy or Policy(), trigger))
         rules = yield from self._rules_of_sweep(policy, trigger)
+        result: TrimResult
         if dry_run:
             result = yield from self._sweep_dry(rules, pattern)
         else:
-            result = TrimResult()
-            swept = yield from sweep_formats(
+            result = yield from sweep_formats(
                 self._served,
                 rules,
                 match=pattern,
@@ -180,11 +180,6 @@ class Operations:
                 progress=progress,
                 alone=alone,
             )
-            for layout, part in swept.layouts.items():
-                result.include(layout, _as_trim(part), part.threads)
-            result.threads = swept.threads
-            result.threads_trimmed = swept.threads_trimmed
-            result.bytes_deleted = swept.bytes_deleted or None
         result.elapsed_ms = (perf_counter() - begun) * 1000
         return result
 
@@ -363,18 +358,6 @@ def _combined(each: Mapping[Engine, EachThread], dry_run: bool) -> TrimResult:
     for engine, one in each.items():
         one.finish()
         result.include(title(engine.layout), one.result, one.threads)
-    return result
-
-
-def _as_trim(swept: SweepResult) -> TrimResult:
-    result = TrimResult(
-        swept.threads,
-        swept.threads_trimmed,
-        swept.checkpoints_deleted,
-        swept.checkpoints_kept,
-        swept.keys_deleted,
-    )
-    result.refuse(swept.refused)
     return result
 
 

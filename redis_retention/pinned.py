@@ -10,9 +10,9 @@ from redis_retention.engine import Engine, Place
 from redis_retention.errors import ServerLacks
 from redis_retention.layouts.names import title
 from redis_retention.pins import NoSuchCheckpoint, Pin, Pins
-from redis_retention.sans_io import Nodes, Operation
+from redis_retention.sans_io import Operation
 from redis_retention.served import Served
-from redis_retention.sources.scan import each_page, escape_glob
+from redis_retention.sources.scan import each_key, escape_glob
 
 
 class ServedPins:
@@ -60,16 +60,13 @@ class ServedPins:
         starts = {engine.pins_key(b""): engine for engine in self._served.engines}
         threads: defaultdict[bytes, set[Engine]] = defaultdict(set)
 
-        def take(keys: Sequence[bytes], _: float) -> Operation[None]:
-            for key in keys:
-                for start, engine in starts.items():
-                    if key.startswith(start):
-                        threads[key[len(start) :]].add(engine)
-            yield from ()
+        def take(key: bytes) -> None:
+            for start, engine in starts.items():
+                if key.startswith(start):
+                    threads[key[len(start) :]].add(engine)
 
         pattern = escape_glob(f"{self._served.first.prefix}pins:".encode()) + b"*"
-        for node in (yield Nodes()):
-            yield from each_page(take, "MATCH", pattern, node=node)
+        yield from each_key(pattern, take)
         found: dict[bytes, list[Pin]] = {}
         for thread in sorted(threads):
             found[thread] = yield from self._read(thread, threads[thread])

@@ -64,7 +64,7 @@ class Pins:
         yield from command("HSET", self._engine.pins_key(thread), _field(place), text)
 
     def unpin(self, thread: bytes, place: Place | None = None) -> Operation[bool]:
-        """Take a pin away again; False when there is none."""
+        """Remove a pin again; False when there is none."""
         yield from self._engine.check_keys(thread)
         removed = yield from command("HDEL", self._engine.pins_key(thread), _field(place))
         return bool(removed)

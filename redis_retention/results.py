@@ -38,7 +38,7 @@ class LayoutResult:
 
 @dataclass(frozen=True, slots=True)
 class ScanProgress:
-    """How far a look at the whole database has come.
+    """How far a scan of the whole database has come.
 
     Attributes:
         keys: Keys looked at, about.

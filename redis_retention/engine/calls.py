@@ -145,26 +145,29 @@ class ScriptCalls:
         Raises:
             RetentionError: A key of ours is something else.
         """
-        if self.beside is not None and name in _ASKED_BESIDE:
-            return (yield from self._call_asking(self.beside, name, keys, arguments))
-        return (yield from self._send(Call(load(name, self.layout.name), keys, arguments)))
-
-    def _call_asking(
-        self, beside: Beside, name: str, keys: Sequence[Argument], arguments: Sequence[Argument]
-    ) -> Operation[Any]:
-        thread = arguments[0]
-        assert isinstance(thread, bytes)
-        names = beside.names(thread)
-        script = load(name, self.layout.name, beside=True)
-        reply = yield from self._send(Call(script, keys, [*arguments, *names, len(names)]))
-        beside.note(thread, *reply.pop())
-        return reply
-
-    def _send(self, call: Call) -> Operation[Any]:
+        call, thread = self._prepared(name, keys, arguments)
         try:
-            return (yield from send(call))
+            reply = yield from send(call)
         except ResponseError as error:
-            raise self._explained(error, call.keys[0] if call.keys else self.prefix) from error
+            raise self._explained(error, keys[0] if keys else self.prefix) from error
+        return self._learned(reply, thread)
+
+    def _prepared(
+        self, name: str, keys: Sequence[Argument], arguments: Sequence[Argument]
+    ) -> tuple[Call, bytes | None]:
+        """The call of a script, and the thread of which it tells in which formats it is, too."""
+        thread = arguments[0] if arguments else None
+        if self.beside is None or name not in _ASKED_BESIDE or not isinstance(thread, bytes):
+            return Call(load(name, self.layout.name), keys, arguments), None
+        names = self.beside.names(thread)
+        script = load(name, self.layout.name, beside=True)
+        return Call(script, keys, [*arguments, *names, len(names)]), thread
+
+    def _learned(self, reply: Any, thread: bytes | None) -> Any:
+        """The reply without what it tells of other formats, which is noted."""
+        if self.beside is not None and thread is not None:
+            self.beside.note(thread, *reply.pop())
+        return reply
 
     def paced(
         self, name: str, keys: Sequence[Argument], arguments: Sequence[Argument]
@@ -173,10 +176,12 @@ class ScriptCalls:
 
         It is called and raises like `call`.
         """
+        call, thread = self._prepared(name, keys, arguments)
         try:
-            reply, seconds = yield Timed(Call(load(name, self.layout.name), keys, arguments))
+            reply, seconds = yield Timed(call)
         except ResponseError as error:
             raise self._explained(error, keys[0]) from error
+        reply = self._learned(reply, thread)
         bounded = reply[0] == b"more"
         if bounded and self._pace.needs_round_trip(seconds):
             _, round_trip = yield Timed(Command(("PING",)))

@@ -182,7 +182,7 @@ def find_each(
                     of_threads[thread].add(layout, family, key, rest)
 
     names = {thread for of_threads in found for thread in of_threads}
-    yield from _each_key(pattern_for(names), take, looked_at)
+    yield from each_key(pattern_for(names), take, looked_at)
     return found
 
 
@@ -224,7 +224,7 @@ def thread_names(layout: Layout) -> Operation[list[bytes]]:
 
     for start, family in layout.families().items():
         if family is Family.CHECKPOINT:
-            yield from _each_key(escape_glob(start) + b"*", take)
+            yield from each_key(escape_glob(start) + b"*", take)
     return list(names)
 
 
@@ -274,9 +274,10 @@ def each_page(
         yield from work_off(keys, took)
 
 
-def _each_key(
+def each_key(
     match: bytes, take: Callable[[bytes], None], looked_at: Callable[[int], None] = lambda _: None
 ) -> Operation[None]:
+    """Hand each key of the database that a glob matches to `take`; a cluster's of all nodes."""
     pages = 0
 
     def work_off(keys: Sequence[bytes], _: float) -> Operation[None]:

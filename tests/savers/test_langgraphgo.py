@@ -480,8 +480,7 @@ def test_a_plan_says_what_the_trim_does_and_changes_nothing(store: Store, doing:
     assert own_keys(store.client) == set()
     assert [one.place.checkpoint_id.decode() for one in planned] == names
     assert [one.reasons for one in planned] == [(), (), (), ("last",), ("last", "latest")]
-    newest = planned[-1].description
-    assert newest is not None
+    newest = planned[-1]
     assert newest.step == 5
     assert newest.made_ms is not None
     assert abs(newest.made_ms / 1000 - time.time()) < 60

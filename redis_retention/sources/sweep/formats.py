@@ -70,7 +70,17 @@ def sweep_formats(
             continue
         others = beside
         met |= others.met
-        total.include(title(engine.layout), part)
+        _include(total, title(engine.layout), part)
     if lacking is not None and not met:
         raise lacking
     return total
+
+
+def _include(total: SweepResult, layout: str, part: SweepResult) -> None:
+    """Count in the sweep of one format."""
+    part.refuse(part.refused)
+    total.include(layout, part, part.threads)
+    total.threads += part.threads
+    total.threads_trimmed += part.threads_trimmed
+    total.keys_scanned += part.keys_scanned
+    total.refused |= part.refused

@@ -37,7 +37,7 @@ class Page:
 
 
 class PageSorter:
-    """Sorts pages; the keys in it that need nothing are dropped.
+    """Sorts pages, and drops the keys that need nothing.
 
     Args:
         engine: Says how keys are called.
