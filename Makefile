@@ -21,8 +21,9 @@ demo: $(VENV)/installed-demo ## show what it does; needs no server
 	@$(BIN)/redis-retention demo
 
 # Without CI=true the tests skip, with the reason, what this machine cannot get of these.
-test: lint ## lint, fetch the servers and a browser, and run all tests
+test: lint ## lint, fetch servers, LangGraph.js and a browser, and run all tests
 	$(BIN)/python -m tests.servers.fetch || test "$$CI" != true
+	$(BIN)/python -m tests.langgraph_js.fetch || test "$$CI" != true
 	$(BIN)/python -m tests.page.chromium || test "$$CI" != true
 	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
