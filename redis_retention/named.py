@@ -58,8 +58,8 @@ class NamedThreads:
         self._look_in = look_in
         self._on_scan = on_scan
         self._beside = Beside(served)
-        # Threads of which the first format could not tell where else they are.
-        self._untold: set[bytes] = set()
+        # Threads for which the first format could not be asked.
+        self._unasked: set[bytes] = set()
         self._scanned: dict[Engine, dict[bytes, scan.Found]] = {}
         self._lacking: ServerLacks | None = None
 
@@ -106,10 +106,13 @@ class NamedThreads:
         wanted = dict(policies[engine])
         if not self._served.auto or engine is self._served.first:
             return wanted
+        scanned = self._scanned.get(engine, {})
         return {
             name: policy
             for name, policy in wanted.items()
-            if name in self._untold or self._beside.has(engine, name)
+            if self._beside.has(engine, name)
+            or name in self._unasked
+            or (name in scanned and not scanned[name].empty)
         }
 
     def _asking(self, engine: Engine) -> Engine:
@@ -122,10 +125,6 @@ class NamedThreads:
         """What the server lacks is of no importance while there is something that needs none."""
         if self._lacking is not None and not found:
             raise self._lacking
-
-    def _is_empty(self, engine: Engine, found: scan.Found) -> bool:
-        """Whether nothing is there of a thread in a format that is served by itself."""
-        return self._served.auto and engine is not self._served.first and found.empty
 
     # --- trims ----------------------------------------------------------------------------------
 
@@ -149,8 +148,7 @@ class NamedThreads:
             for name, policy in unsearched.items():
                 # What was found of a thread is not needed once it is trimmed.
                 found = self._scanned[engine].pop(name)
-                if not self._is_empty(engine, found):
-                    yield from each.add(name, trim(self._asking(engine), name, found, policy))
+                yield from each.add(name, trim(self._asking(engine), name, found, policy))
 
     def _trim_indexed(
         self, engine: Engine, name: bytes, policy: Policy, each: EachThread
@@ -224,13 +222,13 @@ class NamedThreads:
         Returns:
             Whether the server can hold the format.
         """
-        self._untold.update(names)
         try:
             yield from engine.check_server()
         except ServerLacks as lacking:
             if not self._served.auto:
                 raise
             self._lacking = lacking
+            self._unasked.update(names)
             return False
         if self._scanned.get(engine, {}).keys() >= names:
             return True
