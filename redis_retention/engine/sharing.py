@@ -46,7 +46,7 @@ class SharedKeyCalls(IndexCalls):
             counting: Count only. What `gone` names is to be deleted.
 
         Returns:
-            What was deleted, and how many are left because they may be on their way.
+            What was deleted, and how many are left because they may be in use soon.
         """
         pages = list(batched(documents, _DOCUMENTS_PER_CALL)) or [[]]
         newest_gone = b"\0".join(islice(sorted(gone, reverse=True), _MOST_GONE))
