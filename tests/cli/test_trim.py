@@ -19,6 +19,7 @@ KEYS = [
     "left_alone",
     "threads_refused",
     "bytes_deleted",
+    "layouts",
 ]
 
 
@@ -40,6 +41,15 @@ def test_json_says_exactly_what_happened(run: Run, stack: redis.Redis) -> None:
         "left_alone": [],
         "threads_refused": 0,
         "bytes_deleted": None,
+        "layouts": {
+            "langgraph-redis": {
+                "threads": 2,
+                "threads_trimmed": 1,
+                "checkpoints_deleted": 7,
+                "checkpoints_kept": 8,
+                "keys_deleted": gone,
+            }
+        },
     }
     assert documents(stack, "a") == ids[-5:]
 
