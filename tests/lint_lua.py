@@ -253,7 +253,8 @@ def lint(folder: Path, luacheck: Path | None) -> list[Complaint]:
     complaints: set[Complaint] = set()
     used: set[Path] = set()
     layouts = sorted(path.stem for path in folder.glob("layouts/*.lua")) or [""]
-    for path, layout in itertools.product(sorted(folder.glob("*.lua")), layouts):
+    modules = set(folder.glob("include/**/*.lua")) | set(folder.glob("layouts/**/*.lua"))
+    for path, layout in itertools.product(sorted(set(folder.rglob("*.lua")) - modules), layouts):
         script = read_script(path, folder, layout)
         used |= script.files
         complaints.update(linter.complaints(script))
