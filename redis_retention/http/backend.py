@@ -67,7 +67,9 @@ class Backend:
         """Bytes that the server uses, or all primaries of a cluster together."""
         if isinstance(self._given_client, redis.RedisCluster | redis.asyncio.RedisCluster):
             told = await self._client.info("memory", target_nodes="primaries")
-            return sum(int(node["used_memory"]) for node in told.values())
+            # Of one primary it is the answer itself.
+            nodes = [told] if "used_memory" in told else told.values()
+            return sum(int(node["used_memory"]) for node in nodes)
         told = await self._client.info("memory")
         return int(told["used_memory"])
 
@@ -82,8 +84,13 @@ class Backend:
 
 def _server_of(client: Client | AsyncClient) -> str:
     """A URL without a password, for messages."""
-    pool = getattr(client, "connection_pool", None)
-    options = {} if pool is None else pool.connection_kwargs
+    options: dict[str, Any]
+    if isinstance(client, redis.RedisCluster | redis.asyncio.RedisCluster):
+        # Before an asynchronous one has asked for the others, it is one that it was given.
+        node: Any = client.get_default_node()
+        options = {} if node is None else {"host": node.host, "port": node.port}
+    else:
+        options = client.connection_pool.connection_kwargs
     if "path" in options:
         return f"unix://{options['path']}"
     host = str(options.get("host", "localhost"))
