@@ -20,9 +20,11 @@ help: ## list these targets
 demo: $(VENV)/installed-demo ## show what it does; needs no server
 	@$(BIN)/redis-retention demo
 
-# Without CI=true the tests skip, with the reason, the servers that this machine cannot get.
-test: lint ## lint, fetch the servers and run all tests
+# Without CI=true the tests skip, with the reason, what this machine cannot get of these.
+test: lint ## lint, fetch servers, LangGraph.js and a browser, and run all tests
 	$(BIN)/python -m tests.servers.fetch || test "$$CI" != true
+	$(BIN)/python -m tests.langgraph_js.fetch || test "$$CI" != true
+	$(BIN)/python -m tests.page.chromium || test "$$CI" != true
 	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 lint: $(VENV)/installed-dev ## check style and types, in Python and in Lua
@@ -35,8 +37,9 @@ format: $(VENV)/installed-dev ## put the Python code into shape
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-servers: $(VENV)/installed-dev ## fetch the servers that the tests run on
+servers: $(VENV)/installed-dev ## fetch the servers and the browser that the tests run on
 	$(BIN)/python -m tests.servers.fetch
+	$(BIN)/python -m tests.page.chromium
 
 soak: $(VENV)/installed-dev ## try the safety rules on random threads, for an hour
 	$(BIN)/python -m tests.soak

@@ -24,9 +24,11 @@ from benchmarks.lab import KEEP, Lab, Say, opened
 from benchmarks.measure import TIMES, interleaved, ratio, short, spread
 from benchmarks.report import Section
 from benchmarks.scale import TRIGGER, Scale
-from redis_retention.sources.notifications import NEEDED, SETTING
+from redis_retention.layouts import LangGraphRedis
+from redis_retention.sources.notifications import SETTING, needed
 from tests.daemon.service import PATIENCE, Service
 
+NEEDED = needed(LangGraphRedis.events)
 OFF, ON, DAEMON = "no notifications", f"notifications {NEEDED}", "the daemon attached"
 WARM_UP, GRACE_SECONDS = 20, 0.05
 HEADER = ("", "put, ms", "put_writes, ms", "put to none", "put_writes to none", "checkpoints/s")

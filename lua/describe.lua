@@ -37,6 +37,7 @@ local function existing(keys)
 end
 
 local function cost(ns, id)
+  if layout.listed then return 1, 1 end
   local document = redis.call("EXISTS", layout.checkpoint_key(thread, ns, id))
   local writes, shared = layout.writes(layout.key_starts(thread, ns), id)
   local keys = document + existing(writes)
@@ -44,26 +45,45 @@ local function cost(ns, id)
   return document, keys
 end
 
+-- The memory of a checkpoint with all that belongs to it, nil where the server does not tell.
+local function size_of(ns, id)
+  if layout.listed then return layout.size(thread, id) end
+  local keys = layout.writes(layout.key_starts(thread, ns), id)
+  keys[#keys + 1] = layout.checkpoint_key(thread, ns, id)
+  keys[#keys + 1] = layout.registry_key(thread, ns, id)
+  return memory.of_all(keys, 1, #keys)
+end
+
 local function describe(row, ns, id)
   for _, text in ipairs(layout.description(thread, ns, id)) do
     row[#row + 1] = text
   end
-  local keys = layout.writes(layout.key_starts(thread, ns), id)
-  keys[#keys + 1] = layout.checkpoint_key(thread, ns, id)
-  keys[#keys + 1] = layout.registry_key(thread, ns, id)
-  local size = memory.of_all(keys, 1, #keys)
+  local size = size_of(ns, id)
   row[#row + 1], measured = tostring(size or ""), measured + (size or 0)
 end
 
-local rows = {}
-for at = first_checkpoint, #ARGV, 3 do
-  if measured >= MOST_MEASURED then break end
-  local ns, id, goes = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+-- The row of a checkpoint; `goes` says what goes with it.
+local function row_of(ns, id, goes)
   local documents, keys = 0, 0
   if goes ~= "" then documents, keys = cost(ns, id) end
   if goes == "pointer" then keys = keys + existing({ layout.latest_key(thread, ns) }) end
   local row = { documents, keys }
   if describing then describe(row, ns, id) end
-  rows[#rows + 1] = row
+  return row
+end
+
+-- The id of what a plan has named; nil when it is gone since. To find it in a list may take reading
+-- it, and what it costs to delete it is known.
+local function id_of(name)
+  if not layout.listed or not describing then return name end
+  return layout.named(thread, name)[1]
+end
+
+local GONE = { 0, 0, "", "", "", "" }
+local rows = {}
+for at = first_checkpoint, #ARGV, 3 do
+  if measured >= MOST_MEASURED then break end
+  local id = id_of(ARGV[at + 1])
+  rows[#rows + 1] = id and row_of(ARGV[at], id, ARGV[at + 2]) or GONE
 end
 return rows

@@ -28,6 +28,7 @@
 --@include include/entry.lua
 --@include include/index.lua
 --@include include/pins.lua
+--@include include/views.lua
 --@include include/shared_mark.lua
 
 local index_start, pins_start, threads = ARGV[1], ARGV[4], { unpack(ARGV, 5) }
@@ -110,7 +111,7 @@ end
 
 local function drop_if_gone(thread)
   local index_key, pins_key = index_start .. thread, pins_start .. thread
-  if index.has_checkpoints(index.stored(index_key)) then return end
+  if index.has_checkpoints(views.of(index_key, thread)) then return end
   redis.call("UNLINK", index_key)
   if redis.call("TYPE", pins_key).ok == "hash" and pins.outlive(index_key, pins_key, thread) then
     redis.call("UNLINK", pins_key)

@@ -23,6 +23,8 @@
 --@include include/index.lua
 --@include include/counting.lua
 --@include include/memory.lua
+--@include include/positions.lua
+--@include include/views.lua
 
 local index_start, samples, count_keys = ARGV[1], tonumber(ARGV[4]), ARGV[5] == "1"
 local measure_newest = ARGV[6] == "1"
@@ -46,9 +48,21 @@ local function measure(thread, ns, id)
   return bytes_used + of_writes + (memory.of(layout.registry_key(thread, ns, id)) or 0)
 end
 
+-- Of a list whose checkpoints are at positions, the same at even distances.
+local function sample_listed(thread)
+  local measured, total, count = 0, 0, layout.own(thread)
+  for number = 0, math.min(samples, count) - 1 do
+    local id = positions.id(math.floor(number * count / math.min(samples, count)))
+    local size = layout.exists(thread, "", id) and layout.size(thread, id) or 0
+    if size > 0 then measured, total = measured + 1, total + size end
+  end
+  return measured, total
+end
+
 local function sample(key, thread)
   local measured, total = 0, 0
   if samples == 0 then return measured, total end
+  if layout.listed then return sample_listed(thread) end
   for _, member in ipairs(redis.call("ZRANDMEMBER", key, samples * TRIES)) do
     local kind = string.sub(member, 1, 1)
     if measured < samples and (kind == entry.INDEPENDENT or kind == entry.INVOCATION) then
@@ -61,8 +75,10 @@ local function sample(key, thread)
 end
 
 local function newest(key, thread)
-  local id = measure_newest
-    and index.newest_id(index.stored(key), entry.of(entry.INDEPENDENT, ""))
+  if not measure_newest then return "", 0 end
+  local latest = layout.listed and layout.latest(thread)
+  if latest then return layout.name(thread, latest), layout.size(thread, latest) end
+  local id = index.newest_id(index.stored(key), entry.of(entry.INDEPENDENT, ""))
   if not id then return "", 0 end
   return id, memory.of(layout.checkpoint_key(thread, "", id)) or 0
 end
@@ -73,6 +89,6 @@ for at, key in ipairs(KEYS) do
   local keys = count_keys and counting.root_keys(key, thread) or 0
   local measured, total = sample(key, thread)
   local id, bytes_used = newest(key, thread)
-  reply[at] = { index.checkpoints(key), keys, measured, total, id, bytes_used }
+  reply[at] = { views.checkpoints(key, thread), keys, measured, total, id, bytes_used }
 end
 return reply

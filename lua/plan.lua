@@ -1,7 +1,8 @@
 -- Says what a trim would do to one thread, checkpoint by checkpoint, a page at a time. Writes
 -- nothing.
 --
--- KEYS[1]  zset    the thread's index (include/entry.lua), read when no entries are given
+-- KEYS[1]  zset    the thread's index (include/entry.lua), read when no entries are given and the
+--                  format does not list its checkpoints by itself
 -- KEYS[2]  hash    the thread's pins (include/pins.lua)
 --
 -- ARGV[1]  the thread, as it stands in the keys
@@ -33,14 +34,16 @@
 --@include include/decisions.lua
 --@include include/pins.lua
 --@include include/policy.lua
+--@include include/views.lua
 
 local index_key, pins_key, thread = KEYS[1], KEYS[2], ARGV[1]
 local cursor, page, grace = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local wanted, brought, first_entry = policy.read(ARGV, 7), ARGV[12], 13
 layout.use(ARGV[2], ARGV[3])
 
-local view = brought == "0" and index.stored(index_key) or index.listed(ARGV, first_entry, #ARGV)
-local decided = decisions.of_thread(view, thread, wanted, pins.read(pins_key),
+local view = brought == "0" and views.of(index_key, thread)
+  or index.listed(ARGV, first_entry, #ARGV)
+local decided = decisions.of_thread(view, thread, wanted, pins.read(pins_key, thread),
   { at_end = true, complete = brought == "1", most_unread = 0, most_missing = math.huge,
     grace = grace, again = cursor ~= "" })
 
@@ -68,6 +71,29 @@ local function row(kind, ns, id)
   return { ns, id, "", emptied and is_first_of(kind, ns, id) and "pointer" or "checkpoint" }
 end
 
+local last_shown
+
+-- Whether an entry is of one more checkpoint. Its own list may name what is not this thread's.
+local function is_shown(kind, ns, id)
+  local this = kind .. ns .. "\0" .. id
+  if this == last_shown then return false end
+  last_shown = this
+  return not layout.listed or layout.exists(thread, ns, id)
+end
+
+-- Bytes of checkpoints after which a page ends that have to be read to be named.
+local MOST_NAMED = 4 * 1024 * 1024
+local named = 0
+
+-- The row of a checkpoint, by the name that people know.
+local function shown(kind, ns, id)
+  local found = row(kind, ns, id)
+  if layout.listed then
+    found[2], named = layout.name(thread, id), named + layout.size(thread, id)
+  end
+  return found
+end
+
 local unread = false
 
 -- From `low` to `high`; answers the last member when the page is full.
@@ -82,11 +108,10 @@ local function add_rows(reply, kind)
     unread = unread or entry.is_unread(member)
     if unread then return false end
     local fields = entry.fields(member)
-    local previous = reply[#reply]
-    if #reply <= 4 or previous[1] ~= fields[1] or previous[2] ~= fields[2] then
+    if is_shown(kind, fields[1], fields[2]) then
       if page == 0 then return false end
-      reply[#reply + 1] = row(kind, fields[1], fields[2])
-      page = page - 1
+      reply[#reply + 1] = shown(kind, fields[1], fields[2])
+      page = named < MOST_NAMED and page - 1 or 0
     end
     last = member
     return true

@@ -37,7 +37,7 @@ local index_key, thread, limit = KEYS[1], ARGV[1], tonumber(ARGV[4])
 local last_run = 5 + tonumber(ARGV[5])
 layout.use(ARGV[2], ARGV[3])
 
-local view, its_pins = index.stored(index_key), pins.read(KEYS[2])
+local view, its_pins = index.stored(index_key), pins.read(KEYS[2], thread)
 
 -- What the caller has found, as {[ns] = {[id] = true}}: those that are of the runs, and those of
 -- which an earlier call has deleted the document alone.

@@ -14,9 +14,7 @@
 -- ARGV[8]  milliseconds for which a leaf is retained
 -- ARGV[9]  1 when events have just told of the documents, 0 when somebody has looked for them
 -- ARGV[10] the number of rules
---   each   a pattern for the thread (include/glob.lua), the trigger (checkpoints of one namespace,
---          -1 for none) and the policy, five values (include/policy.lua); the first rule that
---          matches counts
+-- then     the rules (include/rule_list.lua)
 -- then     how many write documents the caller has seen for each of KEYS, or nothing at all
 --
 -- Reply    {{status…}, {thread, state, checkpoints, keys, left, bytes}…}
@@ -32,30 +30,13 @@
 --@include include/index.lua
 --@include include/indexing.lua
 --@include include/trimming.lua
---@include include/policy.lua
---@include include/glob.lua
+--@include include/rule_list.lua
 
--- Arguments of one rule.
-local RULE = 7
--- Bytes of a thread id: the same as in Python.
-local LONGEST_THREAD = 4096
 local index_start, pins_start = ARGV[1], ARGV[2]
 local limit, only, estimate_memory = tonumber(ARGV[5]), ARGV[6], ARGV[7] == "1"
 local grace, announced = tonumber(ARGV[8]), ARGV[9] == "1"
-local first_rule, last_of_rules = 11, 10 + RULE * tonumber(ARGV[10])
+local rule_for, first_count = rule_list.read(ARGV, 11, tonumber(ARGV[10]))
 layout.use(ARGV[3], ARGV[4])
-
-local patterns = {}
-
-local function rule_for(thread)
-  for at = first_rule, last_of_rules, RULE do
-    patterns[at] = patterns[at] or glob.parse(ARGV[at])
-    if glob.matches(patterns[at], thread) then
-      return { trigger = tonumber(ARGV[at + 1]), policy = policy.read(ARGV, at + 2) }
-    end
-  end
-  return { trigger = -1 }
-end
 
 local function count(key, ns)
   return index.count(key, entry.of(entry.INDEPENDENT, ns))
@@ -78,7 +59,7 @@ end
 -- Adds what was read of a thread to its index, and trims it if it has crossed its trigger: what
 -- came of that, nil if it has not.
 local function work_off(thread, batch)
-  if #thread > LONGEST_THREAD then error({ err = "the id of the thread is too long" }) end
+  rule_list.check_id(thread)
   local before = {}
   for _, header in ipairs(batch.headers) do
     if batch.rule.trigger >= 0 and not header.root and not before[header.ns] then
@@ -99,7 +80,7 @@ end
 
 local statuses, batches, order = {}, {}, {}
 for at, key in ipairs(KEYS) do
-  local status, header = indexing.read(key, only, tonumber(ARGV[last_of_rules + at] or 0))
+  local status, header = indexing.read(key, only, tonumber(ARGV[first_count + at - 1] or 0))
   statuses[at] = status
   if header then
     local batch = batches[header.thread]

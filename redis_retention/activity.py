@@ -72,7 +72,7 @@ class Activity:
         index_entries_forgotten: Index entries of checkpoints that others have deleted.
         large_checkpoints: New checkpoint documents above the size to warn of.
         errors: What went wrong, by the kind of error.
-        lag: From the event to the reply of the call that has dealt with it.
+        lag: From the event to the reply of the call that has worked it off.
         scripts: One call of each script, by its name.
         sweeps: Sweeps by how they ended: ``done``, ``failed``, ``stopped``.
         sweep_seconds: How long the last sweep took.

@@ -28,7 +28,7 @@ from redis_retention.policy import Policy
 from redis_retention.sans_io import Operation
 from redis_retention.schedule import Schedule
 from redis_retention.sources.keyspace import CHECK_SECONDS, Listener, State
-from redis_retention.sources.notifications import ADVICE
+from redis_retention.sources.notifications import advice
 from redis_retention.sweeping import SharedSweeper, SweepResult
 from redis_retention.transport import AsyncClient, AsyncTransport
 
@@ -165,12 +165,16 @@ class Daemon:
 
     @property
     def waiting(self) -> int:
-        """Changed documents that have not been dealt with."""
+        """Changed documents that have not been worked off."""
         return self._listener.waiting
 
     async def is_ready(self) -> bool:
         """Whether it is connected, see `ready`."""
         return self.ready
+
+    def rules_changed(self) -> None:
+        """Read the stored policies anew, soon."""
+        self._rules_wanted.set()
 
     def service(self) -> dict[str, Any]:
         """What it does, for `/api/health`."""
@@ -257,7 +261,9 @@ class Daemon:
     async def _require_events(self) -> None:
         """A listener alone is of no use where there are no events to begin with."""
         if await self._listener.settled() is State.OFF and self._sweeper is None:
-            raise RetentionError(f"the server reports no events: {ADVICE}")
+            raise RetentionError(
+                f"the server reports no events: {advice(self._engine.layout.events)}"
+            )
         await self._stop.wait()
 
     def _say_goodbye(self) -> None:

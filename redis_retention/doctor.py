@@ -16,10 +16,10 @@ from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError,
 
 from redis_retention.engine import Engine
 from redis_retention.errors import RetentionError
-from redis_retention.layouts import Family
+from redis_retention.layouts import Events, Family
 from redis_retention.policies import Policies
 from redis_retention.sans_io import Argument, Command, Nodes, Operation, command, send
-from redis_retention.sources.notifications import ADVICE, SETTING, Heard, missing, read_flags
+from redis_retention.sources.notifications import SETTING, Heard, advice, missing, read_flags
 
 OLDEST_VERSION = (6, 2)
 _NEARLY_FULL = 0.9
@@ -72,20 +72,23 @@ def examine(engine: Engine) -> Operation[list[Check]]:
     checks.append((yield from _json(engine)))
     checks.append(_search(info))
     checks += yield from _permissions(engine)
-    checks.append((yield from _setting()))
+    checks.append((yield from _setting(engine.layout.events)))
     return checks
 
 
-def events(heard: Heard) -> Check:
+def events(heard: Heard, waited_for: Events) -> Check:
     """What a probe for events has shown."""
     if heard is Heard.EVENTS:
         return Check("events", "an event on a key of our own arrived")
     if heard is Heard.UNPROVED:
-        return _warning("events", heard.value, "allow JSON.SET on our keys, to have it proved")
+        return _warning(
+            "events", heard.value, f"allow {waited_for.trial[0]} on our keys, to have it proved"
+        )
     return _broken(
         "events",
         f"no event arrived: {heard.value}",
-        f"`redis-retention run` switches them on where it may use CONFIG SET; else {ADVICE}",
+        f"`redis-retention run` switches them on where it may use CONFIG SET; else "
+        f"{advice(waited_for)}",
     )
 
 
@@ -272,13 +275,13 @@ def _grant(error: ResponseError) -> str:
 # --- notifications ------------------------------------------------------------------------------
 
 
-def _setting() -> Operation[Check]:
+def _setting(waited_for: Events) -> Operation[Check]:
     nodes = yield Nodes()
     try:
         flags = yield from read_flags(nodes[0])
     except ResponseError:
         return Check(SETTING, "may not be read: the event on a key of our own tells")
-    lacking = missing(flags)
+    lacking = missing(flags, waited_for)
     if not lacking:
         return Check(SETTING, flags)
     return _warning(SETTING, f"{flags!r} lacks {lacking}", f"CONFIG SET {SETTING} {flags}{lacking}")

@@ -51,7 +51,7 @@ _GAUGES: dict[str, str] = {
     "sweep_finished": "When the last sweep of this process was done, in seconds since 1970.",
     "sweep_next": "When the next sweep is due, in seconds since 1970; 0 while that is not known.",
 }
-_LAG = "From an event to the reply of the call that has dealt with it."
+_LAG = "From an event to the reply of the call that has worked it off."
 _SCRIPTS = "One call of a script, as the client sees it."
 
 
@@ -62,7 +62,7 @@ class Service(Protocol):
 
     @property
     def waiting(self) -> int:
-        """Changed documents that have not been dealt with."""
+        """Changed documents that have not been worked off."""
 
 
 class _Activities(Collector):
@@ -77,7 +77,7 @@ class _Activities(Collector):
             yield CounterMetricFamily(_PREFIX + name, text, getattr(activity, name))
         for name, text in _GAUGES.items():
             yield GaugeMetricFamily(_PREFIX + name, text, getattr(activity, name))
-        waiting = "Changed documents that have not been dealt with."
+        waiting = "Changed documents that have not been worked off."
         yield GaugeMetricFamily(f"{_PREFIX}waiting", waiting, self._service.waiting)
         yield _histogram("lag_seconds", _LAG, activity.lag)
         yield _scripts(activity.scripts)

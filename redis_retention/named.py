@@ -51,7 +51,8 @@ class NamedThreads:
 
     def __init__(self, engine: Engine, look_in: LookIn, on_scan: OnScan) -> None:
         self._engine = engine
-        self._look_in = look_in
+        # The lists of a format that has some need not be looked for.
+        self._look_in = "index" if engine.layout.lists_itself else look_in
         self._on_scan = on_scan
 
     def trim(self, policies: Mapping[bytes, Policy], each: EachThread) -> Operation[None]:

@@ -150,8 +150,9 @@ class Operations:
         pattern = _encoded(match)
         check(Rule(pattern, policy or Policy(), trigger))
         rules = yield from self._rules_of_sweep(policy, trigger)
-        result = TrimResult(dry_run=dry_run)
+        result: TrimResult
         if dry_run:
+            result = TrimResult(dry_run=True)
             each = EachThread(result)
             yield from sweep_dry(self._engine, rules, pattern, each.add)
             each.finish()
@@ -164,13 +165,8 @@ class Operations:
                 progress=progress,
             )
             swept = yield from sweeper.sweep()
-            result.threads = swept.threads
-            result.threads_trimmed = swept.threads_trimmed
-            result.checkpoints_deleted = swept.checkpoints_deleted
-            result.checkpoints_kept = swept.checkpoints_kept
-            result.keys_deleted = swept.keys_deleted
-            result.bytes_deleted = swept.bytes_deleted or None
-            result.refuse(swept.refused)
+            swept.refuse(swept.refused)
+            result = swept
         result.elapsed_ms = (perf_counter() - begun) * 1000
         return result
 

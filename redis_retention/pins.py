@@ -5,13 +5,13 @@ One hash per thread; ``lua/include/pins.lua`` says what is in it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from redis_retention.engine import CHECKPOINTS, Engine, Place
 from redis_retention.errors import RetentionError
-from redis_retention.sans_io import Nodes, Operation, command
-from redis_retention.sources.scan import each_page, escape_glob
+from redis_retention.policy import Policy
+from redis_retention.sans_io import Operation, command
+from redis_retention.sources.scan import each_key, escape_glob
 
 _WHOLE_THREAD = b""
 
@@ -58,7 +58,7 @@ class Pins:
         yield from command("HSET", self._engine.pins_key(thread), _field(place), text)
 
     def unpin(self, thread: bytes, place: Place | None = None) -> Operation[bool]:
-        """Take a pin away again; False when there is none."""
+        """Remove a pin again; False when there is none."""
         yield from self._engine.check_keys(thread)
         removed = yield from command("HDEL", self._engine.pins_key(thread), _field(place))
         return bool(removed)
@@ -74,12 +74,10 @@ class Pins:
         start = self._engine.pins_key(b"")
         threads: set[bytes] = set()
 
-        def take(keys: Sequence[bytes], _: float) -> Operation[None]:
-            threads.update(key[len(start) :] for key in keys)
-            yield from ()
+        def take(key: bytes) -> None:
+            threads.add(key[len(start) :])
 
-        for node in (yield Nodes()):
-            yield from each_page(take, "MATCH", escape_glob(start) + b"*", node=node)
+        yield from each_key(escape_glob(start) + b"*", take)
         found: dict[bytes, list[Pin]] = {}
         for thread in sorted(threads):
             found[thread] = yield from self.of(thread)
@@ -87,16 +85,22 @@ class Pins:
 
     def _require(self, thread: bytes, place: Place) -> Operation[None]:
         yield from self._engine.check_server()
-        layout = self._engine.layout
-        key = layout.checkpoint_key(thread, place.namespace, place.checkpoint_id)
-        found = yield from self._engine.read(thread, {key: 0})
-        if found.statuses[key] not in CHECKPOINTS:
+        if not (yield from self._exists(thread, place)):
             namespace = _text(place.namespace)
             where = f"namespace {namespace!r} of " if namespace else ""
             raise RetentionError(
                 f"there is no checkpoint {_text(place.checkpoint_id)} in {where}thread "
                 f"{_text(thread)}: `redis-retention plan` lists those that there are"
             )
+
+    def _exists(self, thread: bytes, place: Place) -> Operation[bool]:
+        layout = self._engine.layout
+        if layout.lists_itself:
+            found = yield from self._engine.plan(thread, Policy())
+            return any(decision.place == place for decision in found.checkpoints)
+        key = layout.checkpoint_key(thread, place.namespace, place.checkpoint_id)
+        read = yield from self._engine.read(thread, {key: 0})
+        return read.statuses[key] in CHECKPOINTS
 
 
 def _field(place: Place | None) -> bytes:

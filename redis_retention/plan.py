@@ -102,14 +102,13 @@ def planned(thread: bytes, decisions: Decisions) -> Plan:
 
 
 def _planned(decision: Decision) -> PlannedCheckpoint:
-    described = decision.description
     return PlannedCheckpoint(
         namespace=_text(decision.place.namespace),
         checkpoint_id=_text(decision.place.checkpoint_id),
-        created=_time(described.made_ms) if described else None,
-        source=described.source if described else None,
-        step=described.step if described else None,
-        size=described.size if described else None,
+        created=_time(decision.made_ms),
+        source=decision.source,
+        step=decision.step,
+        size=decision.size,
         reasons=decision.reasons,
         keys=decision.keys,
     )

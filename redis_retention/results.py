@@ -20,7 +20,7 @@ class LeftAlone:
 
 @dataclass(frozen=True, slots=True)
 class ScanProgress:
-    """How far a look at the whole database has come.
+    """How far a scan of the whole database has come.
 
     Attributes:
         keys: Keys looked at, about.

@@ -6,17 +6,17 @@ import heapq
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from redis_retention import glob
 from redis_retention.batches import batched
 from redis_retention.engine import Engine
-from redis_retention.sans_io import Argument, Nodes, Operation, command
-from redis_retention.sources.scan import escape_glob
+from redis_retention.sans_io import Argument, Nodes, Operation
+from redis_retention.sources.scan import each_page, escape_glob, listed_threads
 
 SAMPLED_THREADS = 100
 SAMPLES_PER_THREAD = 5
-_KEYS_PER_SCAN = 1000
 _INDEXES_PER_CALL = 200
 # Measuring reads the documents: a call for few threads is short.
 _MEASURED_PER_CALL = 5
@@ -156,15 +156,23 @@ def _each_index(
     wanted: Callable[[bytes], bool] = lambda _: True,
 ) -> Operation[None]:
     """Tell of each index how many checkpoints it knows, and how large the newest one is."""
-    for node in (yield Nodes()):
-        cursor = 0
-        while True:
-            cursor, keys = yield from _some_indexes(engine, cursor, node)
-            some = filter(wanted, keys)
-            for key, found in (yield from _measured(engine, some, 0, node, newest)):
+    # Where a format has lists, the indexes of their threads, once each.
+    lists, met = engine.layout.lists_itself, set[bytes]()
+    pattern = escape_glob(engine.index_key(b"")) + b"*"
+    options = () if lists else ("MATCH", pattern, "TYPE", "zset")
+
+    def work_off(node: Any, keys: Sequence[bytes], _: float) -> Operation[None]:
+        if lists:
+            new = listed_threads(engine, keys) - met
+            met.update(new)
+            keys = [engine.index_key(thread) for thread in new]
+        some = filter(wanted, keys)
+        for key, found in (yield from _measured(engine, some, 0, node, newest)):
+            if found.checkpoints or not lists:
                 take(key, found)
-            if cursor == 0:
-                break
+
+    for node in (yield Nodes()):
+        yield from each_page(partial(work_off, node), *options, node=node)
 
 
 def _note_newest(
@@ -176,14 +184,6 @@ def _note_newest(
         thread = key[len(engine.index_key(b"")) :]
         checkpoint = LargeCheckpoint(found.newest_bytes, thread, found.newest)
         _keep(result.largest_checkpoints, top, checkpoint)
-
-
-def _some_indexes(engine: Engine, cursor: int, node: Any) -> Operation[tuple[int, list[bytes]]]:
-    pattern = escape_glob(engine.index_key(b"")) + b"*"
-    reply = yield from command(
-        "SCAN", cursor, "MATCH", pattern, "COUNT", _KEYS_PER_SCAN, "TYPE", "zset", node=node
-    )
-    return int(reply[0]), list(reply[1])
 
 
 def _keep(heap: list[Any], size: int, item: Any) -> None:

@@ -22,7 +22,6 @@
 --   deletes_all    true when no checkpoint is retained
 
 --@include include/bytes.lua
---@include include/clock.lua
 
 local decide = {}
 
@@ -49,7 +48,7 @@ local function floor_within(checkpoints, floor, oldest_ms)
     local older = checkpoints.before(floor)
     if not older then return decide.LOWEST end
     if older.made_at and older.made_at < oldest_ms then return floor end
-    local first = older.format and clock.first_id(oldest_ms, older.format) or older.id
+    local first = older.first_id and older.first_id(oldest_ms) or older.id
     floor = bytes.less(first, older.id) and first or older.id
   end
 end
@@ -87,10 +86,12 @@ end
 --   newest               the newest checkpoints that exist, newest first, `keep_last` if there are
 --   pinned               {[id] = true}
 --   latest               the id that the latest pointer names, or nil
---   before(id)           the next older one {id =, made_at = ms or nil, format = of the id or nil}
+--   before(id)           the next older one {id =, made_at = ms or nil, first_id(ms) = the first id
+--                        not older than that, no function where ids do not say it}
 --   existing_before(id)  the id of the next older one that exists, or nil
 --   run_start(id)        the id of the first checkpoint of its run, or nil; no function at all in a
 --                        namespace in which runs are not told apart
+--   hides_runs           nobody can tell where runs begin
 --   leaves_below(id)     {id =, since = ms, missing = bool, path = ids from what the latest pointer
 --                        names to this leaf, nil when it does not descend from there}
 -- `policy` is what include/policy.lua reads; `grace` the milliseconds for which a leaf is retained.
@@ -103,6 +104,7 @@ function decide.namespace(checkpoints, policy, grace)
     rules.floor = floor_within(checkpoints, counted, policy.now() - policy.keep_within)
   end
   for id in pairs(checkpoints.pinned) do decide.retain(rules, id, "pinned") end
+  if policy.keep_runs > 0 and checkpoints.hides_runs then rules.unclear_below = decide.HIGHEST end
   if policy.keep_runs > 0 and checkpoints.run_start then
     retain_runs(rules, checkpoints, policy.keep_runs, checkpoints.pinned)
   end

@@ -99,6 +99,9 @@ function decisions.of_thread(view, thread, policy, its_pins, given)
     local checkpoints =
       evidence.checkpoints(view, thread, space, latest(ns), pinned(ns), policy, given)
     local rules = decide.namespace(checkpoints, policy, given.grace)
+    if layout.listed then
+      for _, id in ipairs(layout.latest_too(thread)) do decide.retain(rules, id, "latest") end
+    end
     drop_missing(thread, ns, rules, checkpoints.newest)
     ancestors.retain_needed(view, thread, self.reader, space, rules)
     rules.newest, rules.missing = checkpoints.newest, checkpoints.missing

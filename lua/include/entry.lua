@@ -21,6 +21,8 @@
 --   a {ms}                         shared keys of checkpoints that are gone may be left: they were
 --                                  deleted at {ms}, or the index is as old as that
 --   e NUL {ms}                     the thread was found idle at {ms}, by the server's clock
+--   g {name} NUL {ms}              the format's own list names a checkpoint that is gone; {ms} is
+--                                  when that was first seen, by the server's clock
 --   x {ns} NUL {id}                a checkpoint that this version does not understand: the thread
 --                                  is left alone
 --
@@ -42,7 +44,7 @@ entry.STARTED, entry.STARTED_BY, entry.WITHOUT_ROOT = "p", "n", "u"
 entry.RUN_START, entry.LEAF, entry.IDLE, entry.UNSUPPORTED = "b", "l", "e", "x"
 entry.MARK = "m"
 entry.READ = "v"
-entry.SHARED_KEYS_LEFT = "a"
+entry.SHARED_KEYS_LEFT, entry.GONE = "a", "g"
 
 -- The beginning of all entries of a kind for one namespace (or root).
 function entry.of(kind, group)
@@ -124,6 +126,17 @@ end
 -- The entry of a thread found idle at `ms`.
 function entry.idle(ms)
   return entry.of(entry.IDLE, "") .. string.format("%013d", ms)
+end
+
+-- The entry of a name whose checkpoint was first found gone at `ms`.
+function entry.gone(name, ms)
+  return entry.of(entry.GONE, name) .. string.format("%013d", ms)
+end
+
+-- The name, and when, that such an entry says.
+function entry.read_gone(member)
+  local name, ms = string.match(member, "^.(.*)%z(%d+)$")
+  return name, tonumber(ms)
 end
 
 -- The entry that says that shared keys may be left since `ms`.

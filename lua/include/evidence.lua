@@ -26,12 +26,12 @@ end
 
 evidence.ROOT = { ns = "", kind = entry.INDEPENDENT, prefix = entry.of(entry.INDEPENDENT, "") }
 
--- When a checkpoint was made, by its id, else by what the saver noted when it was put; and the
--- format of an id that says so.
+-- When a checkpoint was made, by its id, else by what the saver noted when it was put; and a
+-- function that says which id is the first not older than a time, if ids say that.
 function evidence.made_at(thread, ns, id)
   local made, format = clock.of_id(id)
-  if made then return made, format end
-  return layout.put_at(thread, ns, id), nil
+  if not made then return layout.put_at(thread, ns, id) end
+  return made, function(ms) return clock.first_id(ms, format) end
 end
 
 -- The id down to which calls of a trim have just read the newest checkpoints, nil without any.
@@ -155,7 +155,7 @@ function evidence.checkpoints(view, thread, space, latest, pinned, policy, given
     local below = view.down("(" .. prefix .. id, "[" .. prefix, 1)[1]
     if not below then return nil end
     local older = { id = entry.id(below, prefix) }
-    older.made_at, older.format = evidence.made_at(thread, space.ns, older.id)
+    older.made_at, older.first_id = evidence.made_at(thread, space.ns, older.id)
     return older
   end
 
@@ -170,7 +170,10 @@ function evidence.checkpoints(view, thread, space, latest, pinned, policy, given
     return found
   end
 
-  if space.ns == "" then
+  if layout.listed then
+    self.hides_runs = layout.run_start == nil
+    self.run_start = layout.run_start and function(id) return layout.run_start(thread, id) end
+  elseif space.ns == "" then
     function self.run_start(id)
       local start = view.down("[" .. entry.RUN_START .. id, "[" .. entry.RUN_START, 1)[1]
       return start and string.sub(start, #entry.RUN_START + 1)

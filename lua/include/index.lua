@@ -2,12 +2,14 @@
 --
 -- A view answers questions about them. `index.stored` asks the sorted set (trim, track, and a plan
 -- of a thread that is indexed), `index.listed` a sorted list that the caller brought (a plan of a
--- thread that is not indexed: it must not write). The decision does not know which it has.
+-- thread that is not indexed: it must not write), `index.positions` is made for a storage format
+-- that lists its checkpoints by itself. The decision does not know which it has.
 --
 -- Bounds are written as for ZRANGEBYLEX: "[x" from x on, "(x" without x, "-" and "+" the ends.
 
 --@include include/bytes.lua
 --@include include/entry.lua
+--@include include/positions.lua
 
 local index = {}
 
@@ -77,6 +79,24 @@ function index.listed(list, first, last)
   end
 
   return view
+end
+
+-- The checkpoints of a format that lists them by itself, `count` of them, by their positions. All
+-- else that is known of the thread is in the sorted set at `key`.
+function index.positions(key, count)
+  local members = setmetatable({}, { __index = function(_, at)
+    return entry.of(entry.INDEPENDENT, "") .. positions.id(at - 1)
+  end })
+  local own, ours = index.listed(members, 1, count), index.stored(key)
+
+  local function view_of(bound)
+    return string.sub(bound, 2, 2) == entry.INDEPENDENT and own or ours
+  end
+
+  return {
+    up = function(low, high, most) return view_of(low).up(low, high, most) end,
+    down = function(high, low, most) return view_of(low).down(high, low, most) end,
+  }
 end
 
 -- The bound behind everything that begins with a prefix.

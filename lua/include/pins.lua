@@ -7,18 +7,24 @@
 --@include layouts/${layout}.lua
 --@include include/entry.lua
 --@include include/index.lua
+--@include include/views.lua
 
 local pins = {}
 
--- {whole_thread = bool, checkpoints = {[ns] = {[id] = true}}}
-function pins.read(key)
+-- The ids of what a pin names.
+local function named(thread, name)
+  return layout.listed and layout.named(thread, name) or { name }
+end
+
+-- The pins of a thread: {whole_thread = bool, checkpoints = {[ns] = {[id] = true}}}
+function pins.read(key, thread)
   local found = { whole_thread = false, checkpoints = {} }
   for _, field in ipairs(redis.call("HKEYS", key)) do
     local fields = bytes.split(field)
     local ns, id = fields[1], fields[2]
     if id then
       found.checkpoints[ns] = found.checkpoints[ns] or {}
-      found.checkpoints[ns][id] = true
+      for _, its in ipairs(named(thread, id)) do found.checkpoints[ns][its] = true end
     else
       found.whole_thread = true
     end
@@ -38,10 +44,10 @@ end
 -- Whether a thread is gone and only its pins are left: its index knows no checkpoint, its latest
 -- pointer names none that exists, and nothing that is pinned exists.
 function pins.outlive(index_key, pins_key, thread)
-  if index.has_checkpoints(index.stored(index_key)) then return false end
+  if index.has_checkpoints(views.of(index_key, thread)) then return false end
   local latest = layout.latest(thread, "")
   if latest and layout.exists(thread, "", latest) then return false end
-  return not any_exists(thread, pins.read(pins_key).checkpoints)
+  return not any_exists(thread, pins.read(pins_key, thread).checkpoints)
 end
 
 return pins

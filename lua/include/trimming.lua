@@ -3,12 +3,14 @@
 -- Decide, collect what is to be deleted, delete it, bring the index up to date: in this order.
 
 --@include include/clock.lua
+--@include layouts/${layout}.lua
 --@include include/entry.lua
 --@include include/index.lua
 --@include include/pins.lua
 --@include include/decisions.lua
 --@include include/steps.lua
 --@include include/namespaces.lua
+--@include include/listed.lua
 --@include include/continuation.lua
 
 local trimming = {}
@@ -57,8 +59,9 @@ end
 -- at `place`); left: checkpoints in the index after it; bytes: of memory, estimated, -1 where the
 -- server does not tell; continuation: what the next call may go on with, or nil.
 function trimming.step(key, pins_key, thread, policy, limit, given)
+  if layout.listed then return listed.step(key, pins_key, thread, policy, limit, given) end
   local view = index.stored(key)
-  local decided = decisions.of_thread(view, thread, policy, pins.read(pins_key), {
+  local decided = decisions.of_thread(view, thread, policy, pins.read(pins_key, thread), {
     at_end = false, complete = given.complete, most_unread = MOST_UNREAD,
     most_missing = MOST_MISSING, grace = given.grace, again = given.again,
   })

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 import click
 import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import ConnectionError as ConnectionFailed
 from redis.exceptions import ResponseError
@@ -20,7 +22,7 @@ from redis.retry import Retry
 from redis_retention.engine import DEFAULT_PREFIX
 from redis_retention.pace import DEFAULT_KEYS_PER_CALL
 from redis_retention.retention import DEFAULT_GRACE, DEFAULT_MAX_STALL, Retention
-from redis_retention.transport import Client
+from redis_retention.transport import AsyncClient, Client
 
 DEFAULT_URL = "redis://localhost:6379/0"
 
@@ -28,6 +30,8 @@ CONNECT_SECONDS = 5.0
 # Who does not answer a greeting in this time is no Redis.
 GREETING_SECONDS = 5.0
 REPLY_SECONDS = 30.0
+# A service that waits for long hears of nothing else.
+SERVICE_REPLY_SECONDS = 5.0
 RETRIES = 3
 
 _DATABASE = re.compile(r"/?\d*/?")
@@ -79,6 +83,43 @@ def connect(url: str) -> Client:
         return redis.Redis.from_url(url, **_options())
     except (TypeError, ValueError) as error:
         raise _wrong_url(str(error)) from error
+
+
+def is_cluster(url: str) -> bool:
+    """Ask the server, which also shows that it can be reached at all."""
+    client = connect(url)
+    client.close()
+    return isinstance(client, redis.RedisCluster)
+
+
+def async_client(
+    url: str, in_cluster: bool, *, retries: int = 0, reply_seconds: float = SERVICE_REPLY_SECONDS
+) -> AsyncClient:
+    """A client that answers bytes.
+
+    Args:
+        url: Where the server is.
+        in_cluster: Whether it is one of a cluster.
+        retries: How often to try again by itself what a broken connection has prevented: a
+            service knows best what to try again, and when.
+        reply_seconds: How long to wait for a reply.
+    """
+    options: dict[str, Any] = {
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "socket_timeout": reply_seconds,
+        "socket_keepalive": True,
+        "retry": AsyncRetry(NoBackoff(), retries),
+    }
+    if in_cluster:
+        return redis.asyncio.RedisCluster.from_url(url, **options)
+    return redis.asyncio.Redis.from_url(url, **options)
+
+
+def database_of(client: AsyncClient) -> int:
+    """The number of the database; a cluster has but one."""
+    if isinstance(client, redis.asyncio.RedisCluster):
+        return 0
+    return int(client.connection_pool.connection_kwargs.get("db") or 0)
 
 
 def check_url(url: str) -> None:

@@ -11,10 +11,15 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from redis_retention.cli.connection import Settings, pass_settings
+from redis_retention.cli.connection import (
+    Settings,
+    async_client,
+    database_of,
+    is_cluster,
+    pass_settings,
+)
 from redis_retention.cli.options import global_options
 from redis_retention.cli.output import show, show_json, shown
-from redis_retention.cli.serving import async_client, database_of, is_cluster
 from redis_retention.doctor import Check, State, events, examine
 from redis_retention.engine import Engine
 from redis_retention.layouts import LangGraphRedis
@@ -50,7 +55,7 @@ async def _examined(settings: Settings, in_cluster: bool) -> list[Check]:
     try:
         checks = await AsyncTransport(client).run(examine(engine))
         listener = Listener(client, engine, (), database=database_of(client))
-        return [*checks, events(await listener.prove())]
+        return [*checks, events(await listener.prove(), layout.events)]
     finally:
         await client.aclose()
 

@@ -1,4 +1,4 @@
-"""What commands say on standard error while they look at the whole database for some threads."""
+"""What commands write to standard error while they scan the whole database for some threads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PATIENCE_SECONDS = 1.0
 
 
 class _Shown:
-    """A line that says why, and on a terminal a bar; both only when it takes a while."""
+    """A line that says why, and on a terminal a bar; both only if it takes a while."""
 
     def __init__(self) -> None:
         self._begun = monotonic()
@@ -33,7 +33,7 @@ class _Shown:
                 self._advance(now)
 
     def explain(self) -> None:
-        """Say why, once."""
+        """Write why, once."""
         reason, self._reason = self._reason, None
         if reason is not None:
             why = f"looking at all {reason.total:,} keys, since {reason.why}; {reason.mend}"
@@ -56,9 +56,9 @@ class _Shown:
 
 @contextmanager
 def scan_shown() -> Iterator[Callable[[ScanProgress], None]]:
-    """Shows how a look goes that takes more than a second, and why nothing shorter would do.
+    """Shows the progress of a scan that takes more than a second, and why it is necessary.
 
-    Of one that was over before, the line is said at its end; an error is said alone.
+    If it takes less, the line is written at its end; if it fails, the error stands alone.
     """
     shown = _Shown()
     try:

@@ -11,11 +11,12 @@ from typing import Any, Literal
 import click
 
 from redis_retention import logs
+from redis_retention.cli.api import open_backend, serve_api
 from redis_retention.cli.configured import Configured, config_option
-from redis_retention.cli.connection import Settings, pass_settings
+from redis_retention.cli.connection import Settings, is_cluster, pass_settings
 from redis_retention.cli.http import DEFAULT_ADDRESS, HttpOptions, http_of, http_options
 from redis_retention.cli.options import global_options, policy_options, trigger_option
-from redis_retention.cli.serving import api_of, is_cluster, log_format_option
+from redis_retention.cli.serving import log_format_option
 from redis_retention.logs import logger
 from redis_retention.policy import Policy
 
@@ -42,7 +43,8 @@ async def _serve_until_told(options: _Serving, in_cluster: bool) -> None:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with api_of(options.settings, options.http, in_cluster, options.policy, options.trigger):
+    opened = open_backend(options.settings, in_cluster, options.policy, options.trigger)
+    async with opened as backend, serve_api(backend, options.http):
         await stop.wait()
         log.info("stopping")
     log.info("stopped")

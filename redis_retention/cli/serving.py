@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
-import redis
-import redis.asyncio
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 from redis_retention import logs
+from redis_retention.cli.api import open_backend, serve_api
 from redis_retention.cli.configured import config_option
-from redis_retention.cli.connection import Settings, connect
+from redis_retention.cli.connection import Settings, async_client, database_of, is_cluster
 from redis_retention.cli.http import HttpOptions
 from redis_retention.cli.options import policy_options, trigger_option, warn_checkpoint_bytes_option
 from redis_retention.daemon import Daemon, Options, Told
@@ -27,18 +23,13 @@ from redis_retention.engine import Engine, Rule
 from redis_retention.errors import RetentionError
 from redis_retention.layouts import LangGraphRedis
 from redis_retention.logs import logger
-from redis_retention.policy import Policy
 from redis_retention.sans_io import Operation
 from redis_retention.sweeping import SweepResult
-from redis_retention.transport import AsyncClient
 
 if TYPE_CHECKING:
     from redis_retention.http.backend import Backend
 
 log = logger("service")
-
-CONNECT_SECONDS = 5.0
-REPLY_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +117,6 @@ def serve(
     asyncio.run(_serve(service, reread, sweep, in_cluster))
 
 
-def is_cluster(url: str) -> bool:
-    """Ask the server, which also shows that it can be reached at all."""
-    client = connect(url)
-    client.close()
-    return isinstance(client, redis.RedisCluster)
-
-
 async def _serve(
     service: Service,
     reread: Callable[[], Service],
@@ -150,118 +134,34 @@ async def _serve(
         estimate_memory=service.metrics_port is not None or service.http is not None,
     )
     client = async_client(settings.url, in_cluster)
-
-    follow: list[Callable[[Options], None]] = []
-
-    def read_again() -> Options:
-        again = reread()
-        logs.set_verbose(again.verbose)
-        for told in follow:
-            told(again.options)
-        return again.options
-
-    daemon = Daemon(
-        client,
-        engine,
-        service.options,
-        None if sweep is None else partial(sweep, engine),
-        reread=read_again,
-        database=database_of(client),
-        check_every=service.check_every,
-    )
+    given = service.options
     async with AsyncExitStack() as serving:
+        backend: Backend | None = None
+        if service.http is not None:
+            opened = open_backend(settings, in_cluster, given.policy, given.trigger)
+            backend = await serving.enter_async_context(opened)
+
+        def read_again() -> Options:
+            again = reread()
+            logs.set_verbose(again.verbose)
+            if backend is not None:
+                backend.use(again.options.policy, again.options.trigger)
+            return again.options
+
+        daemon = Daemon(
+            client,
+            engine,
+            given,
+            None if sweep is None else partial(sweep, engine),
+            reread=read_again,
+            database=database_of(client),
+            check_every=service.check_every,
+        )
         if service.metrics_port is not None:
             await serving.enter_async_context(_metrics(service, daemon))
-        if service.http is not None:
-            options = service.options
-            api = api_of(
-                settings, service.http, in_cluster, options.policy, options.trigger, daemon
-            )
-            backend = await serving.enter_async_context(api)
-            follow.append(lambda now: backend.use(now.policy, now.trigger))
+        if backend is not None and service.http is not None:
+            await serving.enter_async_context(serve_api(backend, service.http, daemon))
         await daemon.run()
-
-
-@asynccontextmanager
-async def api_of(
-    settings: Settings,
-    http: HttpOptions,
-    in_cluster: bool,
-    policy: Policy | None,
-    trigger: int | None,
-    daemon: Daemon | None = None,
-) -> AsyncIterator[Backend]:
-    """Serves the HTTP API while the context lasts.
-
-    Args:
-        settings: Which server and which saver.
-        http: How to serve it.
-        in_cluster: Whether the server is one of a cluster.
-        policy: What to keep where no stored policy but the default counts.
-        trigger: The trigger that goes with it.
-        daemon: The daemon of this process.
-
-    Raises:
-        RetentionError: The port is taken, or packages are missing.
-    """
-    try:
-        from redis_retention.http.access import Access
-        from redis_retention.http.app import application
-        from redis_retention.http.backend import Backend
-        from redis_retention.http.serving import bind, serving
-    except ImportError as error:
-        raise RetentionError(
-            "the HTTP API needs more packages: pip install 'redis-retention[http]'"
-        ) from error
-
-    # Requests are patient with a connection that has broken meanwhile.
-    client = async_client(settings.url, in_cluster, retries=1)
-    backend = Backend(
-        client,
-        policy,
-        trigger=trigger,
-        checkpoint_prefix=settings.checkpoint_prefix,
-        write_prefix=settings.write_prefix,
-        prefix=settings.prefix,
-        keys_per_call=settings.keys_per_call,
-        max_stall=settings.max_stall,
-        grace=settings.grace,
-    )
-    try:
-        app = application(backend, Access(http.token, http.read_only, http.hosts), daemon)
-        listening = bind(http.address.host, http.address.port, "--http")
-        async with serving(app, listening, "the HTTP API"):
-            yield backend
-    finally:
-        with suppress(RedisError, OSError):
-            await client.aclose()
-
-
-def async_client(url: str, in_cluster: bool, retries: int = 0) -> AsyncClient:
-    """A client that answers bytes.
-
-    Args:
-        url: Where the server is.
-        in_cluster: Whether it is one of a cluster.
-        retries: How often to try again by itself what a broken connection has prevented: a
-            service knows best what to try again, and when.
-    """
-    options: dict[str, Any] = {
-        "socket_connect_timeout": CONNECT_SECONDS,
-        "socket_timeout": REPLY_SECONDS,
-        "socket_keepalive": True,
-        "retry": Retry(NoBackoff(), retries),
-    }
-    if in_cluster:
-        return redis.asyncio.RedisCluster.from_url(url, **options)
-    return redis.asyncio.Redis.from_url(url, **options)
-
-
-def database_of(client: AsyncClient) -> int:
-    """The number of the database; a cluster has but one."""
-    if isinstance(client, redis.asyncio.RedisCluster):
-        return 0
-    return int(client.connection_pool.connection_kwargs.get("db") or 0)
 
 
 @asynccontextmanager

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
 from redis_retention.engine.index import IndexCalls
-from redis_retention.engine.results import Decision, Decisions, Description, Place
+from redis_retention.engine.results import Decision, Decisions, Place
 from redis_retention.policy import Policy
 from redis_retention.sans_io import Argument, Operation
 
@@ -36,7 +37,7 @@ class DecisionCalls(IndexCalls):
             thread: The thread as it stands in the keys.
             policy: What to keep.
             entries: The thread's index entries in the order of bytes; None to use its index.
-            describe: Let each decision have a description.
+            describe: Let each decision say what the checkpoint is.
             complete: `entries` are all that there are.
         """
         result = Decisions()
@@ -103,13 +104,17 @@ def _decision(
 ) -> Decision:
     documents, keys, *description = row
     names = tuple(reasons.decode().split(",")) if reasons else ()
-    described = _description(*description) if description else None
-    return Decision(Place(namespace, checkpoint_id), names, documents, keys, described)
-
-
-def _description(source: bytes, step: bytes, made_ms: bytes, size: bytes) -> Description:
-    shown = source.decode("utf-8", "replace") or None
-    return Description(shown, _number(step), _number(made_ms), _number(size))
+    decision = Decision(Place(namespace, checkpoint_id), names, documents, keys)
+    if not description:
+        return decision
+    source, step, made_ms, size = description
+    return replace(
+        decision,
+        source=source.decode("utf-8", "replace") or None,
+        step=_number(step),
+        made_ms=_number(made_ms),
+        size=_number(size),
+    )
 
 
 def _number(text: bytes) -> int | None:

@@ -42,11 +42,15 @@ class IndexCalls(ScriptCalls):
         One call: the caller bounds the number of documents, some 10 microseconds each.
 
         Args:
-            documents: Keys that may be checkpoint documents; what is none is passed over.
+            documents: Keys that may be checkpoint documents, or lists of checkpoints where the
+                format has these; what is none is passed over.
             rules: The first whose pattern matches a thread counts for it.
         """
-        arguments = self._track_arguments(b"", rules, notified=True)
-        reply = yield from self.call("track", documents, arguments)
+        if self.layout.lists_itself:
+            reply = yield from self.call("notice", documents, self._notice_arguments(rules))
+        else:
+            arguments = self._track_arguments(b"", rules, notified=True)
+            reply = yield from self.call("track", documents, arguments)
         return [self._tracked(*row) for row in reply[1:]]
 
     def add(
@@ -89,6 +93,18 @@ class IndexCalls(ScriptCalls):
             int(self._estimate_memory),
             self.grace_ms,
             int(notified),
+            len(rules),
+            *(value for rule in rules for value in rule.arguments()),
+        ]
+
+    def _notice_arguments(self, rules: Sequence[Rule]) -> list[Argument]:
+        return [
+            self._index_start,
+            self._pins_start,
+            *self.layout.arguments(),
+            self.keys_per_call,
+            int(self._estimate_memory),
+            self.grace_ms,
             len(rules),
             *(value for rule in rules for value in rule.arguments()),
         ]
@@ -252,6 +268,13 @@ class IndexCalls(ScriptCalls):
         rows = yield from self.call("measure", [self.index_key(thread)], arguments)
         checkpoints, keys = rows[0][:2]
         return checkpoints, keys
+
+    def counts(self, threads: Sequence[bytes]) -> Operation[list[int]]:
+        """How many checkpoints are known of some threads."""
+        arguments: list[Argument] = [self._index_start, *self.layout.arguments(), 0, 0]
+        keys = [self.index_key(thread) for thread in threads]
+        rows = yield from self.call("measure", keys, arguments)
+        return [row[0] for row in rows]
 
     # --- forgetting -------------------------------------------------------------------------------
 

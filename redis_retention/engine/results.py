@@ -133,23 +133,6 @@ class ThreadDocuments:
 
 
 @dataclass(frozen=True, slots=True)
-class Description:
-    """What a checkpoint says of itself; None where it does not.
-
-    Attributes:
-        source: ``input``, ``loop``, ``update`` or ``fork``.
-        step: Its superstep.
-        made_ms: Milliseconds since 1970 at which it was made.
-        size: Bytes of memory of its document and writes.
-    """
-
-    source: str | None
-    step: int | None
-    made_ms: int | None
-    size: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class Decision:
     """What a trim would do to one checkpoint.
 
@@ -158,14 +141,21 @@ class Decision:
         reasons: Why it is retained; empty when it is deleted.
         documents: Documents that deleting it would delete, 0 when it is retained.
         keys: Keys that deleting it would delete, the document with them.
-        description: What it says of itself, when that was asked for.
+        source: ``input``, ``loop``, ``update`` or ``fork``; this and what follows is None where the
+            checkpoint does not say it, or it was not asked for.
+        step: Its superstep.
+        made_ms: Milliseconds since 1970 at which it was made.
+        size: Bytes of memory of its document and writes.
     """
 
     place: Place
     reasons: tuple[str, ...]
     documents: int
     keys: int
-    description: Description | None = None
+    source: str | None = None
+    step: int | None = None
+    made_ms: int | None = None
+    size: int | None = None
 
 
 @dataclass(slots=True)

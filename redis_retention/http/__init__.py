@@ -8,70 +8,74 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from redis_retention.engine import DEFAULT_PREFIX
-from redis_retention.pace import DEFAULT_KEYS_PER_CALL
 from redis_retention.policy import Policy
-from redis_retention.retention import DEFAULT_GRACE, DEFAULT_MAX_STALL
 from redis_retention.transport import AsyncClient, Client
 
+# What an application needs is imported when one is made: the daemon uses parts of this package
+# without FastAPI, and few need Flask.
 if TYPE_CHECKING:
+    from flask import Blueprint
     from starlette.types import ASGIApp
 
-__all__ = ["retention_app"]
+__all__ = ["retention_app", "retention_blueprint"]
 
 
 def retention_app(
     client: Client | AsyncClient,
     policy: Policy | None = None,
     *,
-    trigger: int | None = None,
     token: str | None = None,
     read_only: bool = False,
-    checkpoint_prefix: str = "checkpoint",
-    write_prefix: str = "checkpoint_write",
-    prefix: str = DEFAULT_PREFIX,
-    keys_per_call: int = DEFAULT_KEYS_PER_CALL,
-    max_stall: timedelta = DEFAULT_MAX_STALL,
-    grace: timedelta = DEFAULT_GRACE,
+    **options: Any,
 ) -> ASGIApp:
     """The HTTP API as an ASGI application, to be mounted into another one.
 
-    Whoever reaches it can have checkpoints deleted: keep it behind what the application asks of
-    its operators, or give it a token.
+    Whoever reaches it can have checkpoints deleted: let the application ask its operators who
+    they are, or give it a token.
 
     Args:
         client: A redis-py client of either kind, of the server (or cluster) on which the saver
             writes. The caller closes it.
         policy: What to keep where a request does not say it and no stored policy but the default
             matches; None for what the stored ones say.
-        trigger: The trigger that goes with it, for sweeps.
         token: What those who call have to send, as ``Authorization: Bearer TOKEN``; None for
             nothing.
         read_only: Nothing may be changed.
-        checkpoint_prefix: The saver's ``checkpoint_prefix``.
-        write_prefix: The saver's ``checkpoint_write_prefix``.
-        prefix: What all keys of our own begin with.
-        keys_per_call: Keys that one call may delete at most while the server does nothing else.
-        max_stall: For how long a call of a trim is to hold the server up.
-        grace: How long a checkpoint is retained that no other has as its parent yet.
+        options: What `Retention` takes beside these, such as ``checkpoint_prefix``.
     """
-    # The daemon uses parts of this package without all that an application needs.
     from redis_retention.http.access import Access
     from redis_retention.http.app import application
     from redis_retention.http.backend import Backend
 
-    backend = Backend(
-        client,
-        policy,
-        trigger=trigger,
-        checkpoint_prefix=checkpoint_prefix,
-        write_prefix=write_prefix,
-        prefix=prefix,
-        keys_per_call=keys_per_call,
-        max_stall=max_stall,
-        grace=grace,
-    )
-    return application(backend, Access(token, read_only))
+    return application(Backend(client, policy, **options), Access(token, read_only))
+
+
+def retention_blueprint(
+    client: Client | AsyncClient,
+    policy: Policy | None = None,
+    *,
+    name: str = "retention",
+    url_prefix: str = "/retention",
+    token: str | None = None,
+    read_only: bool = False,
+    **options: Any,
+) -> Blueprint:
+    """The HTTP API as a Flask blueprint: the same application, run under WSGI.
+
+    Args:
+        client: A redis-py client; see `retention_app`, also for what is not said here.
+        policy: What to keep.
+        name: What the blueprint is called.
+        url_prefix: Below which path it answers.
+        token: What those who call have to send.
+        read_only: Nothing may be changed.
+        options: What `Retention` takes beside these.
+    """
+    from redis_retention.http.wsgi import blueprint
+
+    def app() -> ASGIApp:
+        return retention_app(client, policy, token=token, read_only=read_only, **options)
+
+    return blueprint(app, name, url_prefix)

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from redis_retention.http.paths import exact
@@ -16,6 +17,9 @@ from redis_retention.http.problems import Problem
 
 LARGEST_BODY = 64 * 1024
 """Bytes that the body of a request may have."""
+
+MOST_UNDER_WAY = 100
+"""Requests that are worked on at a time."""
 
 PROBES = ("/healthz", "/readyz")
 # The page shows nothing by itself: it asks for the token, and sends it along.
@@ -60,6 +64,7 @@ class Gate:
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app = app
         self._access = access
+        self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -73,23 +78,38 @@ class Gate:
                 message = {**message, "headers": _guarded(message["headers"])}
             await send(message)
 
+        if scope["path"] == scope["root_path"]:
+            # The links of the page are relative to its folder.
+            await RedirectResponse(f"{scope['path']}/")(scope, receive, send_guarded)
+            return
+        self._under_way += 1
         try:
             self._check(scope)
             receive = await _bounded(scope, receive)
+            await self._app(scope, receive, send_guarded)
         except Problem as problem:
             await problem.response()(scope, receive, send_guarded)
-            return
-        await self._app(scope, receive, send_guarded)
+        finally:
+            self._under_way -= 1
 
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
         path = scope["path"].removeprefix(scope["root_path"]) or "/"
         if path not in PROBES:
+            self._check_room()
             self._check_host(headers)
         if path not in _OPEN:
             self._check_token(headers)
         if scope["method"] not in _READING:
             self._check_write(headers)
+
+    def _check_room(self) -> None:
+        if self._under_way > MOST_UNDER_WAY:
+            raise Problem(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "too many requests are under way: try again in a moment",
+                {"Retry-After": "1"},
+            )
 
     def _check_host(self, headers: Headers) -> None:
         hosts = self._access.hosts
@@ -138,15 +158,21 @@ def _is_foreign(headers: Headers) -> bool:
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return True
     origin = headers.get("origin")
-    return origin is not None and _address(origin) != _address(f"http://{headers.get('host', '')}")
+    if origin is None:
+        return False
+    # A proxy may have spoken TLS: the scheme is the browser's, the name is what it has asked for.
+    scheme = origin.partition(":")[0]
+    home = _address(f"{scheme}://{headers.get('host', '')}")
+    return home is None or _address(origin) != home
 
 
-def _address(origin: str) -> tuple[str | None, int | None] | None:
+def _address(origin: str) -> tuple[str, int] | None:
     try:
         parts = urlsplit(origin)
-        return parts.hostname, parts.port or _PORTS.get(parts.scheme)
+        port = parts.port or _PORTS.get(parts.scheme)
     except ValueError:
         return None
+    return None if parts.hostname is None or port is None else (parts.hostname, port)
 
 
 def _name(host: str) -> str:

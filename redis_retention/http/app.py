@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
@@ -12,20 +13,21 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from redis.exceptions import RedisClusterException, RedisError
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Match
 from starlette.types import ASGIApp
 
 from redis_retention import __version__
+from redis_retention.activity import Activity
 from redis_retention.errors import RetentionError
 from redis_retention.http import page, probes, reading, writing
-from redis_retention.http.access import Access, Gate
+from redis_retention.http.access import PROBES, Access, Gate
 from redis_retention.http.backend import Backend
 from redis_retention.http.context import Context
 from redis_retention.http.history import History
 from redis_retention.http.jobs import Jobs
 from redis_retention.http.observed import Alone, Observed
-from redis_retention.http.problems import Problem, ProblemDocument, problem_of
+from redis_retention.http.problems import Problem, ProblemDocument, documented, problem_of
 from redis_retention.logs import logger
 from redis_retention.policy import InvalidPolicy
 
@@ -45,13 +47,20 @@ _DETAILS = {
 
 _FAILURES = (RetentionError, InvalidPolicy, RedisError, RedisClusterException, OSError)
 
+_NOT_FINE: dict[int | str, dict[str, Any]] = {
+    503: {"description": "No.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+}
+
 _METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
 
 
 def application(
-    backend: Backend, access: Access | None = None, observed: Observed | None = None
+    backend: Backend,
+    access: Access | None = None,
+    observed: Observed | None = None,
+    history: History | None = None,
 ) -> ASGIApp:
     """The application.
 
@@ -60,11 +69,12 @@ def application(
         access: What is asked of those who call.
         observed: The process that `/metrics` and the like speak of, if that does more than
             answer requests.
+        history: What is remembered of how much there was; by default from now on.
     """
     access = access or Access()
     observed = observed or Alone(backend)
     jobs = Jobs(backend, observed.activity)
-    history = History(backend)
+    history = history or History(backend)
     observed.activity.watch = history.note
     context = Context(backend, jobs, observed, access.read_only, history)
 
@@ -84,35 +94,49 @@ def application(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
         lifespan=lifespan,
-        exception_handlers=_handlers(backend.server),
+        exception_handlers=_handlers(backend.server, observed.activity),
     )
     app.state.context = context
     for router in (reading.router, writing.router):
         app.include_router(router)
-    app.router.routes.extend([*probes.routes(context.observed), *page.routes()])
-    _describe(app)
+    for path, endpoint in probes.endpoints(observed).items():
+        failing = _NOT_FINE if path in PROBES else documented(401, 403, 503)
+        app.add_api_route(
+            path,
+            endpoint,
+            tags=["service"],
+            response_class=PlainTextResponse,
+            responses=failing,
+        )
+    # These answer HEAD, too.
+    app.router.routes.extend([*probes.routes(observed), *page.routes()])
+    app.openapi = _described(app.openapi, asks_for_token=access.token is not None)  # type: ignore[method-assign]
     return Gate(app, access)
 
 
-def _describe(app: FastAPI) -> None:
-    """Let OpenAPI know the problem documents, and no answers that are never given."""
-    generate = app.openapi
+def _described(
+    generate: Callable[[], dict[str, Any]], *, asks_for_token: bool
+) -> Callable[[], dict[str, Any]]:
+    """Let OpenAPI know the problem documents and the token."""
 
+    @cache
     def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            schema = generate()
-            schemas = schema["components"]["schemas"]
-            schemas["ProblemDocument"] = ProblemDocument.model_json_schema()
-            for name in ("HTTPValidationError", "ValidationError"):
-                schemas.pop(name, None)
-            app.openapi_schema = schema
-        return app.openapi_schema
+        schema = generate()
+        parts = schema["components"]
+        parts["schemas"]["ProblemDocument"] = ProblemDocument.model_json_schema()
+        if asks_for_token:
+            parts["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+            schema["security"] = [{"token": []}]
+            for path in PROBES:
+                schema["paths"][path]["get"]["security"] = []
+        return schema
 
-    app.openapi = openapi  # type: ignore[method-assign]
+    return openapi
 
 
-def _handlers(server: str) -> dict[int | type[Exception], Handler]:
+def _handlers(server: str, activity: Activity) -> dict[int | type[Exception], Handler]:
     async def known(_: Request, error: Problem) -> Response:
         return error.response()
 
@@ -132,9 +156,12 @@ def _handlers(server: str) -> dict[int | type[Exception], Handler]:
         problem = problem_of(error, server)
         if problem is None:
             raise error
+        if problem.status is HTTPStatus.SERVICE_UNAVAILABLE:
+            activity.failed(error)
         return problem.response()
 
     async def bug(_: Request, error: Exception) -> Response:
+        activity.failed(error)
         log.error("a request has failed", exc_info=error)
         return Problem(
             HTTPStatus.INTERNAL_SERVER_ERROR, "this is a bug, please report it: see the log"

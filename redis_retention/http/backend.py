@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any, cast
 
 import redis
 import redis.asyncio
 
-from redis_retention.engine import DEFAULT_PREFIX
-from redis_retention.pace import DEFAULT_KEYS_PER_CALL
 from redis_retention.policy import Policy
-from redis_retention.retention import (
-    DEFAULT_GRACE,
-    DEFAULT_MAX_STALL,
-    AsyncRetention,
-    Retention,
-)
+from redis_retention.retention import AsyncRetention, Retention
 from redis_retention.transport import AsyncClient, Client
 
 _SYNCHRONOUS = (redis.Redis, redis.RedisCluster)
@@ -46,51 +38,25 @@ class Backend:
         client: A redis-py client, of either kind.
         policy: What to keep where a call does not say it and no stored policy but the default
             matches.
-        trigger: The trigger that goes with it.
-        checkpoint_prefix: The saver's ``checkpoint_prefix``.
-        write_prefix: The saver's ``checkpoint_write_prefix``.
-        prefix: What all keys of our own begin with.
-        keys_per_call: Keys that one call may delete at most while the server does nothing else.
-        max_stall: For how long a call of a trim is to hold the server up.
-        grace: How long a checkpoint is retained that no other has as its parent yet.
+        options: What `Retention` takes beside these.
     """
 
     def __init__(
-        self,
-        client: Client | AsyncClient,
-        policy: Policy | None = None,
-        *,
-        trigger: int | None = None,
-        checkpoint_prefix: str = "checkpoint",
-        write_prefix: str = "checkpoint_write",
-        prefix: str = DEFAULT_PREFIX,
-        keys_per_call: int = DEFAULT_KEYS_PER_CALL,
-        max_stall: timedelta = DEFAULT_MAX_STALL,
-        grace: timedelta = DEFAULT_GRACE,
+        self, client: Client | AsyncClient, policy: Policy | None = None, **options: Any
     ) -> None:
-        options: dict[str, Any] = {
-            "policy": policy,
-            "trigger": trigger,
-            "checkpoint_prefix": checkpoint_prefix,
-            "write_prefix": write_prefix,
-            "prefix": prefix,
-            "keys_per_call": keys_per_call,
-            "max_stall": max_stall,
-            "grace": grace,
-            # It costs little beside a request, and people want to see it.
-            "estimate_memory": True,
-        }
+        # It costs little beside a request, and people want to see it.
+        options = {"estimate_memory": True, **options}
         self.server = _server_of(client)
         self.retention: AsyncRetention
         self._given_client = client
         self._client: Any
         self._given: Retention | AsyncRetention
         if isinstance(client, _SYNCHRONOUS):
-            self._given = Retention(client, **options)
+            self._given = Retention(client, policy=policy, **options)
             self.retention = cast(AsyncRetention, _InThreads(self._given))
             self._client = _InThreads(client)
         else:
-            self._given = self.retention = AsyncRetention(client, **options)
+            self._given = self.retention = AsyncRetention(client, policy=policy, **options)
             self._client = client
 
     def use(self, policy: Policy | None, trigger: int | None) -> None:

@@ -183,6 +183,7 @@ class Jobs:
             job.status = "cancelled"
             return
         job.status = "failed"
+        self._activity.failed(error)
         problem = problem_of(error, self._backend.server)
         if problem is None and not isinstance(error, Stopped):
             log.error("the sweep has failed", exc_info=error)

@@ -359,7 +359,7 @@ class Daemon(_Answered):
     listening: bool
     """Whether events arrive."""
     waiting: int
-    """Changed documents that have not been dealt with."""
+    """Changed documents that have not been worked off."""
     sweeping: bool
     """Whether this process sweeps."""
     sweep_progress: float

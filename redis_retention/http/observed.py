@@ -24,10 +24,13 @@ class Observed(Protocol):
 
     @property
     def waiting(self) -> int:
-        """Changed documents that have not been dealt with."""
+        """Changed documents that have not been worked off."""
 
     async def is_ready(self) -> bool:
         """Whether it can do its work."""
+
+    def rules_changed(self) -> None:
+        """Take notice that the stored policies have changed."""
 
     def service(self) -> dict[str, Any] | None:
         """What the daemon does; None where there is none."""
@@ -50,6 +53,9 @@ class Alone:
         except (RedisError, OSError, asyncio.TimeoutError):
             return False
         return True
+
+    def rules_changed(self) -> None:
+        """They are read for each request."""
 
     def service(self) -> None:
         """There is no daemon."""

@@ -13,8 +13,9 @@ from starlette.types import Scope
 
 
 def encoded(name: bytes) -> str:
-    """A name as one segment of a path."""
-    return quote_from_bytes(name, safe="")
+    """A name as one segment of a path, which none takes for the way to another."""
+    segment = quote_from_bytes(name, safe="")
+    return segment.replace(".", "%2E") if name in (b".", b"..") else segment
 
 
 def decoded(segment: str) -> bytes:
@@ -32,8 +33,7 @@ def exact(scope: Scope) -> dict[str, Any]:
     sent = None if raw is None else raw.partition(b"?")[0].decode("latin-1")
     # Some frameworks strip the path of what they mount by, others do not.
     if sent is None or unquote(sent) not in (path, root + path):
-        sent = path.encode("utf-8", "surrogateescape").decode("latin-1")
-        sent = "/".join(encoded(part.encode("latin-1")) for part in sent.split("/"))
+        sent = encoded_path(path)
     return {**scope, "path": _normal(sent), "root_path": _normal(encoded_path(root))}
 
 

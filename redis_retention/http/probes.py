@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
@@ -14,28 +16,34 @@ from starlette.types import ASGIApp
 from redis_retention.http.observed import Observed
 from redis_retention.metrics import registry_of
 
+Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
-def routes(observed: Observed) -> list[Route]:
-    """The routes that tell how a process is."""
+
+def endpoints(observed: Observed) -> dict[str, Endpoint]:
+    """What answers how a process is, by path."""
     registry = registry_of(observed)
 
     async def healthz(_: Request) -> Response:
+        """Whether the process still does something."""
         return _state(observed.healthy)
 
     async def readyz(_: Request) -> Response:
+        """Whether it can do its work."""
         return _state(await observed.is_ready())
 
     async def metrics(request: Request) -> Response:
+        """What it has done, for Prometheus."""
         encode, media_type = choose_encoder(request.headers.get("accept", ""))
         # The collectors of the process read files.
         text = await asyncio.to_thread(encode, registry)
         return Response(text, headers={"Content-Type": media_type})
 
-    return [
-        Route("/healthz", healthz),
-        Route("/readyz", readyz),
-        Route("/metrics", metrics),
-    ]
+    return {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}
+
+
+def routes(observed: Observed) -> list[Route]:
+    """The same as routes."""
+    return [Route(path, endpoint) for path, endpoint in endpoints(observed).items()]
 
 
 def application(observed: Observed) -> ASGIApp:

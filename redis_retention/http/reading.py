@@ -14,7 +14,7 @@ from redis_retention.http.listing import Threads
 from redis_retention.http.paths import decoded
 from redis_retention.http.problems import documented
 
-router = APIRouter(prefix="/api", responses=documented(401, 403, 422, 503))
+router = APIRouter(prefix="/api", responses=documented(401, 403, 409, 422, 503))
 
 _LIMIT = 500
 

@@ -22,7 +22,7 @@ from redis_retention.http.paths import decoded
 from redis_retention.http.problems import Problem, documented
 from redis_retention.pins import Pin
 
-router = APIRouter(prefix="/api", responses=documented(401, 403, 409, 413, 415, 422, 503))
+router = APIRouter(prefix="/api", responses=documented(400, 401, 403, 409, 413, 415, 422, 503))
 
 Namespace = Annotated[
     str, Query(description="The checkpoint's subgraph; empty for the graph itself.")
@@ -102,6 +102,7 @@ async def set_policy(
             "say what to keep: keep_last, keep_within, keep_runs or expire_threads_after",
         )
     rule = await shared.retention.set_policy(policy, decoded(pattern), trigger=stored.trigger)
+    shared.observed.rules_changed()
     return JsonAnswer(bodies.of_rule(rule))
 
 
@@ -109,7 +110,9 @@ async def set_policy(
 async def remove_policy(shared: Shared, pattern: PatternSegment) -> Response:
     """Remove the policy with exactly this pattern."""
     name = decoded(pattern)
-    return JsonAnswer(bodies.of_removed_rule(name, await shared.retention.remove_policy(name)))
+    removed = await shared.retention.remove_policy(name)
+    shared.observed.rules_changed()
+    return JsonAnswer(bodies.of_removed_rule(name, removed))
 
 
 @router.put("/threads/{thread}/pins/{checkpoint}", response_model=models.Pinned, tags=["pins"])

@@ -17,7 +17,7 @@ from redis_retention.engine import (
 )
 from redis_retention.errors import RetentionError
 from redis_retention.layouts import Family
-from redis_retention.sans_io import Argument, Command, Nodes, Operation
+from redis_retention.sans_io import Argument, Command, Operation
 from redis_retention.sources import scan
 from redis_retention.sources.scan import Found
 from redis_retention.sources.search import NotSearchable, Search
@@ -119,16 +119,9 @@ def _documents_of(engine: Engine, run: bytes) -> Operation[list[bytes]]:
 def all_documents(engine: Engine) -> Operation[list[bytes]]:
     """The keys that may be those of checkpoint documents, of all threads."""
     keys: list[bytes] = []
-
-    def take(page: Sequence[bytes], _: float) -> Operation[None]:
-        keys.extend(page)
-        yield from ()
-
     families = engine.layout.families()
     [start] = [start for start, family in families.items() if family is Family.CHECKPOINT]
-    match = scan.escape_glob(start) + b"*"
-    for node in (yield Nodes()):
-        yield from scan.each_page(take, "MATCH", match, node=node)
+    yield from scan.each_key(scan.escape_glob(start) + b"*", keys.append)
     return keys
 
 

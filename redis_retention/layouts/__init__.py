@@ -5,9 +5,11 @@ The Lua half of a format is ``lua/layouts/{name}.lua``.
 
 from redis_retention.layouts.langgraph_js import LangGraphJs
 from redis_retention.layouts.langgraph_redis import LangGraphRedis
+from redis_retention.layouts.langgraphgo import LangGraphGo
 from redis_retention.layouts.layout import (
     LONGEST_KEY,
     LONGEST_THREAD,
+    Events,
     Family,
     Layout,
     Requirement,
@@ -16,17 +18,21 @@ from redis_retention.layouts.layout import (
     too_long,
     too_long_id,
 )
+from redis_retention.layouts.zset import SortedSets
 
 __all__ = [
     "LONGEST_KEY",
     "LONGEST_THREAD",
+    "Events",
     "Family",
+    "LangGraphGo",
     "LangGraphJs",
     "LangGraphRedis",
     "Layout",
     "Requirement",
     "RootKey",
     "SearchIndex",
+    "SortedSets",
     "too_long",
     "too_long_id",
 ]

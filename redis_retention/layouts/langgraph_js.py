@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from redis_retention.layouts.ids import is_ulid, is_uuid, is_write_number
 from redis_retention.layouts.langgraph_redis import LangGraphRedis
-from redis_retention.layouts.layout import Family, Requirement, RootKey, SearchIndex
+from redis_retention.layouts.layout import Events, Family, Requirement, RootKey, SearchIndex
 
 # Names of the saver, which cannot be told others.
 _CHECKPOINT, _WRITE, _REGISTRY = b"checkpoint:", b"checkpoint_write:", b"write_keys_zset:"
@@ -29,7 +29,8 @@ class LangGraphJs:
 
     name: ClassVar[str] = "langgraph_js"
     tag: ClassVar[str] = "langgraph-js"
-    written_event: ClassVar[bytes] = b"json.set"
+    events: ClassVar[Events] = LangGraphRedis.events
+    lists_itself: ClassVar[bool] = False
     write_parts: ClassVar[int] = 2
     """A task id and a number."""
     requirement: ClassVar[Requirement] = LangGraphRedis.requirement

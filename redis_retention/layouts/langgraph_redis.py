@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from redis_retention.layouts.ids import UUID_LENGTH, is_ulid, is_uuid, is_write_number
-from redis_retention.layouts.layout import Family, Requirement, RootKey, SearchIndex
+from redis_retention.layouts.layout import Events, Family, Requirement, RootKey, SearchIndex
 
 _ROOT_NAMESPACE = b"__empty__"
 # What stands between a thread and the id of a root checkpoint.
@@ -34,7 +34,8 @@ class LangGraphRedis:
     _starts: tuple[bytes, bytes, bytes] = field(init=False, repr=False, compare=False)
 
     name: ClassVar[str] = "langgraph_redis"
-    written_event: ClassVar[bytes] = b"json.set"
+    events: ClassVar[Events] = Events("d", frozenset({b"json.set"}), ("JSON.SET", "$", "1"))
+    lists_itself: ClassVar[bool] = False
     write_parts: ClassVar[int] = 2
     """A task id and a number."""
     requirement: ClassVar[Requirement] = Requirement(

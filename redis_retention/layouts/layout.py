@@ -94,6 +94,22 @@ class Requirement:
     missing: str
 
 
+@dataclass(frozen=True, slots=True)
+class Events:
+    """The keyspace events that tell of checkpoints.
+
+    Attributes:
+        letters: The letters that the server's setting must have for them, beside those for
+            deletions.
+        written: What they are called where a checkpoint is written.
+        trial: A command that makes such an event, without the key, which comes second.
+    """
+
+    letters: str
+    written: frozenset[bytes]
+    trial: tuple[str, ...]
+
+
 class Layout(Protocol):
     """What Python must know of a storage format. ``lua/layouts/README.md`` says the rest.
 
@@ -110,8 +126,16 @@ class Layout(Protocol):
         """A part of the names of our own keys that distinguishes savers; no colon."""
 
     @property
-    def written_event(self) -> bytes:
-        """The keyspace event of a checkpoint that is written."""
+    def events(self) -> Events:
+        """The keyspace events of keys in the family of checkpoints."""
+
+    @property
+    def lists_itself(self) -> bool:
+        """Whether the format has lists of a thread's checkpoints, which the name of a key finds.
+
+        Then the family of checkpoints are these lists, `root_key` says whose one is, and the Lua
+        half answers `layout.listed`.
+        """
 
     @property
     def write_parts(self) -> int:

@@ -1,7 +1,8 @@
 """Whether the server reports what happens to keys: its setting, and an event to prove it.
 
 `notify-keyspace-events` is a set of letters. For the listener it must have ``K`` (a channel for
-each key), ``d`` (documents are of a module's type), ``g`` (deleted, renamed) and ``x`` (expired).
+each key), those that the layout names (``d``: documents are of a module's type), ``g`` (deleted,
+renamed) and ``x`` (expired).
 """
 
 from __future__ import annotations
@@ -15,21 +16,20 @@ from typing import Any
 
 from redis.exceptions import ReadOnlyError, ResponseError
 
-from redis_retention.engine import DEFAULT_PREFIX
+from redis_retention.layouts import Events
 from redis_retention.sans_io import Command, Nodes, Operation, command, send
 from redis_retention.transport import AsyncTransport
 
 SETTING = "notify-keyspace-events"
-NEEDED = "Kdgx"
 # What the letter A stands for.
 _ALL = "g$lshzxetd"
 
-ADVICE = f"""\
-set {SETTING} to a value with the letters {NEEDED}:
-  redis.conf        {SETTING} {NEEDED}
+_ADVICE = f"""\
+set {SETTING} to a value with the letters LETTERS:
+  redis.conf        {SETTING} LETTERS
   Amazon            the parameter {SETTING} of the cache's parameter group
   Azure             Advanced settings (or --redis-configuration), {SETTING}
-  Google            gcloud redis instances update NAME --update-redis-config {SETTING}={NEEDED}
+  Google            gcloud redis instances update NAME --update-redis-config {SETTING}=LETTERS
   Redis Cloud       Databases, Configuration, Advanced; or CONFIG SET by the default user"""
 
 DEAF_SECONDS = 5.0
@@ -54,10 +54,20 @@ class Switch:
     refusal: str | None = None
 
 
-def missing(flags: str) -> str:
+def needed(events: Events) -> str:
+    """The letters that the setting must have."""
+    return f"K{events.letters}gx"
+
+
+def advice(events: Events) -> str:
+    """How to set it."""
+    return _ADVICE.replace("LETTERS", needed(events))
+
+
+def missing(flags: str, events: Events) -> str:
     """The letters that are needed beside those that are set."""
     known = flags + (_ALL if "A" in flags else "")
-    return "".join(letter for letter in NEEDED if letter not in known)
+    return "".join(letter for letter in needed(events) if letter not in known)
 
 
 def read_flags(node: Any = None) -> Operation[str]:
@@ -71,23 +81,23 @@ def read_flags(node: Any = None) -> Operation[str]:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def switch_on() -> Operation[Switch]:
+def switch_on(events: Events) -> Operation[Switch]:
     """Add to the setting what is missing, and take nothing away, on each node."""
     result = Switch()
     for node in (yield Nodes()):
-        found = yield from _switch_on(node)
+        found = yield from _switch_on(node, events)
         if found.missing or found.flags is None:
             return found
         result = Switch(found.flags, result.added or found.added)
     return result
 
 
-def _switch_on(node: Any) -> Operation[Switch]:
+def _switch_on(node: Any, events: Events) -> Operation[Switch]:
     try:
         flags = yield from read_flags(node)
     except ResponseError as error:
         return Switch(refusal=str(error))
-    lacking = missing(flags)
+    lacking = missing(flags, events)
     if not lacking:
         return Switch(flags)
     try:
@@ -114,9 +124,11 @@ class Probe:
 
     Args:
         prefix: What all keys of our own begin with.
+        events: The events that are waited for.
     """
 
-    def __init__(self, prefix: str = DEFAULT_PREFIX) -> None:
+    def __init__(self, prefix: str, events: Events) -> None:
+        self._trial = events.trial
         self.key = f"{prefix}probe:{secrets.token_hex(8)}"
         self._event = asyncio.Event()
         self._message = asyncio.Event()
@@ -140,7 +152,8 @@ class Probe:
         return Heard.NO_EVENTS
 
     def _make_event(self) -> Operation[None]:
-        yield [Command(("JSON.SET", self.key, "$", "1")), Command(("UNLINK", self.key))]
+        name, *rest = self._trial
+        yield [Command((name, self.key, *rest)), Command(("UNLINK", self.key))]
 
 
 def _permitted(operation: Operation[Any]) -> Operation[bool]:

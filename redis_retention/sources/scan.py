@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ from redis_retention.engine import (
 )
 from redis_retention.engine.entries import newest_of_each_namespace
 from redis_retention.errors import RetentionError
-from redis_retention.layouts import Family, Layout
+from redis_retention.layouts import LONGEST_KEY, Family, Layout
 from redis_retention.policy import Policy
 from redis_retention.sans_io import Argument, Command, Nodes, Operation, Receive, SendAhead
 
@@ -147,7 +147,7 @@ def find(
             else:
                 found[thread].add(layout, family, key, rest)
 
-    yield from _each_key(pattern_for(threads), take, looked_at)
+    yield from each_key(pattern_for(threads), take, looked_at)
     return found
 
 
@@ -176,9 +176,22 @@ def thread_names(layout: Layout) -> Operation[list[bytes]]:
         if root is not None and root.family is Family.CHECKPOINT:
             names[root.thread] = None
 
-    [start] = (start for start, family in layout.families().items() if family is Family.CHECKPOINT)
-    yield from _each_key(escape_glob(start) + b"*", take)
+    for start, family in layout.families().items():
+        if family is Family.CHECKPOINT:
+            yield from each_key(escape_glob(start) + b"*", take)
     return list(names)
+
+
+def listed_threads(engine: Engine, keys: Iterable[bytes]) -> set[bytes]:
+    """The threads whose lists may be among keys, where the format has lists.
+
+    Args:
+        engine: Knows the format, and which keys are our own.
+        keys: Any keys of the database; what is too long is passed over.
+    """
+    own, root_key = engine.prefix.encode(), engine.layout.root_key
+    roots = (root_key(key) for key in keys if len(key) <= LONGEST_KEY and not key.startswith(own))
+    return {root.thread for root in roots if root is not None}
 
 
 def refuse_cluster() -> Operation[None]:
@@ -215,9 +228,10 @@ def each_page(
         yield from work_off(keys, took)
 
 
-def _each_key(
+def each_key(
     match: bytes, take: Callable[[bytes], None], looked_at: Callable[[int], None] = lambda _: None
 ) -> Operation[None]:
+    """Hand each key of the database that a glob matches to `take`; a cluster's of all nodes."""
     pages = 0
 
     def work_off(keys: Sequence[bytes], _: float) -> Operation[None]:

@@ -1,6 +1,6 @@
 """redis-py's keyspace notifications, with two things changed.
 
-Messages are handed on as they come: redis-py's own parser drops keys with a newline, and replaces
+Messages are passed on as they come: redis-py's own parser drops keys with a newline, and replaces
 bytes that are no UTF-8. And it is reported when a node of a cluster was connected to anew.
 """
 

@@ -13,6 +13,7 @@ import redis.asyncio
 
 from redis_retention import Policy
 from redis_retention.engine import Engine, Rule
+from redis_retention.layouts import LangGraphRedis
 from redis_retention.sources.keyspace import Change, Inbox, Listener, State
 from redis_retention.sources.notifications import missing
 from tests.daemon.interfering import Stalled
@@ -83,7 +84,7 @@ def test_what_is_put_back_comes_first_and_yields_to_what_is_newer() -> None:
     ("flags", "lacking"), [("", "Kdgx"), ("KEA", ""), ("AE", "K"), ("Kd", "gx"), ("xKgd", "")]
 )
 def test_flags_that_are_missing(flags: str, lacking: str) -> None:
-    assert missing(flags) == lacking
+    assert missing(flags, LangGraphRedis.events) == lacking
 
 
 async def test_ids_are_taken_byte_for_byte(redis_stack: Server, stack: redis.Redis) -> None:

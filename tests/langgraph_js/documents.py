@@ -134,14 +134,7 @@ def put_writes(
 
 def channel_values(client: redis.Redis, thread: str, ns: str, checkpoint_id: str) -> dict[str, Any]:
     """What `getTuple` makes of a checkpoint's values: those that it has, and those of blobs."""
-    document: Any = client.json().get(checkpoint_key(thread, ns, checkpoint_id))
-    values = dict(document["checkpoint"]["channel_values"])
-    for channel, version in document["checkpoint"]["channel_versions"].items():
-        if channel not in values:
-            blob: Any = client.json().get(blob_key(thread, ns, channel, version))
-            if blob is not None and "value" in blob:
-                values[channel] = blob["value"]
-    return values
+    return readings(client, thread)[ns, checkpoint_id]
 
 
 @dataclass
@@ -191,6 +184,33 @@ class Line:
     def fork(self) -> Line:
         """A second line that goes on from here."""
         return Line(self.client, self.thread, self.ns, self.versions, self.newest, self.step)
+
+
+def readings(client: redis.Redis, thread: str) -> dict[tuple[str, str], dict[str, Any]]:
+    """What `channel_values` says of each checkpoint of a thread, by namespace and id."""
+    starts = f"checkpoint:{thread}:", f"checkpoint_blob:{thread}:"
+    keys = [key.decode() for start in starts for key in client.scan_iter(f"{start}*", count=1000)]
+    contents: Any = client.json().mget(keys, "$") if keys else []
+    held = {key: found[0] for key, found in zip(keys, contents, strict=True) if found}
+    return {
+        place: _values(held, thread, *place)
+        for place in (
+            (ns, one)
+            for key in held
+            if key.startswith(starts[0])
+            for ns, _, one in [key.removeprefix(starts[0]).rpartition(":")]
+        )
+    }
+
+
+def _values(held: Mapping[str, Any], thread: str, ns: str, checkpoint_id: str) -> dict[str, Any]:
+    checkpoint = held[checkpoint_key(thread, ns, checkpoint_id)]["checkpoint"]
+    values = dict(checkpoint["channel_values"])
+    for channel, version in checkpoint["channel_versions"].items():
+        blob = held.get(blob_key(thread, ns, channel, version))
+        if channel not in values and blob is not None and "value" in blob:
+            values[channel] = blob["value"]
+    return values
 
 
 def blobs(client: redis.Redis) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeAlias
 
@@ -10,12 +10,20 @@ import pytest
 import redis
 
 from redis_retention import Policy
-from redis_retention.engine import Deleted, Engine, Rule
-from redis_retention.layouts import LangGraphJs
-from redis_retention.sources import scan, shared_keys
-from redis_retention.sources.sweep import Sweeper
+from redis_retention.engine import Deleted
+from redis_retention.sources import shared_keys
 from redis_retention.transport import Transport
 from tests.integration.threads import ids
+from tests.langgraph_js.cleaning import (
+    KEEP_2,
+    OLD,
+    dry_run,
+    engine,
+    line,
+    sweep,
+    trim,
+    trim_by_index,
+)
 from tests.langgraph_js.documents import (
     Line,
     blob_key,
@@ -29,43 +37,9 @@ from tests.langgraph_js.documents import (
     state,
 )
 
-KEEP_1, KEEP_2 = Policy(keep_last=1), Policy(keep_last=2)
-OLD = 9 * 3600.0
+KEEP_1 = Policy(keep_last=1)
 
 Cleaner: TypeAlias = Callable[..., int]
-
-
-def engine(**options: Any) -> Engine:
-    return Engine(LangGraphJs(), grace_ms=0, **options)
-
-
-def trim(client: redis.Redis, policy: Policy = KEEP_2, thread: str = "a") -> int:
-    """Trim one thread, as the command does where there is no search; how many keys are gone."""
-    transport, name = Transport(client), thread.encode()
-    found = transport.run(scan.find(LangGraphJs(), [name]))[name]
-    return transport.run(shared_keys.trim(engine(), name, found, policy)).deleted.keys
-
-
-def dry_run(client: redis.Redis, policy: Policy = KEEP_2, thread: str = "a") -> int:
-    transport, name = Transport(client), thread.encode()
-    found = transport.run(scan.find(LangGraphJs(), [name]))[name]
-    return transport.run(scan.dry_run(engine(), name, found, policy)).deleted.keys
-
-
-def trim_by_index(client: redis.Redis, policy: Policy = KEEP_2, thread: str = "a") -> int:
-    return Transport(client).run(engine().trim(thread.encode(), policy)).deleted.keys
-
-
-def sweep(client: redis.Redis, policy: Policy = KEEP_2) -> int:
-    return Transport(client).run(Sweeper(engine(), [Rule(b"*", policy)]).sweep()).keys_deleted
-
-
-def line(client: redis.Redis, made: Iterable[str], thread: str = "a", **options: Any) -> Line:
-    its = Line(client, thread, **options)
-    for checkpoint_id in made:
-        its.add(checkpoint_id)
-    return its
-
 
 both = pytest.mark.parametrize("clean", [trim, sweep])
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from lupa.lua51 import LuaRuntime
 
-from redis_retention.layouts import LangGraphRedis, Layout
+from redis_retention.layouts import LangGraphGo, LangGraphRedis, Layout, SortedSets
 from redis_retention.scripts import lua_folder, module_source
 from tests.layouts.tiny import Tiny
 
@@ -28,15 +28,29 @@ LAYOUTS: list[tuple[str, Layout]] = [
     ("layouts/langgraph_redis.lua", LangGraphRedis()),
     (Tiny.name, Tiny()),
 ]
+LISTING = README.partition("## Formats that list their checkpoints")[2].partition("\n## ")[0]
+WITH_LISTS: list[Layout] = [LangGraphGo(), SortedSets()]
+
+
+def functions_of(path: str, layout: Layout) -> set[str]:
+    lua = LuaRuntime()
+    lua.execute("redis = {}")
+    answers: Any = lua.execute(module_source(path, layout.name))
+    return {name for name in answers if callable(answers[name])}
 
 
 @pytest.mark.parametrize(("path", "layout"), LAYOUTS)
 def test_a_layout_answers_each_question(path: str, layout: Layout) -> None:
-    lua = LuaRuntime()
-    lua.execute("redis = {}")
-    answers: Any = lua.execute(module_source(path, layout.name))
-    functions = {name for name in answers if callable(answers[name])}
-    assert functions >= QUESTIONS - OPTIONAL
+    assert functions_of(path, layout) >= QUESTIONS - OPTIONAL
+
+
+@pytest.mark.parametrize("layout", WITH_LISTS, ids=lambda layout: layout.name)
+def test_one_that_lists_its_checkpoints_answers_those_for_lists(layout: Layout) -> None:
+    also = re.findall(r"`(\w+)`", LISTING.partition("it answers")[2].partition("none of")[0])
+    assert also
+    may_be_left_out = {"run_start"}
+    answered = functions_of(f"layouts/{layout.name}.lua", layout)
+    assert answered | may_be_left_out == named_in(LISTING) | {*also}
 
 
 @pytest.mark.parametrize("path", ASKING, ids=lambda path: path.name)

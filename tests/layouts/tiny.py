@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import redis
 
-from redis_retention.layouts import Family, RootKey, SearchIndex
+from redis_retention.layouts import Events, Family, RootKey, SearchIndex
 
 _STARTS = {
     b"tiny:": Family.CHECKPOINT,
@@ -21,7 +21,8 @@ class Tiny:
 
     name: ClassVar[str] = str(Path(__file__).with_name("tiny.lua"))
     tag: ClassVar[str] = "tiny"
-    written_event: ClassVar[bytes] = b"set"
+    events: ClassVar[Events] = Events("$", frozenset({b"set"}), ("SET", "1"))
+    lists_itself: ClassVar[bool] = False
     write_parts: ClassVar[int] = 1
     requirement: ClassVar[None] = None
 

@@ -180,6 +180,7 @@ function saver_layout.new(layout, headers, given)
   end
 
   -- LangGraph.js' shallow saver keeps one checkpoint of a namespace, whose id its key does not say.
+  -- Newer ones may be about to take its place.
   function layout.has_checkpoint(suffix)
     local key = layout.bare_key_starts().checkpoint .. suffix
     if redis.call("EXISTS", key) == 1 then return not layout.is_stub(key) end
@@ -187,7 +188,7 @@ function saver_layout.new(layout, headers, given)
     if not place then return false end
     local shallow = layout.bare_key_starts().checkpoint .. place .. ":shallow"
     local values = read(shallow, { "$.checkpoint_id" })
-    return values ~= nil and values[1] == id
+    return values ~= nil and type(values[1]) == "string" and not bytes.less(id, values[1])
   end
 
   return layout

@@ -19,7 +19,7 @@ from redis_retention.layouts import Family, too_long
 from redis_retention.logs import fields, logger
 from redis_retention.sources.keyspace.inbox import CHANGES, ROOM, Change, Inbox
 from redis_retention.sources.keyspace.tracking import PASSING, Tracker
-from redis_retention.sources.notifications import ADVICE, Heard, Probe, Switch, switch_on
+from redis_retention.sources.notifications import Heard, Probe, Switch, advice, switch_on
 from redis_retention.transport import AsyncClient, AsyncTransport, reconnect
 
 if TYPE_CHECKING:
@@ -87,12 +87,14 @@ class Listener:
         self._on_proof = on_proof
         self._inbox = Inbox(room)
         self._check_every = check_every
-        self._probe = Probe(engine.prefix)
+        self._events = engine.layout.events
+        self._probe = Probe(engine.prefix, self._events)
         channel = f"__keyspace@{database}__:"
         self._probe_channel = channel + self._probe.key
-        [start] = (s for s, f in engine.layout.families().items() if f is Family.CHECKPOINT)
-        self._documents_pattern = f"{channel}{_escaped(start.decode())}*"
-        self._changes = {**CHANGES, engine.layout.written_event: Change.WRITTEN}
+        families = engine.layout.families().items()
+        starts = [start.decode() for start, family in families if family is Family.CHECKPOINT]
+        self._patterns = [f"{channel}{_escaped(start)}*" for start in starts]
+        self._changes = {**CHANGES, **dict.fromkeys(self._events.written, Change.WRITTEN)}
         self._settled = asyncio.Event()
         self._stopping = asyncio.Event()
         self._failures = 0
@@ -188,7 +190,8 @@ class Listener:
     async def _subscribed(self) -> AsyncIterator[Subscription]:
         async with _opened(self._client, self._note_gap) as subscription:
             await subscription.listen_to(
-                {self._documents_pattern: self._heard}, {self._probe_channel: self._heard_probe}
+                dict.fromkeys(self._patterns, self._heard),
+                {self._probe_channel: self._heard_probe},
             )
             yield subscription
 
@@ -233,7 +236,7 @@ class Listener:
             _Lost: Not even the connection works.
         """
         while True:
-            switch = await self._transport.run(switch_on())
+            switch = await self._transport.run(switch_on(self._events))
             heard = await self._probe.check(self._transport, self._probe_channel)
             if heard is Heard.NOTHING:
                 raise _Lost(heard.value)
@@ -252,7 +255,7 @@ class Listener:
         if switch.added:
             log.info("switched on notifications", extra=fields(added=switch.added))
         if before is not State.LISTENING:
-            log.info("ready: listening", extra=fields(channel=self._documents_pattern))
+            log.info("ready: listening", extra=fields(channel=" ".join(self._patterns)))
             self._note_gap(_GAPS[before])
         elif switch.added:
             log.warning("notifications had been switched off; switched on again")
@@ -266,7 +269,9 @@ class Listener:
             return
         said = f" (the server says: {switch.refusal})" if switch.refusal else ""
         log.warning(
-            "the server reports no events%s, so only sweeps trim; to change that, %s", said, ADVICE
+            "the server reports no events%s, so only sweeps trim; to change that, %s",
+            said,
+            advice(self._events),
         )
 
     def _enter(self, state: State) -> None:

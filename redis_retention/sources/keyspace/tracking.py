@@ -213,7 +213,8 @@ class Tracker:
             tracked = await self._transport.run(self._engine.track(keys, self.rules))
             for thread in tracked:
                 await self._trimmed(thread)
-            await self._transport.run(self.large.measure(keys))
+            if not self._engine.layout.lists_itself:
+                await self._transport.run(self.large.measure(keys))
         for keys in self._callable(changes, Change.GONE):
             forgotten = await self._transport.run(self._engine.forget(keys))
             self._activity.index_entries_forgotten += forgotten

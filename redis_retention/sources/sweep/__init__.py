@@ -4,7 +4,7 @@ Each page of SCAN is compared with what the indexes of its threads say, here and
 (`pages`, `known`): a key that needs nothing costs the server no more than the SCAN itself. A thread
 that has too many checkpoints is trimmed when its index is read (`indexed`). Of threads without an
 index the names of the root checkpoints are collected, since most of these are about to be deleted,
-and handed to one trim when all have come by (`new`). What the names cannot tell, the server
+and passed to one trim when all keys are scanned (`new`). What the names cannot tell, the server
 inspects (``lua/inspect.lua``); what has no checkpoint is deleted in the end (`orphans`).
 
 A second pass is made only if the first has met something that it could not bring to an end. What

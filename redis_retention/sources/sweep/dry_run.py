@@ -37,6 +37,10 @@ def sweep_dry(
     yield from scan.refuse_cluster()
     yield from engine.check_server()
     names = yield from scan.thread_names(engine.layout)
+    if engine.layout.lists_itself:
+        for name in filter(parse(match).matches, names):
+            yield from add(name, _trim_listed(engine, name, rule_for(rules, name)))
+        return
     for some in batched(filter(parse(match).matches, names), _THREADS_PER_PASS):
         found = yield from scan.find(engine.layout, some)
         for name in some:
@@ -49,3 +53,10 @@ def _trim(
     if rule is None or not is_eligible(len(found.documents), rule):
         return scan.ThreadResult(kept=len(found.documents))
     return (yield from scan.dry_run(engine, name, found, rule.policy))
+
+
+def _trim_listed(engine: Engine, name: bytes, rule: Rule | None) -> Operation[scan.ThreadResult]:
+    [checkpoints] = yield from engine.counts([name])
+    if rule is None or not is_eligible(checkpoints, rule):
+        return scan.ThreadResult(kept=checkpoints)
+    return scan.would_be((yield from engine.plan(name, rule.policy)))

@@ -33,7 +33,7 @@ class IndexedThreads:
         self._unfinished: list[bytes] = []
 
     def meet(self, page: Page) -> Operation[None]:
-        """Read the indexes of threads that come by for the first time, and trim long ones."""
+        """Read the indexes of threads that are met for the first time, and trim long ones."""
         known, wanted = self._shared.known, []
         for thread in page.threads:
             if not self._shared.wanted(thread):

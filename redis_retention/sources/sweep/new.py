@@ -1,4 +1,4 @@
-"""Threads without an index: the names of their root checkpoints wait until all have come by."""
+"""Threads without an index: the names of their root checkpoints wait until all keys are scanned."""
 
 from __future__ import annotations
 

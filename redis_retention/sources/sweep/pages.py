@@ -36,7 +36,7 @@ class Page:
 
 
 class PageSorter:
-    """Sorts pages; the keys in it that need nothing are dropped.
+    """Sorts pages, and drops the keys that need nothing.
 
     Args:
         engine: Says how keys are called.
@@ -46,11 +46,13 @@ class PageSorter:
         self._layout = engine.layout
         self._index_start = engine.index_key(b"")
         self._pins_start = engine.pins_key(b"")
-        starts = {family: start for start, family in engine.layout.families().items()}
-        self._starts = (*starts.values(), self._index_start, self._pins_start)
+        families_by_start = engine.layout.families()
+        starts = {family: start for start, family in families_by_start.items()}
+        self._starts = (*families_by_start, self._index_start, self._pins_start)
         # How names begin, and from where on they are the same for all keys of a checkpoint.
         families = Family.CHECKPOINT, Family.WRITE, Family.REGISTRY
-        self._beginnings = [(starts[family], len(starts[family]) - 1) for family in families]
+        beginnings = [starts[family] for family in families if family in starts]
+        self._beginnings = [(start, len(start) - 1) for start in beginnings]
 
     def sort(self, keys: Sequence[bytes], known: Known) -> Page:
         """Sort the keys of a page, of which some may be known to need nothing."""

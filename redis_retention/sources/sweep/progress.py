@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from time import perf_counter
 
+from redis_retention.results import TrimResult
 from redis_retention.sans_io import Operation, Sleep
 
 # A page or a call takes a millisecond or two. One that takes this long has waited for others.
@@ -16,41 +17,29 @@ _LONGEST_REST_SECONDS = 2.0
 
 
 @dataclass(slots=True)
-class SweepResult:
-    """What a sweep has done.
+class SweepResult(TrimResult):
+    """What a sweep has done; the threads are those that have an index.
 
     Attributes:
-        threads: Threads that have an index.
-        threads_trimmed: Threads of which something was deleted.
-        checkpoints_deleted: Checkpoint documents deleted, in all namespaces.
-        checkpoints_kept: Checkpoints left in those threads.
-        keys_deleted: All keys of the saver that are gone, the documents with them.
         bytes_deleted: The memory that trims have freed, if the engine estimates it.
         keys_scanned: Keys of the database that were looked at.
         refused: Threads with which the server has refused something, and why.
-        elapsed_ms: How long it took, in milliseconds.
     """
 
-    threads: int = 0
-    threads_trimmed: int = 0
-    checkpoints_deleted: int = 0
-    checkpoints_kept: int = 0
-    keys_deleted: int = 0
     bytes_deleted: int = 0
     keys_scanned: int = 0
     refused: dict[bytes, str] = field(default_factory=dict)
-    elapsed_ms: float = 0.0
 
 
 class Stage(Enum):
     """What a sweep is doing; all but the first are left out where they are not needed."""
 
     LOOKING = "looking"
-    """All keys of the database come by."""
+    """All keys of the database are scanned."""
     TRIMMING = "trimming new threads"
-    """Threads are trimmed that have come by for the first time."""
+    """The threads are trimmed that were met for the first time."""
     LOOKING_AGAIN = "looking again"
-    """All keys come by once more."""
+    """All keys are scanned once more."""
     SHARED_KEYS = "looking for shared keys"
     """So do those of threads in which shared keys may be left of checkpoints that are gone."""
 

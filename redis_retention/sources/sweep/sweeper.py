@@ -11,6 +11,7 @@ from redis_retention.sans_io import Operation, command
 from redis_retention.sources.scan import each_page, refuse_cluster
 from redis_retention.sources.sweep.indexed import IndexedThreads
 from redis_retention.sources.sweep.known import Known, State
+from redis_retention.sources.sweep.listed import ListedThreads
 from redis_retention.sources.sweep.new import NewThreads
 from redis_retention.sources.sweep.orphans import Orphans
 from redis_retention.sources.sweep.pages import PageSorter
@@ -49,6 +50,7 @@ class Sweeper:
         self._pages = PageSorter(engine)
         self._orphans = Orphans(self._shared, older_than_ms)
         self._indexed = IndexedThreads(self._shared)
+        self._listed = ListedThreads(self._shared)
         self._new = NewThreads(self._shared, self._orphans, self._pace)
         self._older_than_ms = older_than_ms
         # Keys of the database.
@@ -102,7 +104,12 @@ class Sweeper:
             excess = too_long(key)
             if excess is not None:
                 self._shared.refusals.add(*excess)
+        if self._engine.layout.lists_itself:
+            page.pinned.extend(page.indexed)
         self._pinned.update(page.pinned[: _MOST_PINNED - len(self._pinned)])
+        if self._engine.layout.lists_itself:
+            yield from self._listed.work_off(keys)
+            return
         yield from self._indexed.meet(page)
         for thread in page.sharing:
             if thread not in known.states:
@@ -136,7 +143,7 @@ class Sweeper:
         self._shared.count_shared_keys(deleted)
 
     def _forget_threads(self) -> Operation[None]:
-        """Delete the pins of threads that are gone: by now, all others have an index."""
+        """Delete what is ours of threads that are gone: by now, all others have an index."""
         while self._pinned:
             thread = self._pinned.pop()
             if self._shared.wanted(thread):

@@ -1,0 +1,1 @@
+"""Savers other than Python's, by what they write and read."""
