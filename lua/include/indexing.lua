@@ -94,8 +94,9 @@ function indexing.add_with_leaves(key, members, checkpoints, announced)
   end
   for ns, parents in pairs(children) do
     leaves[ns] = leaves_known(key, ns)
-    for id, member in pairs(leaves[ns]) do
-      if parents[id] then redis.call("ZREM", key, member) end
+    for id in pairs(leaves[ns]) do
+      -- A look and an event may both have told of it, at different times.
+      if parents[id] then redis.call("ZREMRANGEBYLEX", key, entry.leaf_range(ns, id)) end
     end
   end
   for _, one in ipairs(checkpoints) do
