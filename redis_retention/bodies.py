@@ -6,7 +6,7 @@ Names from the database are shown as text; bytes that are no UTF-8 become U+FFFD
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime, timezone
 from typing import Any, TypeAlias
 
@@ -27,7 +27,10 @@ def text(name: bytes) -> str:
 
 def of_trim(result: TrimResult) -> Body:
     """What a trim or a sweep did."""
-    return {**asdict(result), "elapsed_ms": round(result.elapsed_ms, 2)}
+    told = asdict(result)
+    # A sweep knows more, which is for the daemon.
+    body = {field.name: told[field.name] for field in fields(TrimResult)}
+    return {**body, "elapsed_ms": round(result.elapsed_ms, 2)}
 
 
 # --- plans -----------------------------------------------------------------------------------

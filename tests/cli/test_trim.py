@@ -192,3 +192,15 @@ def test_nor_is_there_anything_to_explain_where_it_can_be_searched(
 def test_only_one_way_to_look(run: Run) -> None:
     error = run("trim", "a", "--keep-last", "1", "--scan", "--indexed-only").error
     assert error.startswith("--indexed-only and --scan do not go together")
+
+
+def test_a_sweep_says_the_same_fields_also_when_a_thread_fails(
+    run: Run, stack: redis.Redis
+) -> None:
+    for thread in ("a", "b"):
+        fill(stack, thread, 5)
+    stack.set("retention:index:checkpoint:a", "somebody's")
+    said = run("sweep", "--keep-last", "2", "--json").json
+    assert (said["threads_refused"], said["checkpoints_deleted"]) == (1, 3)
+    assert said["left_alone"][0]["thread"] == "a"
+    assert said.keys() == run("trim", "b", "--keep-last", "2", "--json").json.keys()
