@@ -47,6 +47,7 @@ def of_plan(made: Plan) -> Body:
         "keys_deleted": sum(one.keys for one in made.deleted),
         "bytes_deleted": made.bytes_deleted,
         "left_alone": made.left_alone,
+        "layouts": made.layouts,
     }
 
 
@@ -63,6 +64,7 @@ def _of_planned(one: PlannedCheckpoint, now: datetime) -> Body:
         "kept": one.kept,
         "reasons": list(one.reasons),
         "keys": one.keys,
+        "layout": one.layout,
     }
 
 
@@ -79,12 +81,18 @@ def of_stats(found: Stats) -> Body:
         "largest": [of_size(one) for one in found.largest],
         "large_checkpoints": found.large_checkpoints,
         "largest_checkpoints": [_of_large(one) for one in found.largest_checkpoints],
+        "layouts": {layout: asdict(one) for layout, one in found.layouts.items()},
     }
 
 
 def of_size(one: ThreadSize) -> Body:
     """How large one thread is."""
-    return {"thread": text(one.thread), "checkpoints": one.checkpoints, "bytes": one.bytes}
+    return {
+        "thread": text(one.thread),
+        "checkpoints": one.checkpoints,
+        "bytes": one.bytes,
+        "layout": one.layout,
+    }
 
 
 def _of_large(one: LargeCheckpoint) -> Body:
@@ -92,6 +100,7 @@ def _of_large(one: LargeCheckpoint) -> Body:
         "thread": text(one.thread),
         "checkpoint_id": text(one.checkpoint_id),
         "bytes": one.size,
+        "layout": one.layout,
     }
 
 
@@ -146,4 +155,9 @@ def _of_place(thread: bytes, pin: Pin) -> Body:
 
 
 def _of_pin(one: Pin) -> Body:
-    return {"namespace": one.namespace, "checkpoint_id": one.checkpoint_id, "note": one.note}
+    return {
+        "namespace": one.namespace,
+        "checkpoint_id": one.checkpoint_id,
+        "note": one.note,
+        "layout": one.layout,
+    }

@@ -117,6 +117,18 @@ class LeftAlone(_Answered):
 
     thread: str
     reason: str
+    layout: str | None
+    """In which storage format; null where that does not matter."""
+
+
+class LayoutTrimmed(_Answered):
+    """What was done in one storage format."""
+
+    threads: int
+    threads_trimmed: int
+    checkpoints_deleted: int
+    checkpoints_kept: int
+    keys_deleted: int
 
 
 class Trimmed(_Answered):
@@ -140,6 +152,8 @@ class Trimmed(_Answered):
     """Threads that were not touched, and why."""
     threads_refused: int
     """How many of these have failed."""
+    layouts: dict[str, LayoutTrimmed]
+    """The same for each storage format in which there was something."""
     bytes_deleted: int | None
     """Memory that was freed, estimated; null where the server does not tell."""
 
@@ -182,6 +196,8 @@ class ThreadSize(_Answered):
     checkpoints: int
     bytes: int | None
     """Memory, estimated; null where the server does not tell."""
+    layout: str | None
+    """In which storage format; null in all of them."""
 
 
 class LargeCheckpoint(_Answered):
@@ -190,6 +206,16 @@ class LargeCheckpoint(_Answered):
     thread: str
     checkpoint_id: str
     bytes: int
+    layout: str
+    """In which storage format."""
+
+
+class LayoutSize(_Answered):
+    """How much there is in one storage format."""
+
+    threads: int
+    checkpoints: int
+    bytes: int | None
 
 
 class Stats(_Answered):
@@ -206,6 +232,8 @@ class Stats(_Answered):
     """Threads whose newest checkpoint is larger than was asked; null if nothing was asked."""
     largest_checkpoints: list[LargeCheckpoint]
     """The largest of these checkpoints, the largest first."""
+    layouts: dict[str, LayoutSize]
+    """How much there is in each storage format in which there is something."""
 
 
 class ListedThread(ThreadSize):
@@ -274,6 +302,8 @@ class PlannedCheckpoint(_Answered):
     """Why it is retained; empty when it is deleted."""
     keys: int
     """Keys that go with it."""
+    layout: str
+    """In which storage format it is."""
 
 
 class Plan(_Answered):
@@ -287,6 +317,8 @@ class Plan(_Answered):
     bytes_deleted: int | None
     left_alone: str | None
     """Why the whole thread would be left alone."""
+    layouts: list[str]
+    """The storage formats in which it has checkpoints."""
 
 
 class Rule(_Answered):
@@ -299,6 +331,8 @@ class Rule(_Answered):
     expire_after: float | None
     expire_waiting: bool
     trigger: int | None
+    layout: str | None
+    """The only storage format for which it counts; null for all."""
 
 
 class Rules(_Answered):
@@ -315,12 +349,17 @@ class RemovedRule(_Answered):
     """Whether there was one."""
 
 
-class Pin(_Answered):
-    """Something that is retained whatever the policy says; both are null for the whole thread."""
-
+class _Pinned(_Answered):
     namespace: str | None
     checkpoint_id: str | None
     note: str
+
+
+class Pin(_Pinned):
+    """Something that stays whatever the policy says; both are null for the whole thread."""
+
+    layout: str | None
+    """In which storage format; null for a thread in whatever format it is."""
 
 
 class Pins(_Answered):
@@ -336,7 +375,7 @@ class AllPins(_Answered):
     threads: list[Pins]
 
 
-class Pinned(Pin):
+class Pinned(_Pinned):
     """A pin that was set."""
 
     thread: str

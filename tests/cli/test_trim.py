@@ -19,6 +19,7 @@ KEYS = [
     "left_alone",
     "threads_refused",
     "bytes_deleted",
+    "layouts",
 ]
 
 
@@ -40,6 +41,15 @@ def test_json_says_exactly_what_happened(run: Run, stack: redis.Redis) -> None:
         "left_alone": [],
         "threads_refused": 0,
         "bytes_deleted": None,
+        "layouts": {
+            "langgraph-redis": {
+                "threads": 2,
+                "threads_trimmed": 1,
+                "checkpoints_deleted": 7,
+                "checkpoints_kept": 8,
+                "keys_deleted": gone,
+            }
+        },
     }
     assert documents(stack, "a") == ids[-5:]
 
@@ -112,7 +122,7 @@ def test_any_byte_string_is_an_id(run: Run, stack: redis.Redis) -> None:
     assert (said["threads"], said["threads_trimmed"]) == (7, 6)
 
 
-def test_a_thread_that_cannot_be_judged_is_left_alone(run: Run, stack: redis.Redis) -> None:
+def test_a_thread_that_is_not_understood_is_left_alone(run: Run, stack: redis.Redis) -> None:
     [odd, *_] = fill(stack, "a", 4)
     stack.json().set(f"checkpoint:a:__empty__:{odd}", "$.metadata", 7)
     said = run("trim", "a", "--keep-last", "1", "--json").json
