@@ -167,7 +167,7 @@ class NamedThreads:
         """Trim the threads that can be searched for, and return the others, and why they cannot."""
         asking = self._asking(engine)
         search, unsearched, why = Search(asking), dict(policies), None
-        complete = yield from indexes_are_complete(engine)
+        complete = bool(policies) and (yield from indexes_are_complete(engine))
         for name, policy in policies.items():
             trim = self._trim_complete if complete else Search.trim
             if each.result.dry_run:

@@ -33,6 +33,7 @@ def stack(redis_stack: Server) -> Iterator[redis.Redis]:
         RedisSaver(redis_client=client).setup()
         for name in ("trim", "plan", "describe"):
             client.script_load(load(name, "langgraph_redis").text)
+            client.script_load(load(name, "langgraph_redis", beside=True).text)
         yield client
 
 
