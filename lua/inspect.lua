@@ -70,11 +70,19 @@ local function inspect_orphan(suffix, write)
   end
 end
 
+-- The thread of a document that a shallow saver has left of an invocation, nil for any other.
+local function finished_thread(key)
+  local thread = layout.finished and layout.finished(key, 1)
+  return thread and is_wanted(thread) and thread or nil
+end
+
 local inspect = {
   checkpoint = function(key, suffix)
     if is_known(key) then return end
     if layout.is_stub(key) then
       inspect_orphan(suffix, nil)
+    elseif finished_thread(key) then
+      pointers[#pointers + 1] = { finished_thread(key), key }
     else
       documents[#documents + 1] = key
     end

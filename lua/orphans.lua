@@ -25,7 +25,7 @@
 --            still. "unknown" for anything else
 --            suffix: the part of the key that all have in common, ":{thread}:{ns}:{id}"
 --            the number of write keys, and the write keys
---          or  "pointer", a pointer, 0
+--          or  "pointer", a pointer, or what a shallow saver has left of an invocation, 0
 --
 -- Reply    {documents deleted, keys deleted (the documents with them), documents left: stubs}
 --
@@ -116,10 +116,17 @@ local function owned(suffix, writes)
 end
 
 -- A shallow saver's writes look like orphans: beside one, only those are deleted that a registry
--- names.
+-- names, or whose checkpoint it has replaced.
 local function deletable(suffix, place, writes)
   if not layout.has_shallow_saver(place) then return writes end
+  local owner, ns, id = layout.write_owner(writes[1] or "")
+  if owner and layout.is_replaced and layout.is_replaced(owner, ns, id) then return writes end
   return (layout.writes(starts, suffix))
+end
+
+-- Takes deleted writes out of a shallow saver's registry.
+local function deregister(writes, owner, ns)
+  if owner and not counting and layout.deregister then layout.deregister(owner, ns, writes) end
 end
 
 -- Deletes what the registry names and the caller has not seen, and then the registry; the rest of
@@ -141,10 +148,12 @@ local function delete_group(suffix, writes, stub)
     local deleted = delete(starts.checkpoint .. suffix)
     documents, keys = documents + deleted, keys + deleted
   end
+  local owner, ns = layout.write_owner(writes[1] or "")
   for _, key in ipairs(writes) do
     seen[key] = true
     keys = keys + delete(key)
   end
+  deregister(writes, owner, ns)
   delete_registered(suffix, seen)
 end
 
@@ -196,12 +205,24 @@ local function clean_pointer(key)
   if all and not used then keys = keys + delete(key) end
 end
 
+-- Deletes what a shallow saver has left of an invocation that is over; of very many writes the rest
+-- is left to look like orphans. False when this is no document of one.
+local function clean_finished(key)
+  if not layout.finished then return false end
+  local its, writes, registry = layout.finished(key, MANY)
+  if not its or thread ~= "" and its ~= thread then return false end
+  documents, keys = documents + delete(key), keys + 1
+  for _, write in ipairs(writes) do keys = keys + delete(write) end
+  if #writes < MANY then keys = keys + delete(registry) end
+  return true
+end
+
 local at = first_group
 while at <= #ARGV do
   local what, name, count = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
   local first_write, past = at + 3, at + 3 + count
   if what == "pointer" then
-    clean_pointer(name)
+    if not clean_finished(name) then clean_pointer(name) end
   else
     clean_group(what == "deleted", name, { unpack(ARGV, first_write, past - 1) })
   end

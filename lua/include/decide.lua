@@ -172,21 +172,21 @@ end
 -- waited for, and nothing in it is pinned. `thread` answers:
 --   has_pins           whether anything in it is pinned
 --   made_at()          when its newest checkpoint was made, nil when nobody can tell
---   has_recent_leaf()  whether a leaf was first seen within the grace period
 --   waits()            whether the newest checkpoint waits for a human
 function decide.is_idle(thread, policy)
   if policy.expire < 0 or thread.has_pins then return false end
   local made_at = thread.made_at()
   if not made_at or made_at >= policy.now() - policy.expire then return false end
-  if thread.has_recent_leaf() then return false end
   return policy.expire_waiting or not thread.waits()
 end
 
--- Whether an idle thread was found idle before, a grace period ago at least: a checkpoint that was
--- about to arrive then has arrived since. `idle_since` is when that was, in ms, or nil.
-function decide.has_been_idle(idle_since, policy, grace)
+-- Whether an idle thread is deleted: it was found idle before, a grace period ago at least, so that
+-- a checkpoint that was about to arrive then has arrived since. `idle_since` is when that was, in
+-- ms, or nil; `thread.has_recent_leaf()` says whether a leaf was first seen since.
+function decide.has_expired(thread, idle_since, policy, grace)
   if grace <= 0 then return true end
-  return idle_since ~= nil and policy.now() - idle_since >= grace
+  if not idle_since or policy.now() - idle_since < grace then return false end
+  return not thread.has_recent_leaf()
 end
 
 -- The rules that hold for all namespaces of a thread; nil when each has its own.

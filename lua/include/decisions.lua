@@ -85,7 +85,7 @@ function decisions.of_thread(view, thread, policy, its_pins, given)
     local activity = evidence.activity(view, thread, latest(""), its_pins, given.grace)
     self.is_idle = not its_pins.whole_thread and decide.is_idle(activity, policy)
     local since = self.idle_entry and tonumber(entry.fields(self.idle_entry)[2])
-    self.is_expired = self.is_idle and decide.has_been_idle(since, policy, given.grace)
+    self.is_expired = self.is_idle and decide.has_expired(activity, since, policy, given.grace)
   end
 
   local whole_thread =

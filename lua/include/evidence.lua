@@ -10,7 +10,7 @@
 local evidence = {}
 
 -- How far up a leaf's ancestors are followed, and how many documents are read for that in a call.
-local LONGEST_PATH, MOST_PARENTS = 16, 1000
+local LONGEST_PATH, MOST_PARENTS = 16, 500
 -- Entries read ahead at most when the newest checkpoints are looked up.
 local MOST_AHEAD = 500
 -- Of the newest checkpoints a call of a trim reads so many, and leaves the rest to the next calls.
@@ -187,7 +187,8 @@ function evidence.checkpoints(view, thread, space, latest, pinned, policy, given
   return self
 end
 
--- What decide.is_idle must know of a thread; `latest` is what the root's latest pointer names.
+-- What decide.is_idle and decide.has_expired must know of a thread; `latest` is what the root's
+-- latest pointer names.
 function evidence.activity(view, thread, latest, its_pins, grace)
   local self = { has_pins = its_pins.whole_thread or next(its_pins.checkpoints) ~= nil }
   local newest

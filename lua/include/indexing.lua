@@ -39,13 +39,20 @@ function indexing.add(key, members)
   return redis.call("ZADD", key, unpack(entry.scored(members)))
 end
 
--- The leaves of a namespace that the index knows, by id.
+-- Leaves of a namespace that are read together: most have one or two.
+local FEW_LEAVES = 50
+
+-- The leaves of a namespace that the index knows: a function that answers the entry of a checkpoint
+-- as one, nil when it is none.
 local function leaves_known(key, ns)
-  local prefix, known = entry.of(entry.LEAF, ns), {}
-  for _, member in ipairs(redis.call("ZRANGEBYLEX", key, "[" .. prefix, index.past(prefix))) do
-    known[entry.id(member, prefix)] = member
+  local view, prefix, known = index.stored(key), entry.of(entry.LEAF, ns), {}
+  local members = view.up("[" .. prefix, index.past(prefix), FEW_LEAVES)
+  for _, member in ipairs(members) do known[entry.id(member, prefix)] = member end
+  return function(id)
+    if known[id] or #members < FEW_LEAVES then return known[id] end
+    local low, high = entry.leaf_range(ns, id)
+    return view.up(low, high, 1)[1]
   end
-  return known
 end
 
 -- Among so many newer entries a checkpoint's child is looked for: most often it is the first.
@@ -94,13 +101,14 @@ function indexing.add_with_leaves(key, members, checkpoints, announced)
   end
   for ns, parents in pairs(children) do
     leaves[ns] = leaves_known(key, ns)
-    for id, member in pairs(leaves[ns]) do
-      if parents[id] then redis.call("ZREM", key, member) end
+    for id in pairs(parents) do
+      local member = leaves[ns](id)
+      if member then redis.call("ZREM", key, member) end
     end
   end
   for _, one in ipairs(checkpoints) do
     if not children[one.ns][one.id]
-      and (announced or not leaves[one.ns][one.id] and not is_indexed(key, one)) then
+      and (announced or not leaves[one.ns](one.id) and not is_indexed(key, one)) then
       members[#members + 1] = entry.leaf(one.ns, one.id, now)
     end
   end

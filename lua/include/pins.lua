@@ -11,6 +11,13 @@
 
 local pins = {}
 
+-- Pins that a call reads. More of them retain the whole thread.
+local MOST = 2000
+
+local function are_too_many(key)
+  return redis.call("HLEN", key) > MOST
+end
+
 -- The ids of what a pin names.
 local function named(thread, name)
   return layout.listed and layout.named(thread, name) or { name }
@@ -18,7 +25,8 @@ end
 
 -- The pins of a thread: {whole_thread = bool, checkpoints = {[ns] = {[id] = true}}}
 function pins.read(key, thread)
-  local found = { whole_thread = false, checkpoints = {} }
+  local found = { whole_thread = are_too_many(key), checkpoints = {} }
+  if found.whole_thread then return found end
   for _, field in ipairs(redis.call("HKEYS", key)) do
     local fields = bytes.split(field)
     local ns, id = fields[1], fields[2]
@@ -47,6 +55,7 @@ function pins.outlive(index_key, pins_key, thread)
   if index.has_checkpoints(views.of(index_key, thread)) then return false end
   local latest = layout.latest(thread, "")
   if latest and layout.exists(thread, "", latest) then return false end
+  if are_too_many(pins_key) then return false end
   return not any_exists(thread, pins.read(pins_key, thread).checkpoints)
 end
 

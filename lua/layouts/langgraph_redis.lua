@@ -16,9 +16,10 @@
 --@include layouts/langgraph/json_documents.lua
 --@include layouts/langgraph/checkpoint_headers.lua
 --@include layouts/langgraph/saver_layout.lua
+--@include layouts/langgraph_redis/shallow_saver.lua
 
 local ROOT, ROOT_OF_OTHERS = "__empty__", ""
-local LATEST, SHALLOW_REGISTRY = "_latest:", "write_registry"
+local LATEST = "_latest:"
 
 local sub = string.sub
 local quietly, read = json_documents.quietly, json_documents.read
@@ -115,9 +116,6 @@ function layout.dangling(pointer)
   return place, string.sub(key, #start + 1)
 end
 
-function layout.has_shallow_saver(place)
-  local document = layout.bare_key_starts().checkpoint .. place
-  return redis.call("EXISTS", document, SHALLOW_REGISTRY .. place .. ":shallow") > 0
-end
+for name, answer in pairs(shallow_saver.new(keys)) do layout[name] = answer end
 
 return layout

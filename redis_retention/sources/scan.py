@@ -77,6 +77,15 @@ class Found:
         """For each document key the number of write documents that bear its name."""
         return {key: len(self.writes.get(s, ())) for s, key in self.documents.items()}
 
+    def possible_leftovers(self, statuses: dict[bytes, str]) -> list[bytes]:
+        """Pointers, and documents that no saver with many checkpoints has put.
+
+        Args:
+            statuses: What the documents were found to be.
+        """
+        foreign = {key for key, status in statuses.items() if status == "foreign"}
+        return sorted(self.pointers | foreign)
+
     def orphan_groups(
         self, statuses: dict[bytes, str], to_delete: Collection[bytes] | None = None
     ) -> list[OrphanGroup]:
@@ -273,7 +282,7 @@ def _trim(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Operat
         result.kept = checkpoints(read)
         return result
     orphans, stubs = yield from engine.delete_orphans(
-        thread, found.orphan_groups(read.statuses), sorted(found.pointers)
+        thread, found.orphan_groups(read.statuses), found.possible_leftovers(read.statuses)
     )
     result.kept = checkpoints(read) - trimmed.deleted.checkpoints + stubs
     result.deleted.add(orphans.checkpoints, orphans.keys)
@@ -304,7 +313,7 @@ def dry_run(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Oper
     orphans, stubs = yield from engine.delete_orphans(
         thread,
         found.orphan_groups(read.statuses, suffixes),
-        sorted(found.pointers),
+        found.possible_leftovers(read.statuses),
         entries=newest_of_each_namespace(read.entries, to_delete),
     )
     result.kept += stubs - result.deleted.checkpoints

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from redis_retention.cli import COMMANDS
 from redis_retention.cli import run as module
 from redis_retention.cli.connection import Settings
+from redis_retention.cli.http import TOKEN_VARIABLE
 from tests.daemon.service import PROGRAM, ROOT
 from tests.daemon.writers import Writer, ids
 from tests.servers.start import Server
@@ -49,15 +50,20 @@ def test_kubernetes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     documents = yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text(encoding="utf-8"))
     by_kind = {document["kind"]: document for document in documents}
     [(name, text)] = by_kind["ConfigMap"]["data"].items()
-    read_toml(text, tmp_path, monkeypatch)
     [container] = by_kind["Deployment"]["spec"]["template"]["spec"]["containers"]
+    secrets = by_kind["Secret"]["stringData"]
+    for one in container["env"]:
+        monkeypatch.setenv(one["name"], secrets[one["valueFrom"]["secretKeyRef"]["key"]])
+    read_toml(text, tmp_path, monkeypatch)
     [mount] = container["volumeMounts"]
     assert container["args"] == ["run", "--config", f"{mount['mountPath']}/{name}"]
 
 
 def test_compose() -> None:
     services = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"]
-    for name in services["retention"]["environment"]:
+    names = set(services["retention"]["environment"])
+    assert TOKEN_VARIABLE in names
+    for name in names - {TOKEN_VARIABLE}:
         option = name.removeprefix("REDIS_RETENTION_").lower().replace("_", "-")
         assert f"--{option}" in options_of_run()
     build = services["retention"]["build"]

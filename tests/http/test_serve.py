@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,7 +19,7 @@ import redis
 from redis_retention import Policy, Retention
 from tests.cli.conftest import documents, fill, run_at
 from tests.daemon.proxy import Proxy
-from tests.daemon.service import PATIENCE, Service, eventually
+from tests.daemon.service import PATIENCE, PROGRAM, ROOT, Service, eventually
 from tests.servers.start import Server, free_port
 
 TOKEN = "correct-horse-battery"
@@ -161,6 +162,43 @@ def test_a_server_that_is_not_there() -> None:
     outcome = run_at(f"redis://127.0.0.1:{free_port()}/0")("serve", "--http", ANYWHERE)
     assert outcome.code == 1
     assert "nothing listens" in outcome.error
+
+
+@pytest.mark.parametrize(
+    ("missing", "command", "extra"),
+    [
+        ("fastapi", ("serve",), "http"),
+        ("fastapi", ("run", "--keep-last", "1", "--http", ANYWHERE), "http"),
+        ("uvicorn", ("run", "--keep-last", "1", "--metrics-port", "0"), "daemon"),
+    ],
+)
+def test_packages_that_are_missing(
+    redis_stack: Server,
+    stack: redis.Redis,
+    missing: str,
+    command: tuple[str, ...],
+    extra: str,
+) -> None:
+    # What is None there cannot be imported.
+    program = f"import sys; sys.modules[{missing!r}] = None; " + PROGRAM[-1]
+    done = subprocess.run(
+        [*PROGRAM[:-1], program, *command, "--url", redis_stack.url],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE * 3,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"pip install 'redis-retention[{extra}]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_metrics_need_no_more_than_their_extra(redis_stack: Server, stack: redis.Redis) -> None:
+    program = "import sys; sys.modules['fastapi'] = sys.modules['pydantic'] = None; "
+    code = program + "import redis_retention.http.probes, redis_retention.http.serving"
+    done = subprocess.run([*PROGRAM[:-1], code], cwd=ROOT, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 # --- the token ----------------------------------------------------------------------------------

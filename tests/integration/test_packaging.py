@@ -96,6 +96,15 @@ def test_it_finds_the_scripts_that_it_brought_along(environment: Environment, wh
     assert packed == {path.relative_to(ours) for path in ours.rglob("*.lua")}
 
 
+def test_it_brings_its_page_along(environment: Environment, wheel: Path) -> None:
+    environment.install(str(wheel))
+
+    page = environment.evaluate("_FILE", "redis_retention.http.page")
+
+    assert page.is_relative_to(environment.folder)
+    assert page.read_bytes() == (REPOSITORY / "redis_retention/http/page.html").read_bytes()
+
+
 def test_an_editable_install_trims_with_the_scripts_of_the_checkout(
     environment: Environment, redis_stack: Server, stack: redis.Redis
 ) -> None:

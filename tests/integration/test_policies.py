@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import redis
@@ -67,9 +69,14 @@ def test_the_ends_of_runs_stay_through_many_trims(stack: redis.Redis) -> None:
     assert [name for name, _ in kept(stack, "a", Policy(keep_runs=3))] == ends[-3:]
 
 
+def line(ns: str, ids: Sequence[str]) -> list[PutCheckpoint]:
+    """Checkpoints each of which is the parent of the next."""
+    return [PutCheckpoint(ns, name, parent) for parent, name in zip(["", *ids], ids, strict=False)]
+
+
 def test_a_pinned_checkpoint_stays_until_it_is_unpinned(stack: redis.Redis) -> None:
     ids = [uuid6_at(1_750_000_000 + n) for n in range(5)]
-    write_to(stack, "a", [PutCheckpoint("", name) for name in ids])
+    write_to(stack, "a", line("", ids))
     retention = Retention(stack)
     retention.pin("a", ids[1], note="before the refund")
 
@@ -83,7 +90,7 @@ def test_a_pinned_checkpoint_stays_until_it_is_unpinned(stack: redis.Redis) -> N
 
 def test_a_pin_in_a_subgraph_called_all_is_no_pin_of_the_thread(stack: redis.Redis) -> None:
     ids = [uuid6_at(1_750_000_000 + n) for n in range(4)]
-    write_to(stack, "a", [PutCheckpoint(ns, name) for name in ids for ns in ("", "all")])
+    write_to(stack, "a", [*line("", ids), *line("all", ids)])
     retention = Retention(stack)
     retention.pin("a", ids[1], namespace="all")
 
@@ -95,6 +102,19 @@ def test_a_pin_in_a_subgraph_called_all_is_no_pin_of_the_thread(stack: redis.Red
         ("all", ids[1]),
         ("all", ids[3]),
     ]
+
+
+def test_more_pins_than_a_call_reads_keep_the_whole_thread(stack: redis.Redis) -> None:
+    ids = [uuid6_at(1_750_000_000 + n) for n in range(5)]
+    write_to(stack, "a", line("", ids))
+    pins: Any = {f"\0{uuid6_at(1_700_000_000 + n)}": "" for n in range(2_001)}
+    stack.hset("retention:pins:checkpoint:a", mapping=pins)
+    retention = Retention(stack)
+
+    assert retention.trim("a", Policy(keep_last=1)).checkpoints_deleted == 0
+
+    retention.unpin("a", uuid6_at(1_700_000_000))
+    assert retention.trim("a", Policy(keep_last=1)).checkpoints_deleted == 4
 
 
 def test_a_pinned_thread_stays_whole(stack: redis.Redis) -> None:

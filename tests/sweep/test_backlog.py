@@ -38,7 +38,9 @@ def test_every_thread_of_a_backlog_is_right_though_writers_write(client: redis.R
     first = retention.sweep(Policy(keep_last=KEEP))
     for writer in writers:
         writer.join()
-    Retention(client, grace=timedelta(0)).sweep(Policy(keep_last=KEEP))
+    # The child of a checkpoint may have been deleted before a sweep met the checkpoint: that looks
+    # like the end of a fork then, and stays for the grace period.
+    Retention(client, grace=timedelta(milliseconds=1)).sweep(Policy(keep_last=KEEP))
 
     assert first.checkpoints_deleted >= THREADS * (EACH - KEEP)
     left: dict[bytes, int] = {}

@@ -326,7 +326,6 @@ def thread(
         ({"days_old": 30}, {}, False),
         ({"days_old": None}, {}, False),
         ({"has_pins": True}, {}, False),
-        ({"has_recent_leaf": True}, {}, False),
         ({"waits": True}, {}, False),
         ({"waits": True}, {"expire_waiting": True}, True),
         ({}, {"expire_days": -1}, False),
@@ -345,7 +344,12 @@ def test_a_thread_is_idle_that_nothing_and_nobody_holds(
 def test_an_idle_thread_expires_when_it_has_been_found_idle_before(
     since: int | None, grace: int, expired: bool
 ) -> None:
-    assert decide().has_been_idle(since, policy(), grace) is expired
+    assert decide().has_expired(thread(), since, policy(), grace) is expired
+
+
+def test_an_idle_thread_does_not_expire_while_a_leaf_of_it_is_recent() -> None:
+    recent = thread(has_recent_leaf=True)
+    assert not decide().has_expired(recent, NOW - GRACE, policy(), GRACE)
 
 
 @pytest.mark.parametrize(
