@@ -67,7 +67,9 @@ class Backend:
         """Bytes that the server uses, or all primaries of a cluster together."""
         if isinstance(self._given_client, redis.RedisCluster | redis.asyncio.RedisCluster):
             told = await self._client.info("memory", target_nodes="primaries")
-            return sum(int(node["used_memory"]) for node in told.values())
+            # Of one primary it is the answer itself.
+            nodes = [told] if "used_memory" in told else told.values()
+            return sum(int(node["used_memory"]) for node in nodes)
         told = await self._client.info("memory")
         return int(told["used_memory"])
 

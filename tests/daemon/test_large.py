@@ -23,6 +23,7 @@ from redis_retention.sources.keyspace import Listener
 from redis_retention.sources.large import LargeCheckpoints
 from redis_retention.transport import Transport
 from tests.daemon.service import PATIENCE, Service, eventually
+from tests.daemon.test_listener import add
 from tests.daemon.test_metrics import samples
 from tests.daemon.test_stats import stats
 from tests.daemon.writers import Writer, ids
@@ -33,8 +34,10 @@ SMALL, LARGE = 100, 1_000_000
 
 
 @asynccontextmanager
-async def listening(url: str, threshold: int | None) -> AsyncIterator[Listener]:
-    client = redis.asyncio.Redis.from_url(url)
+async def listening(
+    url: str, threshold: int | None, kind: Any = redis.asyncio.Redis
+) -> AsyncIterator[Listener]:
+    client = kind.from_url(url)
     listener = Listener(client, Engine(), [])
     listener.tracker.large.threshold = threshold
     running = asyncio.create_task(listener.run())
@@ -77,6 +80,16 @@ async def test_each_is_counted_and_each_thread_named_once(
     assert sorted(line["key"].split(":")[1] for line in named) == ["a", "b"]
     for line in named:
         assert line["bytes"] == client.memory_usage(line["key"])
+
+
+async def test_in_a_cluster_they_are_counted_too(started: Callable[..., Server]) -> None:
+    cluster = started("redis-stack", cluster=True)
+    async with listening(cluster.url, SMALL, redis.asyncio.RedisCluster) as listener:
+        with cluster.client() as plain:
+            for number in range(3):
+                for name in ("{a}", "{b}"):
+                    add(plain, name, f"{number:03}", parent=f"{number - 1:03}")
+        await asyncio.to_thread(eventually, lambda: listener.activity.large_checkpoints == 6)
 
 
 async def test_what_is_not_above_the_threshold_is_not_counted(

@@ -17,6 +17,7 @@ from redis_retention.http import history as module
 from redis_retention.http.backend import Backend
 from redis_retention.http.history import History
 from tests.cli.conftest import fill
+from tests.servers.start import Server
 
 BEGAN = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
@@ -125,6 +126,22 @@ async def test_a_server_that_is_away_leaves_a_gap(clock: Clock) -> None:
         history = History(Backend(client), clock, clock.now)
         await history.sample()
         assert history.body() == {"samples": [], "trims": []}
+
+
+async def test_the_primaries_of_a_cluster_count_together(
+    started: Callable[..., Server], clock: Clock
+) -> None:
+    server = started("redis-stack", cluster=True)
+    async with redis.asyncio.RedisCluster.from_url(server.url) as client:
+        history = History(Backend(client), clock, clock.now)
+        await history.sample()
+    with redis.RedisCluster.from_url(server.url) as blocking:
+        blocked = History(Backend(blocking), clock, clock.now)
+        await blocked.sample()
+    for told in (history, blocked):
+        [sample] = told.body()["samples"]
+        assert sample["memory"] > 1_000_000
+        assert sample["threads"] == 0
 
 
 async def test_it_is_served_with_what_requests_have_trimmed(

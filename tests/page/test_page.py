@@ -271,6 +271,21 @@ def test_an_id_that_is_no_text_is_sent_byte_for_byte(
     assert list(Retention(stack).all_pins()) == [thread]
 
 
+def test_a_link_of_somebody_else_leads_to_no_other_route(
+    opened: Opened, serve: Serve, stack: redis.Redis
+) -> None:
+    asked: list[str] = []
+    address = serve(TEN)
+    page = opened(
+        f"{address}#thread/a/../../cleanup/all?x=1",
+        before=lambda page: page.on("request", lambda request: asked.append(request.url)),
+    )
+    expect(page.locator("#thread-title")).to_have_text("a/../../cleanup/all?x=1")
+    expect(page.locator("#plan .summary")).to_contain_text("Its index knows no checkpoints")
+    [pins] = [url for url in asked if url.endswith("/pins")]
+    assert pins == f"{address}api/threads/a%2F..%2F..%2Fcleanup%2Fall%3Fx%3D1/pins"
+
+
 def test_a_name_that_no_browser_can_send_is_said_to_be_one(
     opened: Opened, serve: Serve, stack: redis.Redis
 ) -> None:
