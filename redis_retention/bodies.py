@@ -6,7 +6,7 @@ Names from the database are shown as text; bytes that are no UTF-8 become U+FFFD
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime, timezone
 from typing import Any, TypeAlias
 
@@ -27,7 +27,10 @@ def text(name: bytes) -> str:
 
 def of_trim(result: TrimResult) -> Body:
     """What a trim or a sweep did."""
-    return {**asdict(result), "elapsed_ms": round(result.elapsed_ms, 2)}
+    told = asdict(result)
+    # A sweep knows more, which is for the daemon.
+    body = {field.name: told[field.name] for field in fields(TrimResult)}
+    return {**body, "elapsed_ms": round(result.elapsed_ms, 2)}
 
 
 # --- plans -----------------------------------------------------------------------------------
@@ -44,6 +47,7 @@ def of_plan(made: Plan) -> Body:
         "keys_deleted": sum(one.keys for one in made.deleted),
         "bytes_deleted": made.bytes_deleted,
         "left_alone": made.left_alone,
+        "layouts": made.layouts,
     }
 
 
@@ -60,6 +64,7 @@ def _of_planned(one: PlannedCheckpoint, now: datetime) -> Body:
         "kept": one.kept,
         "reasons": list(one.reasons),
         "keys": one.keys,
+        "layout": one.layout,
     }
 
 
@@ -76,12 +81,18 @@ def of_stats(found: Stats) -> Body:
         "largest": [of_size(one) for one in found.largest],
         "large_checkpoints": found.large_checkpoints,
         "largest_checkpoints": [_of_large(one) for one in found.largest_checkpoints],
+        "layouts": {layout: asdict(one) for layout, one in found.layouts.items()},
     }
 
 
 def of_size(one: ThreadSize) -> Body:
     """How large one thread is."""
-    return {"thread": text(one.thread), "checkpoints": one.checkpoints, "bytes": one.bytes}
+    return {
+        "thread": text(one.thread),
+        "checkpoints": one.checkpoints,
+        "bytes": one.bytes,
+        "layout": one.layout,
+    }
 
 
 def _of_large(one: LargeCheckpoint) -> Body:
@@ -89,6 +100,7 @@ def _of_large(one: LargeCheckpoint) -> Body:
         "thread": text(one.thread),
         "checkpoint_id": text(one.checkpoint_id),
         "bytes": one.size,
+        "layout": one.layout,
     }
 
 
@@ -143,4 +155,9 @@ def _of_place(thread: bytes, pin: Pin) -> Body:
 
 
 def _of_pin(one: Pin) -> Body:
-    return {"namespace": one.namespace, "checkpoint_id": one.checkpoint_id, "note": one.note}
+    return {
+        "namespace": one.namespace,
+        "checkpoint_id": one.checkpoint_id,
+        "note": one.note,
+        "layout": one.layout,
+    }

@@ -21,6 +21,7 @@ from redis_retention import policies
 from redis_retention.activity import Activity
 from redis_retention.engine import Engine, Rule
 from redis_retention.errors import RetentionError
+from redis_retention.layouts.names import title
 from redis_retention.logs import fields, logger
 from redis_retention.policies import Policies
 from redis_retention.policy import Policy
@@ -305,6 +306,7 @@ class Daemon:
 
     async def _read_rules(self) -> None:
         stored = await self._transport.run(self._policies.rules())
+        stored = policies.for_layout(stored, title(self._engine.layout))
         rules = combined(stored, self._options)
         if rules != self._rules and self._rules:
             log.info("policies changed", extra=fields(rules=len(rules)))

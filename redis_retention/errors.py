@@ -34,6 +34,10 @@ class RetentionError(Exception):
     """Something stands in the way; the message says what, and what to do."""
 
 
+class ServerLacks(RetentionError):
+    """The server lacks what a storage format needs."""
+
+
 def wrong_type(key: bytes, expected: str) -> RetentionError:
     """The error of a key with a name of ours that is not of the type expected."""
     return RetentionError(

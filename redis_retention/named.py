@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
 from typing import Literal, TypeAlias, get_args
 
+from redis_retention.beside import Beside
 from redis_retention.engine import Decisions, Engine
+from redis_retention.errors import ServerLacks
 from redis_retention.policy import Policy
 from redis_retention.results import EachThread, ScanProgress
 from redis_retention.sans_io import Nodes, Operation, command
+from redis_retention.served import Served
 from redis_retention.sources import scan, shared_keys
 from redis_retention.sources.search import NotSearchable, Search
 
@@ -22,6 +25,7 @@ also what no index names; ``index`` trusts our index.
 """
 
 OnScan: TypeAlias = "Callable[[ScanProgress], None] | None"
+Policies: TypeAlias = "Mapping[bytes, Policy]"
 
 
 def look_in_of(look_in: LookIn, indexed_only: bool) -> LookIn:
@@ -38,52 +42,128 @@ def look_in_of(look_in: LookIn, indexed_only: bool) -> LookIn:
 
 
 class NamedThreads:
-    """What is done with threads that are named.
+    """What is done with threads that are named; each has one name in all formats.
+
+    Of the formats that are served by themselves, the first is asked for each thread. The others are
+    asked for those threads of which there is something in them, as far as the first can tell.
 
     Args:
-        engine: What trims.
+        served: What trims.
         look_in: Where to look for their keys.
         on_scan: Is called when the whole database has to be scanned, with how far that is.
     """
 
-    def __init__(self, engine: Engine, look_in: LookIn, on_scan: OnScan) -> None:
-        self._engine = engine
-        # The lists of a format that has some need not be looked for.
-        self._look_in = "index" if engine.layout.lists_itself else look_in
+    def __init__(self, served: Served, look_in: LookIn, on_scan: OnScan) -> None:
+        self._served = served
+        self._look_in = look_in
         self._on_scan = on_scan
+        self._beside = Beside(served)
+        # Threads for which the first format could not be asked.
+        self._unasked: set[bytes] = set()
+        self._scanned: dict[Engine, dict[bytes, scan.Found]] = {}
+        self._lacking: ServerLacks | None = None
 
-    def trim(self, policies: Mapping[bytes, Policy], each: EachThread) -> Operation[None]:
-        """Trim threads, or count what that would delete if the result is a dry run's."""
-        if self._look_in == "index":
-            for name, policy in policies.items():
-                yield from each.add(name, self._trim_indexed(name, policy, each.result.dry_run))
+    def trim(
+        self, policies: Mapping[Engine, Policies], each: Mapping[Engine, EachThread]
+    ) -> Operation[None]:
+        """Trim threads, or count what that would delete if the results are a dry run's.
+
+        Args:
+            policies: What to keep of which thread, in each format.
+            each: Where to count what is done in each format.
+
+        Raises:
+            ServerLacks: The server can hold none of the formats.
+        """
+        for engine in self._served.engines:
+            wanted = self._wanted(engine, policies)
+            yield from self._trim(engine, wanted, policies, each[engine])
+        self._refuse_if_lacking(any(one.threads for one in each.values()))
+
+    def plan(self, policies: Mapping[Engine, Policies]) -> Operation[dict[Engine, Decisions]]:
+        """Say what a trim would do to each checkpoint of the one thread that has policies.
+
+        Raises:
+            ServerLacks: The server can hold none of the formats.
+        """
+        found: dict[Engine, Decisions] = {}
+        for engine in self._served.engines:
+            for name, policy in self._wanted(engine, policies).items():
+                decisions = yield from self._plan(engine, name, policy, policies)
+                if decisions is not None:
+                    found[engine] = decisions
+        self._refuse_if_lacking(any(one.checkpoints for one in found.values()))
+        return found
+
+    def _look_in_of(self, engine: Engine) -> LookIn:
+        """Where to look for the keys of a format: lists of its own need not be looked for."""
+        return "index" if engine.layout.lists_itself else self._look_in
+
+    # --- which formats --------------------------------------------------------------------------
+
+    def _wanted(self, engine: Engine, policies: Mapping[Engine, Policies]) -> dict[bytes, Policy]:
+        """The threads for which a format is to be asked."""
+        wanted = dict(policies[engine])
+        if not self._served.auto or engine is self._served.first:
+            return wanted
+        scanned = self._scanned.get(engine, {})
+        return {
+            name: policy
+            for name, policy in wanted.items()
+            if self._beside.has(engine, name)
+            or name in self._unasked
+            or (name in scanned and not scanned[name].empty)
+        }
+
+    def _asking(self, engine: Engine) -> Engine:
+        """An engine that learns of the other formats while it works."""
+        if not self._served.auto or engine is not self._served.first:
+            return engine
+        return engine.asking(self._beside)
+
+    def _refuse_if_lacking(self, found: bool) -> None:
+        """What the server lacks is of no importance while there is something that needs none."""
+        if self._lacking is not None and not found:
+            raise self._lacking
+
+    # --- trims ----------------------------------------------------------------------------------
+
+    def _trim(
+        self,
+        engine: Engine,
+        wanted: Policies,
+        policies: Mapping[Engine, Policies],
+        each: EachThread,
+    ) -> Operation[None]:
+        look_in = self._look_in_of(engine)
+        if look_in == "index":
+            for name, policy in wanted.items():
+                yield from each.add(name, self._trim_indexed(engine, name, policy, each))
             return
-        unsearched, error = policies, None
-        if self._look_in == "auto":
-            unsearched, error = yield from self._trim_searched(policies, each)
-        if unsearched:
-            yield from self._trim_scanned(unsearched, each, error)
-
-    def plan(self, name: bytes, policy: Policy) -> Operation[Decisions]:
-        """Say what a trim would do to each checkpoint of a thread."""
-        if self._look_in == "index":
-            yield from self._engine.check_server()
-            return (yield from self._engine.plan(name, policy, describe=True))
-        found = yield from self._find(name)
-        return (yield from scan.plan(self._engine, name, found, policy))
+        unsearched, error = dict(wanted), None
+        if look_in == "auto":
+            unsearched, error = yield from self._trim_searched(engine, unsearched, each)
+        if unsearched and (yield from self._scan(engine, unsearched.keys(), policies, error)):
+            trim = scan.dry_run if each.result.dry_run else shared_keys.trim
+            for name, policy in unsearched.items():
+                # What was found of a thread is not needed once it is trimmed.
+                found = self._scanned[engine].pop(name)
+                yield from each.add(name, trim(self._asking(engine), name, found, policy))
 
     def _trim_indexed(
-        self, name: bytes, policy: Policy, dry_run: bool
+        self, engine: Engine, name: bytes, policy: Policy, each: EachThread
     ) -> Operation[scan.ThreadResult]:
-        if dry_run:
-            return scan.would_be((yield from self._engine.plan(name, policy)))
-        return scan.done((yield from self._engine.trim(name, policy)))
+        asking = self._asking(engine)
+        if each.result.dry_run:
+            return scan.would_be((yield from asking.plan(name, policy)))
+        return scan.done((yield from asking.trim(name, policy)))
 
     def _trim_searched(
-        self, policies: Mapping[bytes, Policy], each: EachThread
+        self, engine: Engine, policies: Policies, each: EachThread
     ) -> Operation[tuple[dict[bytes, Policy], NotSearchable | None]]:
         """Trim the threads that can be searched for, and return the others, and why they cannot."""
-        search, unsearched, why = Search(self._engine), dict(policies), None
+        asking = self._asking(engine)
+        search, unsearched, why = Search(asking), dict(policies), None
         for name, policy in policies.items():
             trim = self._dry_run_searched if each.result.dry_run else Search.trim
             try:
@@ -100,40 +180,76 @@ class NamedThreads:
         self, search: Search, name: bytes, policy: Policy
     ) -> Operation[scan.ThreadResult]:
         found = yield from search.find(name)
-        return (yield from scan.dry_run(self._engine, name, found, policy))
+        return (yield from scan.dry_run(search.engine, name, found, policy))
 
-    def _trim_scanned(
-        self, policies: Mapping[bytes, Policy], each: EachThread, error: NotSearchable | None
-    ) -> Operation[None]:
-        found = yield from self._scan(policies, error)
-        trim = scan.dry_run if each.result.dry_run else shared_keys.trim
-        for name, policy in policies.items():
-            # What was found of a thread is not needed once it is trimmed.
-            yield from each.add(name, trim(self._engine, name, found.pop(name), policy))
+    # --- plans ----------------------------------------------------------------------------------
 
-    def _find(self, name: bytes) -> Operation[scan.Found]:
+    def _plan(
+        self,
+        engine: Engine,
+        name: bytes,
+        policy: Policy,
+        policies: Mapping[Engine, Policies],
+    ) -> Operation[Decisions | None]:
+        asking = self._asking(engine)
+        look_in = self._look_in_of(engine)
+        if look_in == "index":
+            if not self._served.auto:
+                yield from engine.check_server()
+            return (yield from asking.plan(name, policy, describe=True))
         why = None
-        if self._look_in == "auto":
+        if look_in == "auto":
             try:
-                return (yield from Search(self._engine).find(name))
+                found = yield from Search(asking).find(name)
+                return (yield from scan.plan(asking, name, found, policy))
             except NotSearchable as error:
                 why = error
-        return (yield from self._scan([name], why))[name]
+        if not (yield from self._scan(engine, {name}, policies, why)):
+            return None
+        return (yield from scan.plan(asking, name, self._scanned[engine].pop(name), policy))
+
+    # --- the whole database -----------------------------------------------------------------------
 
     def _scan(
-        self, names: Collection[bytes], error: NotSearchable | None
-    ) -> Operation[dict[bytes, scan.Found]]:
-        yield from self._engine.check_server()
+        self,
+        engine: Engine,
+        names: Set[bytes],
+        policies: Mapping[Engine, Policies],
+        error: NotSearchable | None,
+    ) -> Operation[bool]:
+        """Look for threads in the whole database, in one pass for all formats.
+
+        Returns:
+            Whether the server can hold the format.
+        """
+        try:
+            yield from engine.check_server()
+        except ServerLacks as lacking:
+            if not self._served.auto:
+                raise
+            self._lacking = lacking
+            self._unasked.update(names)
+            return False
+        if self._scanned.get(engine, {}).keys() >= names:
+            return True
+        # The formats that come after it will ask for these threads as well.
+        later = self._served.engines[self._served.engines.index(engine) :]
+        engines = [one for one in later if not one.layout.lists_itself]
+        wanted = [(one, policies[one].keys() & names) for one in engines]
+        looked_at = yield from self._notified(error)
+        found = yield from scan.find_each([(one.layout, some) for one, some in wanted], looked_at)
+        for one, of_threads in zip(engines, found, strict=True):
+            self._scanned.setdefault(one, {}).update(of_threads)
+        return True
+
+    def _notified(self, error: NotSearchable | None) -> Operation[Callable[[int], None]]:
+        """What to tell how far a look has come."""
         on_scan = self._on_scan
         if on_scan is None:
-            return (yield from scan.find(self._engine.layout, names))
+            return lambda _: None
         total = 0
         for node in (yield Nodes()):
             total += yield from command("DBSIZE", node=node)
         begun = ScanProgress(0, total, *((error.why, error.mend) if error else ()))
         on_scan(begun)
-
-        def looked_at(keys: int) -> None:
-            on_scan(replace(begun, keys=min(keys, total)))
-
-        return (yield from scan.find(self._engine.layout, names, looked_at))
+        return lambda keys: on_scan(replace(begun, keys=min(keys, total)))

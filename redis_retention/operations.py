@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
 from typing import TypeAlias
 
-from redis_retention import stats
 from redis_retention.engine import Engine, Place, Rule
-from redis_retention.errors import RetentionError
+from redis_retention.errors import RetentionError, ServerLacks
 from redis_retention.layouts import too_long_id
+from redis_retention.layouts.names import title
 from redis_retention.lease import Lease
 from redis_retention.named import LookIn, NamedThreads, look_in_of
-from redis_retention.pins import Pin, Pins
+from redis_retention.pinned import ServedPins
+from redis_retention.pins import Pin
 from redis_retention.plan import Plan, planned
-from redis_retention.policies import DEFAULT_PATTERN, Policies, check, matching, with_default
+from redis_retention.policies import (
+    DEFAULT_PATTERN,
+    check,
+    for_layout,
+    matching,
+    rule_for,
+    with_default,
+)
 from redis_retention.policy import Policy
 from redis_retention.results import EachThread, ScanProgress, TrimResult
 from redis_retention.sans_io import Operation
-from redis_retention.sources.sweep import Progress, Sweeper, sweep_dry
+from redis_retention.served import Served
+from redis_retention.served_stats import largest_of, measure_all, stats_of
+from redis_retention.sources.sweep import Progress, sweep_dry, sweep_formats
 from redis_retention.stats import Stats, ThreadSize
 from redis_retention.stopping import stoppable
 
@@ -33,15 +43,15 @@ class NoPolicy(RetentionError):
 
 
 class Operations:
-    """Everything that can be done with the threads of one saver, without I/O."""
+    """Everything that can be done with the threads of the formats that are served, without I/O."""
 
     def __init__(
-        self, engine: Engine, policy: Policy | None = None, trigger: int | None = None
+        self, served: Served, policy: Policy | None = None, trigger: int | None = None
     ) -> None:
-        self._engine = engine
+        self._served = served
         self._default = policy, trigger
-        self._policies = Policies(engine.layout, engine.prefix)
-        self._pins = Pins(engine)
+        self._policies = served.policies
+        self._pins = ServedPins(served)
 
     # --- threads ----------------------------------------------------------------------------------
 
@@ -72,16 +82,21 @@ class Operations:
                 no policy is given and no stored one matches any of the threads.
             redis.exceptions.RedisError: The server cannot be reached, or refuses.
         """
-        named = NamedThreads(self._engine, look_in_of(look_in, indexed_only), on_scan)
+        named = NamedThreads(self._served, look_in_of(look_in, indexed_only), on_scan)
         begun = perf_counter()
         several = [threads] if isinstance(threads, str | bytes) else threads
         names = list(dict.fromkeys(map(self._name, several)))
-        result = TrimResult(dry_run=dry_run)
-        each = EachThread(result, only_one=len(names) == 1)
+        each = {
+            engine: EachThread(TrimResult(dry_run=dry_run), only_one=len(names) == 1)
+            for engine in self._served.engines
+        }
         policies = yield from self._policies_of(names, policy)
         yield from named.trim(policies, each)
-        each.finish()
-        result.leave_alone({name: _UNMATCHED for name in names if name not in policies})
+        matched = set().union(*policies.values())
+        result = _combined(each, dry_run)
+        result.threads = len(matched)
+        result.threads_trimmed = len(set().union(*(one.trimmed for one in each.values())))
+        result.leave_alone({name: _UNMATCHED for name in names if name not in matched})
         result.elapsed_ms = (perf_counter() - begun) * 1000
         return result
 
@@ -95,10 +110,10 @@ class Operations:
         on_scan: Callable[[ScanProgress], None] | None = None,
     ) -> Operation[Plan]:
         """Say what `trim` would do to each checkpoint of a thread, and why. Changes nothing."""
-        named = NamedThreads(self._engine, look_in_of(look_in, indexed_only), on_scan)
+        named = NamedThreads(self._served, look_in_of(look_in, indexed_only), on_scan)
         name = self._name(thread)
-        policies = yield from self._policies_of([name], policy)
-        return planned(name, (yield from named.plan(name, policies[name])))
+        decisions = yield from named.plan((yield from self._policies_of([name], policy)))
+        return planned(name, {title(engine.layout): one for engine, one in decisions.items()})
 
     def sweep(
         self,
@@ -132,10 +147,12 @@ class Operations:
             Stopped: `stopped` has said so, or the lease was lost.
             RetentionError: The server lacks RedisJSON, or is a cluster.
         """
-        operation = self._sweep(policy, trigger, match, dry_run, max_keys_per_second, progress)
+        operation = self._sweep(
+            policy, trigger, match, dry_run, max_keys_per_second, progress, alone
+        )
         if stopped is not None:
             operation = stoppable(operation, stopped)
-        return Lease(self._engine).during(operation) if alone else operation
+        return Lease(self._served.first).during(operation) if alone else operation
 
     def _sweep(
         self,
@@ -145,6 +162,7 @@ class Operations:
         dry_run: bool,
         max_keys_per_second: int | None,
         progress: Callable[[Progress], None] | None,
+        alone: bool,
     ) -> Operation[TrimResult]:
         begun = perf_counter()
         pattern = _encoded(match)
@@ -152,22 +170,38 @@ class Operations:
         rules = yield from self._rules_of_sweep(policy, trigger)
         result: TrimResult
         if dry_run:
-            result = TrimResult(dry_run=True)
-            each = EachThread(result)
-            yield from sweep_dry(self._engine, rules, pattern, each.add)
-            each.finish()
+            result = yield from self._sweep_dry(rules, pattern)
         else:
-            sweeper = Sweeper(
-                self._engine,
+            result = yield from sweep_formats(
+                self._served,
                 rules,
                 match=pattern,
                 max_keys_per_second=max_keys_per_second,
                 progress=progress,
+                alone=alone,
             )
-            swept = yield from sweeper.sweep()
-            swept.refuse(swept.refused)
-            result = swept
         result.elapsed_ms = (perf_counter() - begun) * 1000
+        return result
+
+    def _sweep_dry(self, rules: Sequence[Rule], pattern: bytes) -> Operation[TrimResult]:
+        each: dict[Engine, EachThread] = {}
+        lacking: ServerLacks | None = None
+        for engine in self._served.engines:
+            counted = EachThread(TrimResult(dry_run=True))
+            counting = for_layout(rules, title(engine.layout))
+            try:
+                yield from sweep_dry(engine, counting, pattern, counted.add)
+            except ServerLacks as error:
+                if not self._served.auto:
+                    raise
+                lacking = error
+                continue
+            each[engine] = counted
+        result = _combined(each, dry_run=True)
+        if lacking is not None and not result.layouts:
+            raise lacking
+        result.threads = sum(one.result.threads for one in each.values())
+        result.threads_trimmed = sum(len(one.trimmed) for one in each.values())
         return result
 
     # --- sizes ------------------------------------------------------------------------------------
@@ -180,7 +214,7 @@ class Operations:
             above: Measure the newest checkpoint of each thread, too, and name those with more
                 bytes.
         """
-        return stats.stats(self._engine, top, above)
+        return stats_of(self._served, top, above)
 
     def largest(
         self, most: int, *, after: ThreadSize | None = None, match: ThreadId = "*"
@@ -196,16 +230,21 @@ class Operations:
             InvalidPolicy: The glob is wrong.
         """
         place = None if after is None else (after.checkpoints, after.thread)
-        return stats.largest(self._engine, most, place, _encoded(match))
+        return largest_of(self._served, most, place, _encoded(match))
 
     def measure(self, threads: Iterable[ThreadId]) -> Operation[list[ThreadSize]]:
         """How large threads are, estimated from some checkpoints of each."""
-        return stats.measure(self._engine, map(self._engine.layout.stored_thread, threads))
+        return measure_all(self._served, list(map(self._name, threads)))
 
     # --- stored policies --------------------------------------------------------------------------
 
     def set_policy(
-        self, policy: Policy, pattern: ThreadId = DEFAULT_PATTERN, *, trigger: int | None = None
+        self,
+        policy: Policy,
+        pattern: ThreadId = DEFAULT_PATTERN,
+        *,
+        trigger: int | None = None,
+        layout: str | None = None,
     ) -> Operation[Rule]:
         """Store a policy in Redis, for everybody who trims without saying what to keep.
 
@@ -214,17 +253,18 @@ class Operations:
             pattern: A glob for the ids of the threads; which one wins says
                 `redis_retention.policies`.
             trigger: Let the automatic trims fire when there are more checkpoints than this.
+            layout: The only storage format for which it counts, by its name; None for all.
 
         Raises:
             InvalidPolicy: The pattern is wrong, or the trigger less than what is kept.
         """
-        rule = Rule(_encoded(pattern), policy, trigger)
+        rule = Rule(_encoded(pattern), policy, trigger, layout)
         yield from self._policies.set(rule)
         return rule
 
-    def remove_policy(self, pattern: ThreadId) -> Operation[bool]:
-        """Remove the stored policy with exactly this pattern; False when there is none."""
-        return self._policies.remove(_encoded(pattern))
+    def remove_policy(self, pattern: ThreadId, *, layout: str | None = None) -> Operation[bool]:
+        """Remove the stored policy with exactly this pattern and layout; False if there is none."""
+        return self._policies.remove(_encoded(pattern), layout)
 
     def policies(self) -> Operation[list[Rule]]:
         """The stored policies, the most specific first."""
@@ -272,7 +312,7 @@ class Operations:
     # --- names and rules --------------------------------------------------------------------------
 
     def _name(self, thread: ThreadId) -> bytes:
-        name = self._engine.layout.stored_thread(thread)
+        name = self._served.first.layout.stored_thread(thread)
         excess = too_long_id(name)
         if excess is not None:
             raise RetentionError(excess)
@@ -289,15 +329,19 @@ class Operations:
 
     def _policies_of(
         self, names: Sequence[bytes], policy: Policy | None
-    ) -> Operation[dict[bytes, Policy]]:
-        """The policy of each thread, without those that no stored policy matches."""
+    ) -> Operation[dict[Engine, dict[bytes, Policy]]]:
+        """The policy of each thread in each format, without those that no stored one matches."""
         if policy is not None:
-            return dict.fromkeys(names, policy)
+            return {engine: dict.fromkeys(names, policy) for engine in self._served.engines}
         rules = yield from self._rules()
-        found = {name: matching(rules, name) for name in names}
+        found = {}
+        for engine in self._served.engines:
+            counting = for_layout(rules, title(engine.layout))
+            matched = {name: rule_for(counting, name) for name in names}
+            found[engine] = {name: rule.policy for name, rule in matched.items() if rule}
         if names and not any(found.values()):
             raise NoPolicy("no policy given, and no stored one matches")
-        return {name: rules[0].policy for name, rules in found.items() if rules}
+        return found
 
     def _rules_of_sweep(self, policy: Policy | None, trigger: int | None) -> Operation[list[Rule]]:
         if policy is not None:
@@ -306,6 +350,15 @@ class Operations:
         if not rules:
             raise NoPolicy("no policy given, and none is stored")
         return [replace(rule, trigger=trigger or rule.trigger) for rule in rules]
+
+
+def _combined(each: Mapping[Engine, EachThread], dry_run: bool) -> TrimResult:
+    """What was done in all formats, but for how many threads."""
+    result = TrimResult(dry_run=dry_run)
+    for engine, one in each.items():
+        one.finish()
+        result.include(title(engine.layout), one.result, one.threads)
+    return result
 
 
 def _encoded(text: str | bytes) -> bytes:

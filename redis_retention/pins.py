@@ -5,13 +5,12 @@ One hash per thread; ``lua/include/pins.lua`` says what is in it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from redis_retention.engine import CHECKPOINTS, Engine, Place
 from redis_retention.errors import RetentionError
 from redis_retention.policy import Policy
 from redis_retention.sans_io import Operation, command
-from redis_retention.sources.scan import each_key, escape_glob
 
 _WHOLE_THREAD = b""
 
@@ -23,10 +22,12 @@ class Pin:
     Attributes:
         place: Which checkpoint, None for the whole thread.
         note: The text that was given with it.
+        layout: In which storage format, None for a thread in whatever format it is.
     """
 
     place: Place | None
     note: str = ""
+    layout: str | None = field(default=None, compare=False)
 
     @property
     def namespace(self) -> str | None:
@@ -39,8 +40,12 @@ class Pin:
         return None if self.place is None else _text(self.place.checkpoint_id)
 
 
+class NoSuchCheckpoint(RetentionError):
+    """What is to be pinned is not there."""
+
+
 class Pins:
-    """The pins of a saver's threads, as operations."""
+    """The pins of the threads in one storage format, as operations."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -49,7 +54,8 @@ class Pins:
         """Pin a checkpoint or, without a place, the whole thread.
 
         Raises:
-            RetentionError: There is no such checkpoint, or a name of ours is taken.
+            NoSuchCheckpoint: It is not there.
+            RetentionError: A name of ours is taken.
         """
         yield from self._engine.check_keys(thread)
         if place is not None:
@@ -67,28 +73,14 @@ class Pins:
         """All pins of a thread, the one of the whole thread first, then the oldest first."""
         yield from self._engine.check_keys(thread)
         stored = yield from command("HGETALL", self._engine.pins_key(thread))
-        return [Pin(_place(field), _text(stored[field])) for field in sorted(stored)]
-
-    def all(self) -> Operation[dict[bytes, list[Pin]]]:
-        """The pins of all threads, by thread, in the order of bytes."""
-        start = self._engine.pins_key(b"")
-        threads: set[bytes] = set()
-
-        def take(key: bytes) -> None:
-            threads.add(key[len(start) :])
-
-        yield from each_key(escape_glob(start) + b"*", take)
-        found: dict[bytes, list[Pin]] = {}
-        for thread in sorted(threads):
-            found[thread] = yield from self.of(thread)
-        return {thread: pinned for thread, pinned in found.items() if pinned}
+        return [Pin(_place(name), _text(stored[name])) for name in sorted(stored)]
 
     def _require(self, thread: bytes, place: Place) -> Operation[None]:
         yield from self._engine.check_server()
         if not (yield from self._exists(thread, place)):
             namespace = _text(place.namespace)
             where = f"namespace {namespace!r} of " if namespace else ""
-            raise RetentionError(
+            raise NoSuchCheckpoint(
                 f"there is no checkpoint {_text(place.checkpoint_id)} in {where}thread "
                 f"{_text(thread)}: `redis-retention plan` lists those that there are"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
@@ -39,6 +40,7 @@ class PlannedCheckpoint:
         size: Bytes of memory of its document and writes; None where that is not permitted.
         reasons: Why it is retained; empty when it is deleted.
         keys: Keys that are deleted with it.
+        layout: In which storage format it is.
     """
 
     namespace: str
@@ -49,6 +51,7 @@ class PlannedCheckpoint:
     size: int | None
     reasons: tuple[str, ...]
     keys: int
+    layout: str
 
     @property
     def kept(self) -> bool:
@@ -67,7 +70,8 @@ class Plan:
     Attributes:
         thread: The thread id.
         checkpoints: Oldest first in each namespace, the graph itself first.
-        left_alone: Why the whole thread would be left alone, None when it would not.
+        left_alone: Why the whole thread would be left alone, in one storage format at least; None
+            when it would not.
     """
 
     thread: str
@@ -85,23 +89,42 @@ class Plan:
         return [checkpoint for checkpoint in self.checkpoints if not checkpoint.kept]
 
     @property
+    def layouts(self) -> list[str]:
+        """The storage formats in which it has checkpoints."""
+        return list(dict.fromkeys(checkpoint.layout for checkpoint in self.checkpoints))
+
+    @property
     def bytes_deleted(self) -> int | None:
         """Memory of what is deleted, None where MEMORY USAGE is not permitted."""
         sizes = [checkpoint.size for checkpoint in self.deleted]
         return None if None in sizes else sum(size or 0 for size in sizes)
 
 
-def planned(thread: bytes, decisions: Decisions) -> Plan:
-    """A plan from described decisions."""
-    place = decisions.unsupported
-    return Plan(
-        _text(thread),
-        [_planned(decision) for decision in decisions.checkpoints],
-        None if place is None else unsupported_reason(place),
-    )
+def planned(thread: bytes, decisions: Mapping[str, Decisions]) -> Plan:
+    """A plan from described decisions.
+
+    Args:
+        thread: The thread as it stands in the keys.
+        decisions: What was decided in each storage format.
+    """
+    checkpoints = [
+        _planned(layout, decision)
+        for layout, decided in decisions.items()
+        for decision in decided.checkpoints
+    ]
+    unsupported = {
+        layout: unsupported_reason(decided.unsupported)
+        for layout, decided in decisions.items()
+        if decided.unsupported is not None
+    }
+    if len(decisions) == 1 or not unsupported:
+        why = next(iter(unsupported.values()), None)
+    else:
+        why = "; ".join(f"{layout}: {reason}" for layout, reason in unsupported.items())
+    return Plan(_text(thread), checkpoints, why)
 
 
-def _planned(decision: Decision) -> PlannedCheckpoint:
+def _planned(layout: str, decision: Decision) -> PlannedCheckpoint:
     return PlannedCheckpoint(
         namespace=_text(decision.place.namespace),
         checkpoint_id=_text(decision.place.checkpoint_id),
@@ -111,6 +134,7 @@ def _planned(decision: Decision) -> PlannedCheckpoint:
         size=decision.size,
         reasons=decision.reasons,
         keys=decision.keys,
+        layout=layout,
     )
 
 

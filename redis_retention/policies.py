@@ -10,6 +10,9 @@ the policy as JSON. The pattern ``*`` is everybody's default.
 2. then the one with more literal characters: ``user-eu-*`` before ``user-*``;
 3. then the one with fewer wildcards: ``user-*`` before ``*user-*``;
 4. then the one that comes first in the order of bytes.
+
+A policy counts for all storage formats unless it names one: then its field is the pattern, NUL and
+the name, and it wins over one with the same pattern that names none.
 """
 
 from __future__ import annotations
@@ -31,8 +34,12 @@ from redis_retention.sans_io import Argument, Operation, command
 DEFAULT_PATTERN = b"*"
 
 OPTIONS = frozenset(
-    {"keep_last", "keep_within", "keep_runs", "expire_after", "expire_waiting", "trigger"}
+    {"keep_last", "keep_within", "keep_runs", "expire_after", "expire_waiting", "trigger", "layout"}
 )
+
+
+# Comes after the name of any storage format.
+_LAST = "\x7f"
 
 
 def rank(pattern: bytes) -> tuple[bool, int, int, bytes]:
@@ -49,6 +56,18 @@ def matching(rules: Iterable[Rule], thread: bytes) -> list[Rule]:
 def rule_for(rules: Iterable[Rule], thread: bytes) -> Rule | None:
     """The rule that counts for a thread, None when no pattern matches."""
     return next(iter(matching(rules, thread)), None)
+
+
+def for_layout(rules: Iterable[Rule], layout: str) -> list[Rule]:
+    """The rules that count for a storage format, in the order given.
+
+    Args:
+        rules: Rules, the most specific first.
+        layout: What the format is called.
+    """
+    counting = [rule for rule in rules if rule.layout in (None, layout)]
+    named = {rule.pattern for rule in counting if rule.layout is not None}
+    return [rule for rule in counting if rule.layout is not None or rule.pattern not in named]
 
 
 def is_eligible(checkpoints: int, rule: Rule) -> bool:
@@ -70,7 +89,8 @@ def with_default(
     """Stored rules, and a policy in place of the default among them, where one is given."""
     if policy is None:
         return list(stored)
-    others = [rule for rule in stored if rule.pattern != DEFAULT_PATTERN]
+    default = DEFAULT_PATTERN, None
+    others = [rule for rule in stored if (rule.pattern, rule.layout) != default]
     return [*others, Rule(DEFAULT_PATTERN, policy, trigger)]
 
 
@@ -103,6 +123,7 @@ def stated(rule: Rule) -> dict[str, Any]:
         "expire_after": _seconds(policy.expire_after),
         "expire_waiting": policy.expire_waiting or None,
         "trigger": rule.trigger,
+        "layout": rule.layout,
     }
     return {name: value for name, value in options.items() if value is not None}
 
@@ -116,6 +137,10 @@ def _seconds(span: timedelta | None) -> float | None:
 
 def _span(seconds: float | None) -> timedelta | None:
     return None if seconds is None else timedelta(seconds=seconds)
+
+
+def _field(pattern: bytes, layout: str | None) -> bytes:
+    return pattern if layout is None else pattern + b"\0" + layout.encode()
 
 
 def _rule(pattern: bytes, stored: bytes) -> Rule:
@@ -132,7 +157,12 @@ def _rule(pattern: bytes, stored: bytes) -> Rule:
             expire_after=_span(options.get("expire_after")),
             expire_waiting=options.get("expire_waiting") is True,
         )
-        rule = Rule(pattern, policy, options.get("trigger"))
+        layout = options.get("layout")
+        if layout is not None:
+            pattern, _, named = pattern.rpartition(b"\0")
+            if named != layout.encode():
+                raise InvalidPolicy(f"it names the layout {layout!r}, and is stored for another")
+        rule = Rule(pattern, policy, options.get("trigger"), layout)
         check(rule)
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         shown = pattern.decode("utf-8", "replace")
@@ -162,24 +192,25 @@ class Policies:
         """
         stored = yield from self._ask("HGETALL", self.key)
         rules = [_rule(pattern, value) for pattern, value in stored.items()]
-        return sorted(rules, key=lambda rule: rank(rule.pattern))
+        return sorted(rules, key=lambda rule: (rank(rule.pattern), rule.layout or _LAST))
 
     def get(self, thread: bytes) -> Operation[Rule | None]:
         """The one that counts for a thread, None when no pattern matches."""
         return rule_for((yield from self.rules()), thread)
 
     def set(self, rule: Rule) -> Operation[None]:
-        """Store one, in place of the one with the same pattern.
+        """Store one, in place of the one with the same pattern for the same storage format.
 
         Raises:
             InvalidPolicy: It would mean nothing.
         """
         check(rule)
-        yield from self._ask("HSET", self.key, rule.pattern, json.dumps(stated(rule)))
+        field = _field(rule.pattern, rule.layout)
+        yield from self._ask("HSET", self.key, field, json.dumps(stated(rule)))
 
-    def remove(self, pattern: bytes) -> Operation[bool]:
-        """Remove the one with exactly this pattern; False when there is none."""
-        return bool((yield from self._ask("HDEL", self.key, pattern)))
+    def remove(self, pattern: bytes, layout: str | None = None) -> Operation[bool]:
+        """Remove the one with exactly this pattern and layout; False when there is none."""
+        return bool((yield from self._ask("HDEL", self.key, _field(pattern, layout))))
 
     def _ask(self, *words: Argument) -> Operation[Any]:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from redis_retention.errors import Refusals
 from redis_retention.sans_io import Operation
@@ -12,10 +12,28 @@ from redis_retention.sources.scan import ThreadResult
 
 @dataclass(frozen=True, slots=True)
 class LeftAlone:
-    """A thread that was not touched, and why."""
+    """A thread that was not touched, and why.
+
+    Attributes:
+        thread: The thread.
+        reason: Why.
+        layout: In which storage format, None where that does not matter.
+    """
 
     thread: str
     reason: str
+    layout: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutResult:
+    """What a trim did in one storage format; see `TrimResult`."""
+
+    threads: int
+    threads_trimmed: int
+    checkpoints_deleted: int
+    checkpoints_kept: int
+    keys_deleted: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +70,7 @@ class TrimResult:
         threads_refused: How many of these have failed.
         bytes_deleted: The memory that was freed, estimated; None where nobody has asked for it (see
             `Retention`), the server does not tell, or nothing was deleted.
+        layouts: The same for each storage format in which there was something.
     """
 
     threads: int = 0
@@ -64,6 +83,7 @@ class TrimResult:
     left_alone: list[LeftAlone] = field(default_factory=list)
     threads_refused: int = 0
     bytes_deleted: int | None = None
+    layouts: dict[str, LayoutResult] = field(default_factory=dict)
 
     def add(self, thread: bytes, result: ThreadResult) -> None:
         """Count one thread's result in."""
@@ -82,6 +102,30 @@ class TrimResult:
         self.threads_refused += len(reasons)
         self.leave_alone(reasons)
 
+    def include(self, layout: str, part: TrimResult, threads: int) -> None:
+        """Count in what was done in one storage format, but for threads, which may be in several.
+
+        Args:
+            layout: What the format is called.
+            part: What was done.
+            threads: In how many threads there was something.
+        """
+        self.checkpoints_deleted += part.checkpoints_deleted
+        self.checkpoints_kept += part.checkpoints_kept
+        self.keys_deleted += part.keys_deleted
+        if part.bytes_deleted:
+            self.bytes_deleted = (self.bytes_deleted or 0) + part.bytes_deleted
+        self.threads_refused += part.threads_refused
+        self.left_alone += [replace(left, layout=layout) for left in part.left_alone]
+        if threads or part.keys_deleted or part.left_alone:
+            self.layouts[layout] = LayoutResult(
+                threads,
+                part.threads_trimmed,
+                part.checkpoints_deleted,
+                part.checkpoints_kept,
+                part.keys_deleted,
+            )
+
     def leave_alone(self, reasons: Mapping[bytes, str]) -> None:
         """Count in threads that were not touched."""
         self.left_alone += [
@@ -96,10 +140,16 @@ class EachThread:
     Args:
         result: What they are counted into.
         only_one: There is one thread only: what fails with it is raised.
+
+    Attributes:
+        trimmed: The threads of which something was deleted.
+        threads: In how many there was something.
     """
 
     def __init__(self, result: TrimResult, *, only_one: bool = False) -> None:
         self.result = result
+        self.trimmed: set[bytes] = set()
+        self.threads = 0
         self._only_one = only_one
         self._refusals = Refusals()
 
@@ -107,7 +157,11 @@ class EachThread:
         """Run an operation on a thread; if it fails, the other threads are served all the same."""
         if not self._only_one:
             operation = self._refusals.attempt(thread, operation, ThreadResult())
-        self.result.add(thread, (yield from operation))
+        done = yield from operation
+        if done.deleted.keys:
+            self.trimmed.add(thread)
+        self.threads += bool(done.kept or done.deleted.keys)
+        self.result.add(thread, done)
 
     def finish(self) -> None:
         """Count in what has failed."""

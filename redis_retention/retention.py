@@ -8,21 +8,15 @@ from datetime import timedelta
 from functools import wraps
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
-from redis_retention.engine import (
-    DEFAULT_GRACE_MS,
-    DEFAULT_KEYS_PER_CALL,
-    DEFAULT_MAX_STALL_MS,
-    DEFAULT_PREFIX,
-    Engine,
-)
-from redis_retention.layouts import LangGraphRedis
+from redis_retention.engine import DEFAULT_KEYS_PER_CALL, DEFAULT_PREFIX
+from redis_retention.layouts.names import AUTO, LayoutChoice, Prefixes
 from redis_retention.operations import Operations
 from redis_retention.policy import Policy
 from redis_retention.sans_io import Operation, T
+from redis_retention.served import DEFAULT_GRACE as DEFAULT_GRACE
+from redis_retention.served import DEFAULT_MAX_STALL as DEFAULT_MAX_STALL
+from redis_retention.served import Served
 from redis_retention.transport import AsyncClient, AsyncTransport, Client, Transport
-
-DEFAULT_GRACE = timedelta(milliseconds=DEFAULT_GRACE_MS)
-DEFAULT_MAX_STALL = timedelta(milliseconds=DEFAULT_MAX_STALL_MS)
 
 P = ParamSpec("P")
 ClientT = TypeVar("ClientT")
@@ -36,6 +30,9 @@ class _Retention(Generic[ClientT]):
         *,
         checkpoint_prefix: str = "checkpoint",
         write_prefix: str = "checkpoint_write",
+        go_prefix: str = "langgraph:",
+        zset_prefix: str = "checkpoint:",
+        layout: LayoutChoice = AUTO,
         prefix: str = DEFAULT_PREFIX,
         keys_per_call: int = DEFAULT_KEYS_PER_CALL,
         max_stall: timedelta | None = DEFAULT_MAX_STALL,
@@ -44,16 +41,17 @@ class _Retention(Generic[ClientT]):
         trigger: int | None = None,
         estimate_memory: bool = False,
     ) -> None:
-        engine = Engine(
-            LangGraphRedis(checkpoint_prefix, write_prefix),
+        served = Served.chosen(
+            layout,
+            Prefixes(checkpoint_prefix, write_prefix, go_prefix, zset_prefix),
             prefix=prefix,
             keys_per_call=keys_per_call,
-            max_stall_ms=None if max_stall is None else max_stall / timedelta(milliseconds=1),
-            grace_ms=grace // timedelta(milliseconds=1),
+            max_stall=max_stall,
+            grace=grace,
             estimate_memory=estimate_memory,
         )
         self._client = client
-        self._operations = Operations(engine, policy, trigger)
+        self._operations = Operations(served, policy, trigger)
 
     def use(self, policy: Policy | None, trigger: int | None = None) -> None:
         """Let another policy take the place of the stored default from now on."""
@@ -102,8 +100,12 @@ class Retention(_Retention[Client]):
     Args:
         client: A redis-py client of the server (or cluster) on which the saver writes. The
             caller closes it.
-        checkpoint_prefix: The saver's ``checkpoint_prefix``.
-        write_prefix: The saver's ``checkpoint_write_prefix``.
+        checkpoint_prefix: `RedisSaver`'s ``checkpoint_prefix``.
+        write_prefix: `RedisSaver`'s ``checkpoint_write_prefix``.
+        go_prefix: The ``Prefix`` of langgraphgo's store, with its colon.
+        zset_prefix: What stands before the thread in the key of a sorted set of checkpoints.
+        layout: Which storage formats to serve, by their names (docs/savers.md): one, or several;
+            ``auto`` serves what there is.
         prefix: What all keys of our own begin with.
         keys_per_call: Keys that one call may delete at most while the server does nothing else.
         max_stall: For how long a call of a trim is to hold the server up: as many keys go by one

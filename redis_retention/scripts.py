@@ -23,6 +23,12 @@ else:
 _INCLUDE = re.compile(r"^--@include (\S+)$", re.MULTILINE)
 _INCLUDES = re.compile(r"(?:^--@include \S+\n)+", re.MULTILINE)
 
+_BESIDE = """{module}local names = beside.take(ARGV)
+return beside.add((function()
+{script}
+end)(), names)
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Script:
@@ -52,18 +58,23 @@ def lua_folder() -> Traversable:
 
 
 @cache
-def load(name: str, layout: str) -> Script:
+def load(name: str, layout: str, *, beside: bool = False) -> Script:
     """Read a script.
 
     Args:
         name: The file's name below ``lua/``, without its ending: ``"trim"``.
         layout: The storage format, a file's name below ``lua/layouts/`` or a path that ends with
             ``.lua``, in a folder of that name.
+        beside: Let it say, too, which keys of other formats exist (``lua/include/beside.lua``).
 
     Raises:
         FileNotFoundError: There is no such script, or an include of it is missing.
     """
     text = _with_modules(_read(f"{name}.lua"), layout)
+    if beside:
+        module: dict[str, str] = {}
+        _add_module("include/beside.lua", layout, module)
+        text = _BESIDE.format(module="".join(module.values()), script=text)
     return Script.of(name, text)
 
 

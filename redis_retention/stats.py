@@ -12,6 +12,7 @@ from typing import Any
 from redis_retention import glob
 from redis_retention.batches import batched
 from redis_retention.engine import Engine
+from redis_retention.layouts.names import title
 from redis_retention.sans_io import Argument, Nodes, Operation
 from redis_retention.sources.scan import each_page, escape_glob, listed_threads
 
@@ -30,11 +31,13 @@ class ThreadSize:
         thread: The thread as it stands in the keys.
         checkpoints: Checkpoints that its index knows.
         bytes: Their memory, estimated; None where the server does not tell.
+        layout: In which storage format, None in all of them.
     """
 
     thread: bytes
     checkpoints: int
     bytes: int | None = None
+    layout: str | None = None
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -45,16 +48,33 @@ class LargeCheckpoint:
         size: Bytes of its document.
         thread: The thread as it stands in the keys.
         checkpoint_id: Its id.
+        layout: In which storage format.
     """
 
     size: int
     thread: bytes
     checkpoint_id: bytes
+    layout: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutSize:
+    """How much there is in one storage format.
+
+    Attributes:
+        threads: Threads.
+        checkpoints: Checkpoints, in all namespaces.
+        bytes: Their memory, estimated; None where the server does not tell.
+    """
+
+    threads: int
+    checkpoints: int
+    bytes: int | None
 
 
 @dataclass(slots=True)
 class Stats:
-    """How much the indexes of one saver know.
+    """How much the indexes know.
 
     Attributes:
         threads: Threads.
@@ -65,6 +85,7 @@ class Stats:
         large_checkpoints: Threads whose newest checkpoint is above the size that was given; None
             when none was, or the server does not tell sizes.
         largest_checkpoints: The largest of these checkpoints, the largest first.
+        layouts: How much there is in each storage format in which there is something.
     """
 
     threads: int = 0
@@ -74,6 +95,7 @@ class Stats:
     largest: list[ThreadSize] = field(default_factory=list)
     large_checkpoints: int | None = None
     largest_checkpoints: list[LargeCheckpoint] = field(default_factory=list)
+    layouts: dict[str, LayoutSize] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +204,8 @@ def _note_newest(
     result.large_checkpoints = (result.large_checkpoints or 0) + large
     if large:
         thread = key[len(engine.index_key(b"")) :]
-        checkpoint = LargeCheckpoint(found.newest_bytes, thread, found.newest)
+        layout = title(engine.layout)
+        checkpoint = LargeCheckpoint(found.newest_bytes, thread, found.newest, layout)
         _keep(result.largest_checkpoints, top, checkpoint)
 
 
@@ -229,7 +252,8 @@ def _sizes(engine: Engine, keys: Sequence[bytes]) -> Operation[list[ThreadSize]]
     for key in keys:
         for _, found in (yield from _measured(engine, [key], SAMPLES_PER_THREAD)):
             estimate = None if found.mean is None else round(found.mean * found.checkpoints)
-            sizes.append(ThreadSize(key[start:], found.checkpoints, estimate))
+            layout = title(engine.layout)
+            sizes.append(ThreadSize(key[start:], found.checkpoints, estimate, layout))
     return sizes
 
 

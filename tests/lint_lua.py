@@ -27,6 +27,7 @@ from redis_retention.scripts import module_name
 
 ROOT = Path(__file__).parents[1]
 INCLUDE = "--@include "
+AROUND_SCRIPTS = "include/beside.lua"
 MAX_LINE_LENGTH = 100
 
 # The globals that a script has on every server from Redis 7.0 and Valkey 8.1 on.
@@ -253,7 +254,9 @@ def lint(folder: Path, luacheck: Path | None) -> list[Complaint]:
     complaints: set[Complaint] = set()
     used: set[Path] = set()
     layouts = sorted(path.stem for path in folder.glob("layouts/*.lua")) or [""]
-    for path, layout in itertools.product(sorted(folder.glob("*.lua")), layouts):
+    # One module is put around scripts, and included by none.
+    scripts = [*folder.glob("*.lua"), *folder.glob(AROUND_SCRIPTS)]
+    for path, layout in itertools.product(sorted(scripts), layouts):
         script = read_script(path, folder, layout)
         used |= script.files
         complaints.update(linter.complaints(script))

@@ -20,8 +20,10 @@ from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from redis_retention.engine import DEFAULT_PREFIX
+from redis_retention.layouts.names import AUTO, LayoutChoice, Prefixes
 from redis_retention.pace import DEFAULT_KEYS_PER_CALL
 from redis_retention.retention import DEFAULT_GRACE, DEFAULT_MAX_STALL, Retention
+from redis_retention.served import Served
 from redis_retention.transport import AsyncClient, Client
 
 DEFAULT_URL = "redis://localhost:6379/0"
@@ -43,8 +45,11 @@ class Settings:
 
     Attributes:
         url: Where the server is.
-        checkpoint_prefix: The saver's ``checkpoint_prefix``.
-        write_prefix: The saver's ``checkpoint_write_prefix``.
+        layout: Which storage formats to serve; empty for all that there are.
+        checkpoint_prefix: `RedisSaver`'s ``checkpoint_prefix``.
+        write_prefix: `RedisSaver`'s ``checkpoint_write_prefix``.
+        go_prefix: The ``Prefix`` of langgraphgo's store.
+        zset_prefix: What stands before the thread in the key of a sorted set of checkpoints.
         prefix: What all keys of our own begin with.
         keys_per_call: Keys that one call may delete at most while the server does nothing else.
         max_stall: For how long a call of a trim is to hold the server up.
@@ -53,13 +58,54 @@ class Settings:
     """
 
     url: str = DEFAULT_URL
+    layout: tuple[str, ...] = ()
     checkpoint_prefix: str = "checkpoint"
     write_prefix: str = "checkpoint_write"
+    go_prefix: str = "langgraph:"
+    zset_prefix: str = "checkpoint:"
     prefix: str = DEFAULT_PREFIX
     keys_per_call: int = DEFAULT_KEYS_PER_CALL
     max_stall: timedelta = DEFAULT_MAX_STALL
     grace: timedelta = DEFAULT_GRACE
     json: bool = False
+
+    @property
+    def layouts(self) -> LayoutChoice:
+        """Which storage formats to serve."""
+        return self.layout or AUTO
+
+    def only_layout(self) -> str | None:
+        """The one storage format that something is stored for, None for all.
+
+        Raises:
+            click.UsageError: There are several.
+        """
+        if not self.layout or AUTO in self.layout:
+            return None
+        if len(self.layout) > 1:
+            raise click.UsageError("a policy counts for one layout or for all: give --layout once")
+        return self.layout[0]
+
+    @property
+    def prefixes(self) -> Prefixes:
+        """What the keys of the savers begin with."""
+        return Prefixes(self.checkpoint_prefix, self.write_prefix, self.go_prefix, self.zset_prefix)
+
+    def served(self, *, estimate_memory: bool = False) -> Served:
+        """The storage formats that are served.
+
+        Args:
+            estimate_memory: Estimate the memory that trims free.
+        """
+        return Served.chosen(
+            self.layouts,
+            self.prefixes,
+            prefix=self.prefix,
+            keys_per_call=self.keys_per_call,
+            max_stall=self.max_stall,
+            grace=self.grace,
+            estimate_memory=estimate_memory,
+        )
 
 
 pass_settings = click.make_pass_decorator(Settings, ensure=True)
@@ -187,6 +233,9 @@ def retention(settings: Settings) -> Iterator[Retention]:
             client,
             checkpoint_prefix=settings.checkpoint_prefix,
             write_prefix=settings.write_prefix,
+            go_prefix=settings.go_prefix,
+            zset_prefix=settings.zset_prefix,
+            layout=settings.layouts,
             prefix=settings.prefix,
             keys_per_call=settings.keys_per_call,
             max_stall=settings.max_stall,

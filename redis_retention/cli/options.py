@@ -13,6 +13,7 @@ import click
 
 from redis_retention.cli.connection import DEFAULT_URL, Settings
 from redis_retention.engine import DEFAULT_PREFIX
+from redis_retention.layouts.names import LAYOUT_NAMES, UnknownLayout, check_layout_name
 from redis_retention.pace import (
     DEFAULT_KEYS_PER_CALL,
     DEFAULT_MAX_STALL_MS,
@@ -73,18 +74,50 @@ def not_empty(value: str) -> str:
     return value
 
 
+class LayoutName(click.ParamType):  # type: ignore[type-arg]
+    """The name of a storage format; several in the environment are parted by semicolons."""
+
+    name = "layout"
+    envvar_list_splitter = ";"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name, if there is such a format."""
+        try:
+            return check_layout_name(value)
+        except UnknownLayout as error:
+            self.fail(str(error), param, ctx)
+
+
 COUNT = click.IntRange(min=1)
 
 
 _GLOBAL: dict[str, dict[str, Any]] = {
     "url": {"help": f"The server.  [default: {DEFAULT_URL}]", "metavar": "URL"},
+    "layout": {
+        "help": f"Whose checkpoints to serve: {', '.join(LAYOUT_NAMES)}. May be given several "
+        "times.  [default: auto, what there is]",
+        "type": LayoutName(),
+        "multiple": True,
+        "metavar": "NAME",
+    },
     "checkpoint-prefix": {
-        "help": "The saver's checkpoint_prefix.  [default: checkpoint]",
+        "help": "RedisSaver's checkpoint_prefix.  [default: checkpoint]",
         "type": not_empty,
         "metavar": "TEXT",
     },
     "write-prefix": {
-        "help": "The saver's checkpoint_write_prefix.  [default: checkpoint_write]",
+        "help": "RedisSaver's checkpoint_write_prefix.  [default: checkpoint_write]",
+        "type": not_empty,
+        "metavar": "TEXT",
+    },
+    "go-prefix": {
+        "help": "The Prefix of langgraphgo's store, with its colon.  [default: langgraph:]",
+        "type": not_empty,
+        "metavar": "TEXT",
+    },
+    "zset-prefix": {
+        "help": "What stands before the thread in the key of a sorted set of checkpoints.  "
+        "[default: checkpoint:]",
         "type": not_empty,
         "metavar": "TEXT",
     },
@@ -146,7 +179,7 @@ def global_options(*names: str, from_environment: bool = False) -> Callable[[Fun
 
 def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     settings = ctx.ensure_object(Settings)
-    if value is not None and param.name is not None:
+    if value not in (None, ()) and param.name is not None:
         setattr(settings, param.name, value)
 
 

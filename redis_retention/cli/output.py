@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from redis_retention.results import TrimResult
+from redis_retention.results import LayoutResult, TrimResult
 
 # No line of a table is as long: what is piped is not cut off or folded.
 _UNLIMITED = 10_000
@@ -78,8 +78,19 @@ def size(number: int | None) -> str:
 def show_result(result: TrimResult) -> None:
     """Print what a trim or a sweep did, as a sentence."""
     show(sentence(result))
+    if len(result.layouts) > 1:
+        show(*(Text(f"  {layout}: {_of_layout(one)}.") for layout, one in result.layouts.items()))
     for left in result.left_alone:
-        show(Text(f"Left alone: {shown(left.thread)}: {left.reason}.", style="yellow"))
+        where = f" ({left.layout})" if left.layout and len(result.layouts) > 1 else ""
+        show(Text(f"Left alone: {shown(left.thread)}{where}: {left.reason}.", style="yellow"))
+
+
+def _of_layout(done: LayoutResult) -> str:
+    """What was done in one storage format."""
+    gone = (
+        f"{counted(done.checkpoints_deleted, 'checkpoint')} ({counted(done.keys_deleted, 'key')})"
+    )
+    return f"{gone} of {counted(done.threads, 'thread')}, {done.checkpoints_kept:,} stay"
 
 
 def sentence(result: TrimResult) -> Text:

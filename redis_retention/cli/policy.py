@@ -9,7 +9,7 @@ from rich.text import Text
 from redis_retention import bodies, policies
 from redis_retention.cli.connection import Settings, pass_settings, retention
 from redis_retention.cli.options import as_bytes, global_options, policy_options, trigger_option
-from redis_retention.cli.output import named, new_table, show, show_json, shown, span
+from redis_retention.cli.output import new_table, show, show_json, shown, span
 from redis_retention.engine import Rule
 from redis_retention.glob import parse
 from redis_retention.policy import Policy
@@ -35,17 +35,21 @@ def policy() -> None:
 def set_policy(
     settings: Settings, pattern: bytes, policy: Policy | None, trigger: int | None
 ) -> None:
-    """Store the policy for PATTERN, by default for all threads."""
+    """Store the policy for PATTERN, by default for all threads.
+
+    It counts for all layouts, or for the one that --layout names.
+    """
     if policy is None:
         raise click.UsageError(
             "say what to keep: --keep-last, --keep-within, --keep-runs or --expire-threads-after"
         )
+    layout = settings.only_layout()
     with retention(settings) as found:
-        rule = found.set_policy(policy, pattern, trigger=trigger)
+        rule = found.set_policy(policy, pattern, trigger=trigger, layout=layout)
     if settings.json:
         show_json(bodies.of_rule(rule))
     else:
-        show(Text(f"Threads {shown(pattern)}: {sentence(rule)}."))
+        show(Text(f"Threads {_threads(rule)}: {sentence(rule)}."))
 
 
 @policy.command(name="get")
@@ -70,7 +74,7 @@ def get_policy(settings: Settings, thread_id: bytes) -> None:
     else:
         show(
             Text(f"Thread {shown(thread_id)}: {sentence(matching[0])}."),
-            Text(f"The pattern {shown(matching[0].pattern)} counts: {why(matching)}."),
+            Text(f"The pattern {_threads(matching[0])} counts: {why(matching)}."),
         )
 
 
@@ -94,15 +98,21 @@ def list_policies(settings: Settings) -> None:
 @global_options()
 @pass_settings
 def remove_policy(settings: Settings, pattern: bytes) -> None:
-    """Remove the policy for exactly this PATTERN."""
+    """Remove the policy for exactly this PATTERN, and the layout that --layout names."""
+    layout = settings.only_layout()
     with retention(settings) as found:
-        removed = found.remove_policy(pattern)
+        removed = found.remove_policy(pattern, layout=layout)
     if settings.json:
         show_json(bodies.of_removed_rule(pattern, removed))
     elif removed:
         show(Text(f"Removed the policy for {shown(pattern)}."))
     else:
         show(Text(f"No policy is stored for {shown(pattern)}; `policy list` lists them."))
+
+
+def _threads(rule: Rule) -> str:
+    """The pattern, and the layout if it names one."""
+    return shown(rule.pattern) + (f" ({rule.layout})" if rule.layout else "")
 
 
 def why(matching: list[Rule]) -> str:
@@ -142,5 +152,5 @@ def _table(rules: list[Rule]) -> Table:
     made.add_column("threads", overflow="fold")
     made.add_column("policy")
     for rule in rules:
-        made.add_row(named(rule.pattern), Text(sentence(rule)))
+        made.add_row(Text(_threads(rule), overflow="fold"), Text(sentence(rule)))
     return made

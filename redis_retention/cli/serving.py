@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,7 +20,6 @@ from redis_retention.cli.options import policy_options, trigger_option, warn_che
 from redis_retention.daemon import Daemon, Options, Told
 from redis_retention.engine import Engine, Rule
 from redis_retention.errors import RetentionError
-from redis_retention.layouts import LangGraphRedis
 from redis_retention.logs import logger
 from redis_retention.sans_io import Operation
 from redis_retention.sweeping import SweepResult
@@ -124,15 +122,9 @@ async def _serve(
     in_cluster: bool,
 ) -> None:
     settings = service.settings
-    engine = Engine(
-        LangGraphRedis(settings.checkpoint_prefix, settings.write_prefix),
-        prefix=settings.prefix,
-        keys_per_call=settings.keys_per_call,
-        max_stall_ms=settings.max_stall / timedelta(milliseconds=1),
-        grace_ms=settings.grace // timedelta(milliseconds=1),
-        # It costs a trim some 10 microseconds, and only the metrics and the page show it.
-        estimate_memory=service.metrics_port is not None or service.http is not None,
-    )
+    # It costs a trim some 10 microseconds, and only the metrics and the page show it.
+    shown = service.metrics_port is not None or service.http is not None
+    engine = settings.served(estimate_memory=shown).first
     client = async_client(settings.url, in_cluster)
     given = service.options
     async with AsyncExitStack() as serving:

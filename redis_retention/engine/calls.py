@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from copy import copy
+from typing import Any, Protocol, TypeVar
 
 from redis.exceptions import ResponseError
 
-from redis_retention.errors import RetentionError, wrong_type
+from redis_retention.errors import RetentionError, ServerLacks, wrong_type
 from redis_retention.layouts import LangGraphRedis, Layout
 from redis_retention.pace import DEFAULT_KEYS_PER_CALL, DEFAULT_MAX_STALL_MS, Pace
 from redis_retention.sans_io import Argument, Call, Command, Operation, Timed, command, send
@@ -15,6 +16,25 @@ from redis_retention.scripts import load
 
 DEFAULT_PREFIX = "retention:"
 DEFAULT_GRACE_MS = 60_000
+
+
+# Scripts that can say, too, in which other formats a thread is; it is their first argument.
+_ASKED_BESIDE = frozenset({"trim", "plan"})
+
+CallsT = TypeVar("CallsT", bound="ScriptCalls")
+
+
+class Beside(Protocol):
+    """Learns in which other storage formats a thread is."""
+
+    def names(self, thread: bytes) -> list[bytes]:
+        """Names of which one exists if it is in another one."""
+
+    def note(self, thread: bytes, existing: Sequence[bytes], forbidden: Sequence[bytes]) -> None:
+        """Take in which of the names exist, and which may not be looked at."""
+
+    def claims(self, thread: bytes, key: bytes) -> bool:
+        """Whether a key of a thread can only be another format's."""
 
 
 class ScriptCalls:
@@ -59,6 +79,17 @@ class ScriptCalls:
         self._estimate_memory = estimate_memory
         self._index_start = f"{prefix}index:{self.layout.tag}:".encode()
         self._pins_start = f"{prefix}pins:{self.layout.tag}:".encode()
+        self.beside: Beside | None = None
+
+    def asking(self: CallsT, beside: Beside) -> CallsT:
+        """The same engine, which lets `beside` learn from its trims and plans."""
+        asking = copy(self)
+        asking.beside = beside
+        return asking
+
+    def names_of(self, thread: bytes) -> list[bytes]:
+        """Names of which one exists if the thread is known to the format, or to our index."""
+        return self.layout.lists_of(thread) or [self.index_key(thread)]
 
     @property
     def keys_per_call(self) -> int:
@@ -77,7 +108,7 @@ class ScriptCalls:
         """Make sure that the server can read the saver's documents.
 
         Raises:
-            RetentionError: It lacks what these need.
+            ServerLacks: It lacks what these need.
         """
         required = self.layout.requirement
         if required is None:
@@ -87,7 +118,7 @@ class ScriptCalls:
         except ResponseError as error:
             if "unknown command" not in str(error).lower():
                 raise
-            raise RetentionError(required.missing) from error
+            raise ServerLacks(required.missing) from error
 
     def check_keys(self, thread: bytes) -> Operation[None]:
         """Make sure that nobody else uses the names of our keys.
@@ -114,10 +145,29 @@ class ScriptCalls:
         Raises:
             RetentionError: A key of ours is something else.
         """
+        call, thread = self._prepared(name, keys, arguments)
         try:
-            return (yield from send(Call(load(name, self.layout.name), keys, arguments)))
+            reply = yield from send(call)
         except ResponseError as error:
             raise self._explained(error, keys[0] if keys else self.prefix) from error
+        return self._learned(reply, thread)
+
+    def _prepared(
+        self, name: str, keys: Sequence[Argument], arguments: Sequence[Argument]
+    ) -> tuple[Call, bytes | None]:
+        """The call of a script, and the thread of which it tells in which formats it is, too."""
+        thread = arguments[0] if arguments else None
+        if self.beside is None or name not in _ASKED_BESIDE or not isinstance(thread, bytes):
+            return Call(load(name, self.layout.name), keys, arguments), None
+        names = self.beside.names(thread)
+        script = load(name, self.layout.name, beside=True)
+        return Call(script, keys, [*arguments, *names, len(names)]), thread
+
+    def _learned(self, reply: Any, thread: bytes | None) -> Any:
+        """The reply without what it tells of other formats, which is noted."""
+        if self.beside is not None and thread is not None:
+            self.beside.note(thread, *reply.pop())
+        return reply
 
     def paced(
         self, name: str, keys: Sequence[Argument], arguments: Sequence[Argument]
@@ -126,10 +176,12 @@ class ScriptCalls:
 
         It is called and raises like `call`.
         """
+        call, thread = self._prepared(name, keys, arguments)
         try:
-            reply, seconds = yield Timed(Call(load(name, self.layout.name), keys, arguments))
+            reply, seconds = yield Timed(call)
         except ResponseError as error:
             raise self._explained(error, keys[0]) from error
+        reply = self._learned(reply, thread)
         bounded = reply[0] == b"more"
         if bounded and self._pace.needs_round_trip(seconds):
             _, round_trip = yield Timed(Command(("PING",)))

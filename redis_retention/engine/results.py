@@ -29,11 +29,13 @@ class Rule:
         pattern: A glob for the thread id, as for Redis' KEYS.
         policy: What to keep of such a thread.
         trigger: Trim it when one of its namespaces has more checkpoints than this; None never.
+        layout: What the only storage format is called for which it counts, None for all.
     """
 
     pattern: bytes
     policy: Policy
     trigger: int | None = None
+    layout: str | None = None
 
     def arguments(self) -> list[Argument]:
         """The seven values that ``lua/track.lua`` reads."""

@@ -24,7 +24,7 @@ MOST_UNDER_WAY = 100
 PROBES = ("/healthz", "/readyz")
 # The page shows nothing by itself: it asks for the token, and sends it along.
 _OPEN = ("/", *PROBES)
-_READING = ("GET", "HEAD", "OPTIONS")
+_READING = ("GET", "OPTIONS")
 _PORTS = {"http": 80, "https": 443}
 
 _HEADERS = (
@@ -72,10 +72,16 @@ class Gate:
             await self._app(scope, receive, send)
             return
         scope = exact(scope)
+        # HEAD is GET without a body, whatever is asked for.
+        without_body = scope["method"] == "HEAD"
+        if without_body:
+            scope["method"] = "GET"
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message = {**message, "headers": _guarded(message["headers"])}
+            elif without_body:
+                message = {**message, "body": b""}
             await send(message)
 
         if scope["path"] == scope["root_path"]:

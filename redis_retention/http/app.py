@@ -30,6 +30,7 @@ from redis_retention.http.observed import Alone, Observed
 from redis_retention.http.problems import Problem, ProblemDocument, documented, problem_of
 from redis_retention.logs import logger
 from redis_retention.policy import InvalidPolicy
+from redis_retention.stopping import Stopped
 
 log = logger("http")
 
@@ -45,13 +46,13 @@ _DETAILS = {
     HTTPStatus.BAD_REQUEST: "the request cannot be read",
 }
 
-_FAILURES = (RetentionError, InvalidPolicy, RedisError, RedisClusterException, OSError)
+_FAILURES = (Stopped, RetentionError, InvalidPolicy, RedisError, RedisClusterException, OSError)
 
 _NOT_FINE: dict[int | str, dict[str, Any]] = {
     503: {"description": "No.", "content": {"text/plain": {"schema": {"type": "string"}}}}
 }
 
-_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+_METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 
 Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
 
@@ -110,8 +111,7 @@ def application(
             response_class=PlainTextResponse,
             responses=failing,
         )
-    # These answer HEAD, too.
-    app.router.routes.extend([*probes.routes(observed), *page.routes()])
+    app.router.routes.extend(page.routes())
     app.openapi = _described(app.openapi, asks_for_token=access.token is not None)  # type: ignore[method-assign]
     return Gate(app, access)
 
@@ -183,7 +183,8 @@ def _allowed(request: Request) -> list[str]:
         for method in _METHODS:
             if route.matches({**request.scope, "method": method})[0] is Match.FULL:
                 allowed.add(method)
-    return sorted(allowed)
+    # See `Gate`.
+    return sorted(allowed | {"HEAD"} if "GET" in allowed else allowed)
 
 
 def _sentence(error: Any) -> str:

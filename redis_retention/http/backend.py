@@ -84,8 +84,13 @@ class Backend:
 
 def _server_of(client: Client | AsyncClient) -> str:
     """A URL without a password, for messages."""
-    pool = getattr(client, "connection_pool", None)
-    options = {} if pool is None else pool.connection_kwargs
+    options: dict[str, Any]
+    if isinstance(client, redis.RedisCluster | redis.asyncio.RedisCluster):
+        # Before an asynchronous one has asked for the others, it is one that it was given.
+        node: Any = client.get_default_node()
+        options = {} if node is None else {"host": node.host, "port": node.port}
+    else:
+        options = client.connection_pool.connection_kwargs
     if "path" in options:
         return f"unix://{options['path']}"
     host = str(options.get("host", "localhost"))

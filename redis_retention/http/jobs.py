@@ -81,7 +81,7 @@ class Jobs:
         self._backend = backend
         self._activity = activity
         self._jobs: dict[str, Job] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def all(self) -> list[Job]:
         """Those that are remembered, the newest first."""
@@ -113,15 +113,17 @@ class Jobs:
             Problem: Somebody sweeps already.
             RetentionError: It cannot begin.
         """
-        if self._task is not None:
-            [running] = [job for job in self._jobs.values() if job.status == "running"]
-            raise Problem(
-                HTTPStatus.CONFLICT,
-                f"the sweep of the job {running.id} is not over: wait or end it",
-            )
+        for other in self._jobs.values():
+            if other.status == "running":
+                raise Problem(
+                    HTTPStatus.CONFLICT,
+                    f"the sweep of the job {other.id} is not over: wait or end it",
+                )
         job, begun = Job(), asyncio.Event()
-        self._task = task = asyncio.create_task(self._sweep(job, begun, options))
-        task.add_done_callback(self._forget_task)
+        self._remember(job)
+        task = asyncio.create_task(self._sweep(job, begun, options))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         waiting = asyncio.create_task(begun.wait())
         await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
@@ -134,11 +136,8 @@ class Jobs:
         """End the sweep that runs."""
         for job in self._jobs.values():
             job.cancelled = True
-        if self._task is not None:
-            await asyncio.wait({self._task})
-
-    def _forget_task(self, _: asyncio.Task[None]) -> None:
-        self._task = None
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
     def _remember(self, job: Job) -> None:
         self._jobs[job.id] = job
@@ -147,8 +146,6 @@ class Jobs:
 
     async def _sweep(self, job: Job, begun: asyncio.Event, options: Mapping[str, Any]) -> None:
         loop = asyncio.get_running_loop()
-        self._remember(job)
-
         asked = 0
 
         def stopped() -> bool:
@@ -184,7 +181,10 @@ class Jobs:
             return
         job.status = "failed"
         self._activity.failed(error)
+        if isinstance(error, Stopped):
+            job.error = str(error)
+            return
         problem = problem_of(error, self._backend.server)
-        if problem is None and not isinstance(error, Stopped):
+        if problem is None:
             log.error("the sweep has failed", exc_info=error)
         job.error = str(error) if problem is None else problem.detail

@@ -1,115 +1,15 @@
-"""What is sent and answered, for OpenAPI; what is sent is checked by it."""
+"""What is answered, for OpenAPI."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-
-from redis_retention.named import LookIn
-from redis_retention.policy import Policy, stated_policy
-from redis_retention.spans import PATTERN, read_span
-
-
-class _Sent(BaseModel):
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+from pydantic import BaseModel, ConfigDict
 
 
 class _Answered(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
-
-
-def _checked(span: str) -> str:
-    read_span(span)
-    return span
-
-
-Count = Annotated[int, Field(ge=1, le=2**53)]
-Span = Annotated[str, Field(pattern=PATTERN, examples=["7d"]), AfterValidator(_checked)]
-
-
-# --- what is sent ------------------------------------------------------------------------------
-
-
-class PolicyWords(_Sent):
-    """What to keep, in the words of the command line; times are like ``12h`` or ``7d``."""
-
-    keep_last: Count | None = None
-    """Keep the newest N checkpoints."""
-    keep_within: Span | None = None
-    """Keep what is younger."""
-    keep_runs: Count | None = None
-    """Keep the final checkpoint of each of the newest N runs."""
-    expire_threads_after: Span | None = None
-    """Delete threads in which nothing has happened for so long."""
-    expire_waiting: bool = False
-    """Let threads expire also while they wait for a human."""
-
-    def policy(self) -> Policy | None:
-        """The policy; None when nothing is said.
-
-        Raises:
-            ValueError: It would mean nothing.
-        """
-        within, after = self.keep_within, self.expire_threads_after
-        return stated_policy(
-            keep_last=self.keep_last,
-            keep_within=None if within is None else read_span(within),
-            keep_runs=self.keep_runs,
-            expire_after=None if after is None else read_span(after),
-            expire_waiting=self.expire_waiting,
-        )
-
-
-class PlanWords(PolicyWords):
-    """What to keep, and where to look."""
-
-    look_in: LookIn = "auto"
-    """Where to look for the thread's keys."""
-
-
-class Trim(_Sent):
-    """How to trim a thread."""
-
-    policy: PolicyWords | None = None
-    """What to keep; if it is not given, the stored policies decide."""
-    dry_run: bool = False
-    """Change nothing, and say what would be deleted."""
-    look_in: LookIn = "auto"
-    """Where to look for the thread's keys."""
-
-
-class Sweep(_Sent):
-    """How to trim all threads."""
-
-    policy: PolicyWords | None = None
-    """What to keep; if it is not given, the stored policies decide."""
-    trigger: Count | None = None
-    """Only threads with more checkpoints than this."""
-    match: str = "*"
-    """A glob: only threads whose ids match it."""
-    dry_run: bool = False
-    """Change nothing, and say what would be deleted."""
-
-
-class StoredPolicy(_Sent):
-    """A policy to store."""
-
-    policy: PolicyWords
-    """What to keep."""
-    trigger: Count | None = None
-    """Let the automatic trims fire when there are more checkpoints than this."""
-
-
-class Note(_Sent):
-    """What to note with a pin."""
-
-    note: Annotated[str, Field(max_length=1000)] = ""
-    """Why it is to be kept."""
-
-
-# --- what is answered --------------------------------------------------------------------------
 
 
 class LeftAlone(_Answered):
@@ -117,6 +17,18 @@ class LeftAlone(_Answered):
 
     thread: str
     reason: str
+    layout: str | None
+    """In which storage format; null where that does not matter."""
+
+
+class LayoutTrimmed(_Answered):
+    """What was done in one storage format."""
+
+    threads: int
+    threads_trimmed: int
+    checkpoints_deleted: int
+    checkpoints_kept: int
+    keys_deleted: int
 
 
 class Trimmed(_Answered):
@@ -140,6 +52,8 @@ class Trimmed(_Answered):
     """Threads that were not touched, and why."""
     threads_refused: int
     """How many of these have failed."""
+    layouts: dict[str, LayoutTrimmed]
+    """The same for each storage format in which there was something."""
     bytes_deleted: int | None
     """Memory that was freed, estimated; null where the server does not tell."""
 
@@ -182,6 +96,8 @@ class ThreadSize(_Answered):
     checkpoints: int
     bytes: int | None
     """Memory, estimated; null where the server does not tell."""
+    layout: str | None
+    """In which storage format; null in all of them."""
 
 
 class LargeCheckpoint(_Answered):
@@ -190,6 +106,16 @@ class LargeCheckpoint(_Answered):
     thread: str
     checkpoint_id: str
     bytes: int
+    layout: str
+    """In which storage format."""
+
+
+class LayoutSize(_Answered):
+    """How much there is in one storage format."""
+
+    threads: int
+    checkpoints: int
+    bytes: int | None
 
 
 class Stats(_Answered):
@@ -206,6 +132,8 @@ class Stats(_Answered):
     """Threads whose newest checkpoint is larger than was asked; null if nothing was asked."""
     largest_checkpoints: list[LargeCheckpoint]
     """The largest of these checkpoints, the largest first."""
+    layouts: dict[str, LayoutSize]
+    """How much there is in each storage format in which there is something."""
 
 
 class ListedThread(ThreadSize):
@@ -274,6 +202,8 @@ class PlannedCheckpoint(_Answered):
     """Why it is retained; empty when it is deleted."""
     keys: int
     """Keys that go with it."""
+    layout: str
+    """In which storage format it is."""
 
 
 class Plan(_Answered):
@@ -287,6 +217,8 @@ class Plan(_Answered):
     bytes_deleted: int | None
     left_alone: str | None
     """Why the whole thread would be left alone."""
+    layouts: list[str]
+    """The storage formats in which it has checkpoints."""
 
 
 class Rule(_Answered):
@@ -299,6 +231,8 @@ class Rule(_Answered):
     expire_after: float | None
     expire_waiting: bool
     trigger: int | None
+    layout: str | None
+    """The only storage format for which it counts; null for all."""
 
 
 class Rules(_Answered):
@@ -315,12 +249,17 @@ class RemovedRule(_Answered):
     """Whether there was one."""
 
 
-class Pin(_Answered):
-    """Something that is retained whatever the policy says; both are null for the whole thread."""
-
+class _Pinned(_Answered):
     namespace: str | None
     checkpoint_id: str | None
     note: str
+
+
+class Pin(_Pinned):
+    """Something that stays whatever the policy says; both are null for the whole thread."""
+
+    layout: str | None
+    """In which storage format; null for a thread in whatever format it is."""
 
 
 class Pins(_Answered):
@@ -336,7 +275,7 @@ class AllPins(_Answered):
     threads: list[Pins]
 
 
-class Pinned(Pin):
+class Pinned(_Pinned):
     """A pin that was set."""
 
     thread: str

@@ -17,6 +17,7 @@ from redis_retention.explaining import explain
 from redis_retention.lease import LeaseTaken
 from redis_retention.operations import NoPolicy
 from redis_retention.policy import InvalidPolicy
+from redis_retention.stopping import Stopped
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -82,6 +83,8 @@ def problem_of(error: Exception, server: str) -> Problem | None:
         return Problem(HTTPStatus.CONFLICT, f"{error}: {NO_POLICY}")
     if isinstance(error, InvalidPolicy):
         return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+    if isinstance(error, Stopped):
+        return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "the service is about to end", _retry())
     if isinstance(error, LeaseTaken):
         return Problem(HTTPStatus.CONFLICT, str(error), _retry())
     if isinstance(error, RetentionError):

@@ -28,6 +28,7 @@ from redis_retention.langgraph.trimmer import RetentionOptions, TrimCounts, Trim
 from redis_retention.operations import Operations
 from redis_retention.policy import Policy
 from redis_retention.sans_io import T
+from redis_retention.served import Served
 from redis_retention.transport import AsyncTransport
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
                 await self.adelete_thread(thread_id)
         elif thread_ids:
             names = [str(name) for name in thread_ids]
-            operation = Operations(self._trimmer.engine).trim(names, keep)
+            operation = Operations(Served.of(self._trimmer.engine)).trim(names, keep)
             warn_left_alone(await self._transport.run(operation))
 
     async def adelete_thread(self, thread_id: str) -> None:

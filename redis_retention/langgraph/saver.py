@@ -27,6 +27,7 @@ from redis_retention.langgraph.threads import KeptCheckpoint
 from redis_retention.langgraph.trimmer import RetentionOptions, TrimCounts, Trimmer, trimmer_for
 from redis_retention.operations import Operations
 from redis_retention.policy import Policy
+from redis_retention.served import Served
 from redis_retention.transport import Transport
 
 if TYPE_CHECKING:
@@ -238,7 +239,7 @@ class RetentionRedisSaver(RedisSaver):
                 self.delete_thread(thread_id)
         elif thread_ids:
             names = [str(name) for name in thread_ids]
-            operation = Operations(self._trimmer.engine).trim(names, keep)
+            operation = Operations(Served.of(self._trimmer.engine)).trim(names, keep)
             warn_left_alone(self._transport.run(operation))
 
     def delete_thread(self, thread_id: str) -> None:

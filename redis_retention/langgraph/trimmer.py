@@ -32,8 +32,9 @@ from redis_retention.engine import (
 from redis_retention.errors import RetentionError
 from redis_retention.langgraph.puts import Put, PutCounts
 from redis_retention.layouts import LangGraphRedis
+from redis_retention.layouts.names import title
 from redis_retention.logs import fields, logger
-from redis_retention.policies import DEFAULT_PATTERN, Policies, check, rule_for
+from redis_retention.policies import DEFAULT_PATTERN, Policies, check, for_layout, rule_for
 from redis_retention.policy import Policy
 from redis_retention.retention import DEFAULT_GRACE
 from redis_retention.sans_io import Command, Operation, T
@@ -179,7 +180,7 @@ class Trimmer:
             stored = yield from self.policies.rules()
             rules = [
                 replace(rule, trigger=self._trigger) if rule.trigger is None else rule
-                for rule in stored
+                for rule in for_layout(stored, title(self.engine.layout))
             ]
             self.puts.use(rules)
             self._rules, self._rules_at = rules, now

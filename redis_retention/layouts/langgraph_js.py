@@ -31,6 +31,7 @@ class LangGraphJs:
     tag: ClassVar[str] = "langgraph-js"
     events: ClassVar[Events] = LangGraphRedis.events
     lists_itself: ClassVar[bool] = False
+    lists_names: ClassVar[bool] = False
     write_parts: ClassVar[int] = 2
     """A task id and a number."""
     requirement: ClassVar[Requirement] = LangGraphRedis.requirement
@@ -72,6 +73,10 @@ class LangGraphJs:
 
     def latest_key(self, suffix: bytes) -> None:
         """There are no latest pointers."""
+
+    def lists_of(self, _thread: bytes) -> list[bytes]:
+        """There are no lists."""
+        return []
 
     def root_key(self, key: bytes) -> RootKey | None:
         """What the name of a root checkpoint's key says, or whose a blob is likely to be.

@@ -36,6 +36,7 @@ class LangGraphRedis:
     name: ClassVar[str] = "langgraph_redis"
     events: ClassVar[Events] = Events("d", frozenset({b"json.set"}), ("JSON.SET", "$", "1"))
     lists_itself: ClassVar[bool] = False
+    lists_names: ClassVar[bool] = False
     write_parts: ClassVar[int] = 2
     """A task id and a number."""
     requirement: ClassVar[Requirement] = Requirement(
@@ -101,6 +102,10 @@ class LangGraphRedis:
     def latest_key(self, suffix: bytes) -> bytes:
         """The latest pointer of the namespace in which a checkpoint is."""
         return f"{self.checkpoint_prefix}_latest".encode() + suffix.rpartition(b":")[0]
+
+    def lists_of(self, _thread: bytes) -> list[bytes]:
+        """There are no lists."""
+        return []
 
     def root_key(self, key: bytes) -> RootKey | None:
         """What the name of a root checkpoint's key says, or that of the root's latest pointer.

@@ -23,6 +23,7 @@ class LangGraphGo(Listing):
 
     prefix: str = "langgraph:"
 
+    lists_names: ClassVar[bool] = True
     name: ClassVar[str] = "langgraphgo"
     events: ClassVar[Events] = Events("zs", frozenset({b"zadd", b"sadd"}), ("SADD", "1"))
 
@@ -32,6 +33,10 @@ class LangGraphGo(Listing):
             f"{self.prefix}thread:".encode(): Family.CHECKPOINT,
             f"{self.prefix}execution:".encode(): Family.CHECKPOINT,
         }
+
+    def lists_of(self, thread: bytes) -> list[bytes]:
+        """The lists of a thread, which may be an execution."""
+        return [start + thread + _END for start in self.families()]
 
     def root_key(self, key: bytes) -> RootKey | None:
         """Whose list a key is by its name, None for other keys."""

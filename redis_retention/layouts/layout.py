@@ -138,6 +138,10 @@ class Layout(Protocol):
         """
 
     @property
+    def lists_names(self) -> bool:
+        """Whether the lists name checkpoints, and may name some that are gone."""
+
+    @property
     def write_parts(self) -> int:
         """How many parts, none with a colon, follow the id in the name of a pending write."""
 
@@ -173,6 +177,12 @@ class Layout(Protocol):
 
     def latest_key(self, suffix: bytes) -> bytes | None:
         """The latest pointer of a checkpoint's namespace, None where the format has none."""
+
+    def lists_of(self, thread: bytes, /) -> list[bytes]:
+        """The format's own lists of a thread's checkpoints, one of which exists if the thread does.
+
+        There are none in formats without `lists_itself`.
+        """
 
     def root_key(self, key: bytes) -> RootKey | None:
         """What the name of a root checkpoint's key says, or that of the root's latest pointer.

@@ -21,12 +21,17 @@ class SortedSets(Listing):
 
     prefix: str = "checkpoint:"
 
+    lists_names: ClassVar[bool] = False
     name: ClassVar[str] = "zset"
     events: ClassVar[Events] = Events("z", frozenset({b"zadd"}), ("ZADD", "0", "1"))
 
     def families(self) -> dict[bytes, Family]:
         """What the names of the sorted sets begin with."""
         return {self.prefix.encode(): Family.CHECKPOINT}
+
+    def lists_of(self, thread: bytes) -> list[bytes]:
+        """The sorted set of a thread."""
+        return [self.prefix.encode() + thread]
 
     def root_key(self, key: bytes) -> RootKey | None:
         """Whose sorted set a key is by its name: its type decides, which Lua looks at."""

@@ -57,6 +57,13 @@ class Found:
     has_more_shared: bool = False
     complete: bool = True
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was found."""
+        return not (
+            self.documents or self.writes or self.registries or self.pointers or self.shared
+        )
+
     def add(self, layout: Layout, family: Family, key: bytes, rest: bytes) -> None:
         """Take in one key; `rest` is the key without what its family's names begin with."""
         if family is Family.LATEST:
@@ -142,22 +149,61 @@ def find(
         families: What to look for.
         most_shared: Shared keys that are taken in at most, of all threads.
     """
-    found = {thread: Found() for thread in threads}
+    [found] = yield from find_each(
+        [(layout, threads)], looked_at, families=families, most_shared=most_shared
+    )
+    return found
+
+
+def find_each(
+    wanted: Sequence[tuple[Layout, Collection[bytes]]],
+    looked_at: Callable[[int], None] = lambda _: None,
+    *,
+    families: Collection[Family] = frozenset(Family),
+    most_shared: int = MOST_SHARED,
+) -> Operation[list[dict[bytes, Found]]]:
+    """Look for threads' keys in several storage formats, in one pass over the database.
+
+    Args:
+        wanted: Formats, each with threads as they stand in its keys.
+        looked_at: Is told of each page how far that is into the database, in keys.
+        families: What to look for.
+        most_shared: Shared keys that are taken in at most, of all threads.
+    """
+    found = [{thread: Found() for thread in threads} for _, threads in wanted]
+    layouts = [layout for layout, _ in wanted]
+    search = list(zip(layouts, found, strict=True))
     shared = 0
 
     def take(key: bytes) -> None:
         nonlocal shared
-        for thread, family, rest in readings(layout, key, found):
-            if family not in families:
+        owner = owner_of(key, layouts)
+        for layout, of_threads in search:
+            if owner is not None and owner is not layout:
                 continue
-            shared += family is Family.SHARED
-            if family is Family.SHARED and shared > most_shared:
-                found[thread].has_more_shared = True
-            else:
-                found[thread].add(layout, family, key, rest)
+            for thread, family, rest in readings(layout, key, of_threads):
+                if family not in families:
+                    continue
+                shared += family is Family.SHARED
+                if family is Family.SHARED and shared > most_shared:
+                    of_threads[thread].has_more_shared = True
+                else:
+                    of_threads[thread].add(layout, family, key, rest)
 
-    yield from each_key(pattern_for(threads), take, looked_at)
+    names = {thread for of_threads in found for thread in of_threads}
+    yield from each_key(pattern_for(names), take, looked_at)
     return found
+
+
+def owner_of(key: bytes, layouts: Sequence[Layout]) -> Layout | None:
+    """The only one of some formats whose a key can be by its name, None if that is not sure."""
+    if len(layouts) == 1:
+        return None
+    for layout in layouts:
+        root = layout.root_key(key)
+        if root is not None and root.certain:
+            return layout
+    return None
 
 
 def pattern_for(threads: Collection[bytes]) -> bytes:

@@ -56,7 +56,7 @@ class Search:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self.engine = engine
         self._layout = engine.layout
         self._indexes = engine.layout.search_indexes()
         self._examined = False
@@ -73,7 +73,7 @@ class Search:
         for family, keys in hits.items():
             self._sort(thread, family, keys, found)
         for entry in entries:
-            key = self._engine.document(thread, entry)
+            key = self.engine.document(thread, entry)
             suffix = self._suffix(Family.CHECKPOINT, key)
             found.documents[suffix] = key
             # A missing one may have left a registry, which is in no search index.
@@ -97,23 +97,23 @@ class Search:
             NotSearchable: That cannot be done here, or not for this thread; nothing has been done.
         """
         trim = partial(self._trim, thread, policy)
-        return (yield from self._engine.with_sound_index(thread, trim))
+        return (yield from self.engine.with_sound_index(thread, trim))
 
     def _trim(self, thread: bytes, policy: Policy) -> Operation[ThreadResult]:
         before = Found()
         hits, entries = yield from self._look_up(thread, [Family.CHECKPOINT])
         self._sort(thread, Family.CHECKPOINT, hits[Family.CHECKPOINT], before)
-        known = {self._engine.document(thread, entry) for entry in entries}
+        known = {self.engine.document(thread, entry) for entry in entries}
         missing = known - set(before.documents.values())
         before.documents.update((self._suffix(Family.CHECKPOINT, key), key) for key in known)
         names = yield from self._update_index(thread, before, entries, missing, policy)
 
-        trimmed = yield from self._engine.trim(
+        trimmed = yield from self.engine.trim(
             thread, policy, complete=self._complete, names=names or None
         )
         result = scan.done(trimmed)
         if trimmed.unsupported is not None:
-            read = yield from self._engine.read(thread, before.writes_seen())
+            read = yield from self.engine.read(thread, before.writes_seen())
             result.kept = scan.checkpoints(read)
             return result
         yield from self._delete_orphans(thread, before, missing, result)
@@ -128,7 +128,7 @@ class Search:
         policy: Policy,
     ) -> Operation[list[bytes]]:
         """Update our index, but for the root checkpoints that a trim may add by their names."""
-        engine = self._engine
+        engine = self.engine
         unsupported = {engine.document(thread, e) for e in entries if e.startswith(b"x")}
         if unsupported:
             yield from engine.forget_unsupported(thread)
@@ -165,7 +165,7 @@ class Search:
             for suffix in orphaned
         ]
         pointers = sorted(self._pointers(orphaned) - self._pointers(after.documents))
-        orphans, stubs = yield from self._engine.delete_orphans(thread, groups, pointers)
+        orphans, stubs = yield from self.engine.delete_orphans(thread, groups, pointers)
         result.kept += stubs
         result.deleted.add(orphans.checkpoints, orphans.keys)
 
@@ -174,9 +174,9 @@ class Search:
     def _sort(self, thread: bytes, family: Family, keys: Iterable[bytes], found: Found) -> None:
         """Take in the hits whose names begin like the thread's: those of a look-alike do not."""
         start = self._indexes[family].start
-        own = start + thread + b":"
+        own, beside = start + thread + b":", self.engine.beside
         for key in keys:
-            if key.startswith(own):
+            if key.startswith(own) and not (beside and beside.claims(thread, key)):
                 found.add(self._layout, family, key, key[len(start) :])
 
     def _suffix(self, family: Family, key: bytes) -> bytes:
@@ -191,7 +191,7 @@ class Search:
         self, thread: bytes, families: Sequence[Family]
     ) -> Operation[tuple[dict[Family, list[bytes]], list[bytes]]]:
         """What the search indexes find of a thread, and the entries of checkpoints in our own."""
-        key = self._engine.index_key(thread)
+        key = self.engine.index_key(thread)
         entries = Command(("ZRANGEBYLEX", key, b"[s", b"(y"))
         found: list[bytes] = []
         hits = yield from self._search(thread, families, entries, found)
@@ -230,7 +230,7 @@ class Search:
                 hits[family] = yield from self._all_pages(self._indexes[family], page)
         except ResponseError as error:
             # It may be a key of ours that is something else.
-            yield from self._engine.check_keys(thread)
+            yield from self.engine.check_keys(thread)
             raise _refused(error) from error
         if reply is not None:
             reply += replies[-1]

@@ -9,13 +9,16 @@ from redis_retention import Policy, Retention
 from tests.cli.conftest import Run, documents, fill
 
 
-def test_a_pinned_checkpoint_stays(run: Run, stack: redis.Redis) -> None:
+def test_a_pinned_checkpoint_is_retained(run: Run, stack: redis.Redis) -> None:
     ids = fill(stack, "a", 5)
     said = run("pin", "a", ids[1], "--note", "evidence", "--json").json
     place = {"namespace": "", "checkpoint_id": ids[1]}
     assert said == {"thread": "a", **place, "note": "evidence", "pinned": True}
     listed = run("pins", "a", "--json").json
-    assert listed == {"thread": "a", "pins": [{**place, "note": "evidence"}]}
+    assert listed == {
+        "thread": "a",
+        "pins": [{**place, "note": "evidence", "layout": "langgraph-redis"}],
+    }
     assert "evidence" in run("pins", "a").out
     run("trim", "a", "--keep-last", "1")
     assert documents(stack, "a") == [ids[1], ids[4]]
@@ -26,11 +29,11 @@ def test_a_pinned_checkpoint_stays(run: Run, stack: redis.Redis) -> None:
     assert run("pins", "a").out == "Nothing is pinned of thread a.\n"
 
 
-def test_a_pinned_thread_stays(run: Run, stack: redis.Redis) -> None:
+def test_a_pinned_thread_is_retained(run: Run, stack: redis.Redis) -> None:
     fill(stack, "a", 5)
     run("pin", "a")
     assert run("pins", "a", "--json").json["pins"] == [
-        {"namespace": None, "checkpoint_id": None, "note": ""}
+        {"namespace": None, "checkpoint_id": None, "note": "", "layout": None}
     ]
     assert run("trim", "a", "--keep-last", "1", "--json").json["checkpoints_kept"] == 5
 
@@ -72,8 +75,13 @@ def test_the_pins_of_all_threads(run: Run, stack: redis.Redis) -> None:
     ids = fill(stack, "b", 2)
     run("pin", "b", ids[0])
     run("pin", "a*", "--note", "as a whole")
-    whole = {"namespace": None, "checkpoint_id": None, "note": "as a whole"}
-    one = {"namespace": "", "checkpoint_id": ids[0], "note": ""}
+    whole = {"namespace": None, "checkpoint_id": None, "note": "as a whole", "layout": None}
+    one = {
+        "namespace": "",
+        "checkpoint_id": ids[0],
+        "note": "",
+        "layout": "langgraph-redis",
+    }
     assert run("pins", "--all", "--json").json == {
         "threads": [{"thread": "a*", "pins": [whole]}, {"thread": "b", "pins": [one]}]
     }

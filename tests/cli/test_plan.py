@@ -21,6 +21,7 @@ def test_json(run: Run, stack: redis.Redis) -> None:
         "keys_deleted": 12,
         "bytes_deleted": sum(sizes[:3]),
         "left_alone": None,
+        "layouts": ["langgraph-redis"],
     }
     assert [one["checkpoint_id"] for one in checkpoints] == ids
     assert [one["kept"] for one in checkpoints] == [False] * 3 + [True] * 2
@@ -36,6 +37,7 @@ def test_json(run: Run, stack: redis.Redis) -> None:
         "kept",
         "reasons",
         "keys",
+        "layout",
     ]
     assert (first["namespace"], first["step"], first["source"]) == ("", 0, "input")
     assert (first["reasons"], first["keys"]) == ([], 4)

@@ -87,7 +87,7 @@ def test_everything_is_stored(retention: Retention) -> None:
     assert (rule.policy, rule.trigger) == (policy, 9)
 
 
-def test_the_trigger_is_not_less_than_what_is_kept(retention: Retention) -> None:
+def test_the_trigger_is_not_less_than_what_the_policy_keeps(retention: Retention) -> None:
     with pytest.raises(InvalidPolicy, match="trigger"):
         retention.set_policy(Policy(keep_last=10), trigger=9)
 
@@ -121,6 +121,7 @@ def test_set_get_list_remove(run: Run) -> None:
         "keep_last": 10,
         "keep_runs": None,
         "keep_within": None,
+        "layout": None,
         "trigger": 30,
     }
     assert said == default
@@ -155,7 +156,9 @@ def test_trim_and_plan_take_the_stored_ones(run: Run, stack: redis.Redis) -> Non
     assert run("plan", "vip", "--json").json["checkpoints_kept"] == 3
     said = run("trim", "a", "vip", "other", "--json").json
     assert (said["threads"], said["checkpoints_deleted"]) == (2, 6)
-    assert said["left_alone"] == [{"thread": "other", "reason": "no stored policy matches its id"}]
+    assert said["left_alone"] == [
+        {"thread": "other", "reason": "no stored policy matches its id", "layout": None}
+    ]
     assert [len(documents(stack, thread)) for thread in ("a", "vip", "other")] == [1, 3, 5]
     assert run("trim", "vip", "--keep-last", "2", "--json").json["checkpoints_deleted"] == 1
 

@@ -19,6 +19,7 @@ KEYS = [
     "left_alone",
     "threads_refused",
     "bytes_deleted",
+    "layouts",
 ]
 
 
@@ -40,6 +41,15 @@ def test_json_says_exactly_what_happened(run: Run, stack: redis.Redis) -> None:
         "left_alone": [],
         "threads_refused": 0,
         "bytes_deleted": None,
+        "layouts": {
+            "langgraph-redis": {
+                "threads": 2,
+                "threads_trimmed": 1,
+                "checkpoints_deleted": 7,
+                "checkpoints_kept": 8,
+                "keys_deleted": gone,
+            }
+        },
     }
     assert documents(stack, "a") == ids[-5:]
 
@@ -112,7 +122,7 @@ def test_any_byte_string_is_an_id(run: Run, stack: redis.Redis) -> None:
     assert (said["threads"], said["threads_trimmed"]) == (7, 6)
 
 
-def test_a_thread_that_cannot_be_judged_is_left_alone(run: Run, stack: redis.Redis) -> None:
+def test_a_thread_that_is_not_understood_is_left_alone(run: Run, stack: redis.Redis) -> None:
     [odd, *_] = fill(stack, "a", 4)
     stack.json().set(f"checkpoint:a:__empty__:{odd}", "$.metadata", 7)
     said = run("trim", "a", "--keep-last", "1", "--json").json
@@ -192,3 +202,15 @@ def test_nor_is_there_anything_to_explain_where_it_can_be_searched(
 def test_only_one_way_to_look(run: Run) -> None:
     error = run("trim", "a", "--keep-last", "1", "--scan", "--indexed-only").error
     assert error.startswith("--indexed-only and --scan do not go together")
+
+
+def test_a_sweep_says_the_same_fields_also_when_a_thread_fails(
+    run: Run, stack: redis.Redis
+) -> None:
+    for thread in ("a", "b"):
+        fill(stack, thread, 5)
+    stack.set("retention:index:checkpoint:a", "somebody's")
+    said = run("sweep", "--keep-last", "2", "--json").json
+    assert (said["threads_refused"], said["checkpoints_deleted"]) == (1, 3)
+    assert said["left_alone"][0]["thread"] == "a"
+    assert said.keys() == run("trim", "b", "--keep-last", "2", "--json").json.keys()

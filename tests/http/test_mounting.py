@@ -21,6 +21,7 @@ from redis_retention import Policy, Retention
 from redis_retention.http import retention_app, retention_blueprint
 from redis_retention.http.paths import encoded
 from tests.cli.conftest import documents, fill
+from tests.daemon.service import eventually
 from tests.http.test_paths import HOSTILE
 
 PREFIX = "/ops/retention"
@@ -153,9 +154,9 @@ def test_a_sweep_by_a_blueprint(flask_browser: Any, stack: redis.Redis) -> None:
     fill(stack, "a", 5)
     started = flask_browser.post(f"{PREFIX}/api/cleanup/all", json={})
     assert started.status_code == 202
-    while (job := flask_browser.get(started.headers["Location"]).json)["status"] == "running":
-        pass
-    assert job["result"]["checkpoints_deleted"] == 3
+    place = started.headers["Location"]
+    eventually(lambda: flask_browser.get(place).json["status"] == "done")
+    assert flask_browser.get(place).json["result"]["checkpoints_deleted"] == 3
 
 
 def test_the_folder_of_the_page_in_flask(flask_browser: Any) -> None:

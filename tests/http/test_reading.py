@@ -93,6 +93,14 @@ async def test_health(browser: httpx.AsyncClient) -> None:
     assert said == {"healthy": True, "ready": True, "read_only": False, "daemon": None}
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/api/health", "/api/cleanup/stats"])
+async def test_head_is_get_without_a_body(browser: httpx.AsyncClient, path: str) -> None:
+    head, get = await browser.head(path), await browser.get(path)
+    assert head.status_code == get.status_code == 200
+    assert head.headers == get.headers
+    assert head.content == b""
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 async def test_probes(browser: httpx.AsyncClient, path: str) -> None:
     answer = await browser.get(path)

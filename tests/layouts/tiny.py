@@ -23,6 +23,7 @@ class Tiny:
     tag: ClassVar[str] = "tiny"
     events: ClassVar[Events] = Events("$", frozenset({b"set"}), ("SET", "1"))
     lists_itself: ClassVar[bool] = False
+    lists_names: ClassVar[bool] = False
     write_parts: ClassVar[int] = 1
     requirement: ClassVar[None] = None
 
@@ -49,6 +50,9 @@ class Tiny:
 
     def latest_key(self, suffix: bytes) -> None:
         return None
+
+    def lists_of(self, _thread: bytes) -> list[bytes]:
+        return []
 
     def root_key(self, key: bytes) -> RootKey | None:
         for start, family in _STARTS.items():

@@ -14,6 +14,7 @@ from redis_retention.named import NamedThreads
 from redis_retention.pins import Pins
 from redis_retention.results import EachThread, TrimResult
 from redis_retention.sans_io import Operation
+from redis_retention.served import Served
 from redis_retention.sources.sweep import Sweeper, SweepResult
 from redis_retention.stats import Stats, stats
 from redis_retention.transport import Transport
@@ -50,7 +51,7 @@ class Doing:
         self.pins = Pins(self.engine)
         self.calls = 0
         self._called = called
-        self._named = NamedThreads(self.engine, "auto", None)
+        self._named = NamedThreads(Served.of(self.engine), "auto", None)
         self._transport = Transport(client, self._count_call)
 
     def _count_call(self, _script: str, _seconds: float) -> None:
@@ -62,13 +63,14 @@ class Doing:
 
     def trim(self, thread: str, policy: Policy, *, dry_run: bool = False) -> TrimResult:
         result = TrimResult(dry_run=dry_run)
-        policies = {self.layout.stored_thread(thread): policy}
-        self.run(self._named.trim(policies, EachThread(result, only_one=True)))
+        policies = {self.engine: {self.layout.stored_thread(thread): policy}}
+        each = {self.engine: EachThread(result, only_one=True)}
+        self.run(self._named.trim(policies, each))
         return result
 
     def plan(self, thread: str, policy: Policy) -> list[Decision]:
-        name = self.layout.stored_thread(thread)
-        return self.run(self._named.plan(name, policy)).checkpoints
+        policies = {self.engine: {self.layout.stored_thread(thread): policy}}
+        return self.run(self._named.plan(policies))[self.engine].checkpoints
 
     def reasons(self, thread: str, policy: Policy) -> dict[str, tuple[str, ...]]:
         """The reasons for which a plan retains each checkpoint, by their names."""

@@ -10,10 +10,14 @@ inspects (``lua/inspect.lua``); what has no checkpoint is deleted in the end (`o
 A second pass is made only if the first has met something that it could not bring to an end. What
 was written meanwhile is found by the next sweep, and a sweep that was interrupted is simply begun
 anew.
+
+Where several storage formats are served, each has a sweep of its own (`formats`). The first one
+notes of which others there is something (`others`).
 """
 
 from redis_retention.sources.sweep.dry_run import sweep_dry
+from redis_retention.sources.sweep.formats import sweep_formats
 from redis_retention.sources.sweep.progress import Progress, Stage, SweepResult
 from redis_retention.sources.sweep.sweeper import Sweeper
 
-__all__ = ["Progress", "Stage", "SweepResult", "Sweeper", "sweep_dry"]
+__all__ = ["Progress", "Stage", "SweepResult", "Sweeper", "sweep_dry", "sweep_formats"]

@@ -38,8 +38,13 @@ def sweep_dry(
     yield from engine.check_server()
     names = yield from scan.thread_names(engine.layout)
     if engine.layout.lists_itself:
-        for name in filter(parse(match).matches, names):
-            yield from add(name, _trim_listed(engine, name, rule_for(rules, name)))
+        for some in batched(filter(parse(match).matches, names), _THREADS_PER_PASS):
+            counts = yield from engine.counts(some)
+            for name, checkpoints in zip(some, counts, strict=True):
+                # The name may be that of another format's key.
+                if checkpoints:
+                    rule = rule_for(rules, name)
+                    yield from add(name, _trim_listed(engine, name, checkpoints, rule))
         return
     for some in batched(filter(parse(match).matches, names), _THREADS_PER_PASS):
         found = yield from scan.find(engine.layout, some)
@@ -55,8 +60,9 @@ def _trim(
     return (yield from scan.dry_run(engine, name, found, rule.policy))
 
 
-def _trim_listed(engine: Engine, name: bytes, rule: Rule | None) -> Operation[scan.ThreadResult]:
-    [checkpoints] = yield from engine.counts([name])
+def _trim_listed(
+    engine: Engine, name: bytes, checkpoints: int, rule: Rule | None
+) -> Operation[scan.ThreadResult]:
     if rule is None or not is_eligible(checkpoints, rule):
         return scan.ThreadResult(kept=checkpoints)
     return scan.would_be((yield from engine.plan(name, rule.policy)))

@@ -36,8 +36,8 @@ class ListedThreads:
 
     def _work_off(self, thread: bytes, checkpoints: int) -> Operation[None]:
         rule, result = self._shared.rule(thread), self._shared.result
-        # A list without checkpoints of its own may name some that are gone.
-        if rule and (not checkpoints or is_eligible(checkpoints, rule)):
+        may_be_stale = not checkpoints and self._engine.layout.lists_names
+        if rule and (may_be_stale or is_eligible(checkpoints, rule)):
             checkpoints = (yield from self._shared.trim(thread, rule.policy, complete=True)).left
         result.threads += checkpoints > 0
         result.checkpoints_kept += checkpoints

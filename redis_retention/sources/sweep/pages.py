@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from redis_retention.engine import Engine
 from redis_retention.layouts import LONGEST_KEY, Family, RootKey
 from redis_retention.sources.sweep.known import Known
+from redis_retention.sources.sweep.others import Others
 
 
 @dataclass(slots=True)
@@ -40,9 +41,11 @@ class PageSorter:
 
     Args:
         engine: Says how keys are called.
+        others: The other storage formats.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, others: Others) -> None:
+        self._others = others
         self._layout = engine.layout
         self._index_start = engine.index_key(b"")
         self._pins_start = engine.pins_key(b"")
@@ -56,7 +59,7 @@ class PageSorter:
 
     def sort(self, keys: Sequence[bytes], known: Known) -> Page:
         """Sort the keys of a page, of which some may be known to need nothing."""
-        page, root_key = Page(), self._layout.root_key
+        page, root_key, is_others = Page(), self._layout.root_key, self._others.own
         for key in self._unknown(keys, known.checkpoints):
             if len(key) > LONGEST_KEY:
                 if key.startswith(self._starts):
@@ -72,7 +75,7 @@ class PageSorter:
                 page.roots.append((root, key))
             elif root is not None and root.family is Family.SHARED:
                 page.sharing[root.thread] = None
-            elif key.startswith(self._starts):
+            elif not is_others(key) and key.startswith(self._starts):
                 self._sort_other(page, key, known)
         return page
 

@@ -14,6 +14,7 @@ from redis_retention.sources.sweep.known import Known, State
 from redis_retention.sources.sweep.listed import ListedThreads
 from redis_retention.sources.sweep.new import NewThreads
 from redis_retention.sources.sweep.orphans import Orphans
+from redis_retention.sources.sweep.others import Others
 from redis_retention.sources.sweep.pages import PageSorter
 from redis_retention.sources.sweep.progress import Pace, Progress, Stage, SweepResult
 from redis_retention.sources.sweep.shared import Shared
@@ -32,6 +33,7 @@ class Sweeper:
         max_keys_per_second: Look at no more keys than this.
         older_than_ms: Milliseconds after which an orphan is deleted.
         progress: Is notified how far the sweep has come.
+        others: The other storage formats: keys that can only be theirs are not looked at.
     """
 
     def __init__(
@@ -43,11 +45,13 @@ class Sweeper:
         max_keys_per_second: int | None = None,
         older_than_ms: int = ORPHAN_AGE_MS,
         progress: Callable[[Progress], None] | None = None,
+        others: Others | None = None,
     ) -> None:
         self._engine = engine
+        self._others = others or Others()
         self._shared = Shared(engine, rules, match)
         self._pace = Pace(max_keys_per_second, progress)
-        self._pages = PageSorter(engine)
+        self._pages = PageSorter(engine, self._others)
         self._orphans = Orphans(self._shared, older_than_ms)
         self._indexed = IndexedThreads(self._shared)
         self._listed = ListedThreads(self._shared)
@@ -100,6 +104,7 @@ class Sweeper:
     def _work_off(self, keys: Sequence[bytes]) -> Operation[None]:
         known, again = self._shared.known, self._shared.second_pass
         page = self._pages.sort(keys, known)
+        yield from self._others.ask()
         for key in page.too_long:
             excess = too_long(key)
             if excess is not None:
@@ -108,7 +113,7 @@ class Sweeper:
             page.pinned.extend(page.indexed)
         self._pinned.update(page.pinned[: _MOST_PINNED - len(self._pinned)])
         if self._engine.layout.lists_itself:
-            yield from self._listed.work_off(keys)
+            yield from self._listed.work_off(page.others)
             return
         yield from self._indexed.meet(page)
         for thread in page.sharing:
@@ -149,3 +154,5 @@ class Sweeper:
             if self._shared.wanted(thread):
                 operation = self._engine.forget_thread(thread)
                 yield from self._shared.attempt(thread, operation, None)
+        for engine, thread in self._others.unused_pins():
+            yield from self._shared.attempt(thread, engine.forget_thread(thread), None)

@@ -1,0 +1,140 @@
+"""Several storage formats in one database: none touches another's keys, and all are served."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+import redis
+
+from redis_retention import Policy, Retention
+from redis_retention.layouts.names import AUTO
+from redis_retention.named import LookIn
+from tests.layouts.formats import FORMATS, HOSTILE, Format, Keys, contents, keys
+
+KEEP = 2
+CHECKPOINTS = 5
+POLICY = Policy(keep_last=KEEP)
+TITLES = [one.title for one in FORMATS]
+
+Threads = dict[tuple[str, str], list[Keys]]
+
+
+def fill_all(client: redis.Redis, names: tuple[str, ...] = HOSTILE) -> Threads:
+    """Each format's threads of the same ids."""
+    return {
+        (one.title, thread): one.fill(client, thread, CHECKPOINTS)
+        for thread in names
+        for one in FORMATS
+        if not one.refuses(thread)
+    }
+
+
+def serving(client: redis.Redis, *formats: Format) -> Retention:
+    """What serves these formats, or all of them by itself."""
+    layouts = [one.layout for one in formats]
+    own = [one.layout for one in FORMATS if not isinstance(one.layout, str)]
+    return Retention(client, layout=layouts or [AUTO, *own], grace=timedelta(0))
+
+
+def of_old_checkpoints(threads: Threads, trimmed: Callable[[str, str], bool]) -> Keys:
+    """The keys that a trim is to delete, of some threads by format and id."""
+    return frozenset(
+        key
+        for (title, thread), added in threads.items()
+        if trimmed(title, thread)
+        for of_checkpoint in added[:-KEEP]
+        for key in of_checkpoint
+        # It came with the first checkpoint, and names the newest.
+        if not key.startswith(b"checkpoint_latest:")
+    )
+
+
+def check(
+    client: redis.Redis,
+    before: dict[bytes, object],
+    threads: Threads,
+    trimmed: Callable[[str, str], bool],
+) -> None:
+    """What was trimmed has its newest checkpoints, and all else is as it was, key by key."""
+    after = contents(client, keys(client))
+    assert before.keys() - after.keys() == of_old_checkpoints(threads, trimmed)
+    changed = {key for key in after if after[key] != before[key]}
+    lists = {one.title: one.lists for one in FORMATS}
+    assert changed == {
+        key for title, thread in threads if trimmed(title, thread) for key in lists[title](thread)
+    }
+    assert {size(client, key) for key in changed} <= {KEEP}
+
+
+def size(client: redis.Redis, name: bytes) -> int:
+    """How many checkpoints a list has."""
+    counted: int = client.zcard(name)
+    return counted
+
+
+@pytest.mark.parametrize("one", FORMATS, ids=TITLES)
+@pytest.mark.parametrize("look_in", ["auto", "scan"])
+def test_a_trim_of_a_named_thread_touches_no_other_format(
+    stack: redis.Redis, one: Format, look_in: LookIn
+) -> None:
+    threads = fill_all(stack)
+    before = contents(stack, keys(stack))
+    for thread in HOSTILE:
+        serving(stack, one).trim(thread, POLICY, look_in=look_in)
+    check(stack, before, threads, lambda title, _: title == one.title)
+
+
+@pytest.mark.parametrize("one", FORMATS, ids=TITLES)
+def test_a_sweep_of_one_touches_no_other(stack: redis.Redis, one: Format) -> None:
+    threads = fill_all(stack)
+    before = contents(stack, keys(stack))
+    serving(stack, one).sweep(POLICY)
+    check(stack, before, threads, lambda title, _: title == one.title)
+
+
+def test_one_sweep_serves_all_that_there_are(stack: redis.Redis) -> None:
+    threads = fill_all(stack)
+    before = contents(stack, keys(stack))
+    result = serving(stack).sweep(POLICY)
+    check(stack, before, threads, lambda *_: True)
+    assert set(result.layouts) == set(TITLES)
+    for title, part in result.layouts.items():
+        mine = [thread for kind, thread in threads if kind == title]
+        assert part.threads == part.threads_trimmed == len(mine)
+        assert part.checkpoints_deleted == len(mine) * (CHECKPOINTS - KEEP)
+    assert result.threads == len(threads)
+
+
+@pytest.mark.parametrize("look_in", ["auto", "scan"])
+def test_a_thread_in_all_formats_is_trimmed_in_all(stack: redis.Redis, look_in: LookIn) -> None:
+    threads = fill_all(stack)
+    before = contents(stack, keys(stack))
+    result = serving(stack).trim("a:b", POLICY, look_in=look_in)
+    check(stack, before, threads, lambda _, thread: thread == "a:b")
+    assert set(result.layouts) == set(TITLES)
+    assert (result.threads, result.threads_trimmed) == (1, 1)
+    assert result.checkpoints_deleted == len(FORMATS) * (CHECKPOINTS - KEEP)
+
+
+def test_so_is_one_that_our_indexes_know(stack: redis.Redis) -> None:
+    threads = fill_all(stack)
+    serving(stack).sweep(Policy(keep_last=CHECKPOINTS))
+    before = contents(stack, keys(stack))
+    result = serving(stack).trim("a:b", POLICY, indexed_only=True)
+    assert set(result.layouts) == set(TITLES)
+    deleted = before.keys() - keys(stack)
+    # What checkpoints share is deleted with a look at the database only.
+    gone = of_old_checkpoints(threads, lambda _, thread: thread == "a:b")
+    assert {key for key in gone if not key.startswith(b"checkpoint_blob:")} == deleted
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_only_what_there_is_is_named(stack: redis.Redis, dry_run: bool) -> None:
+    first = FORMATS[0]
+    first.fill(stack, "a", CHECKPOINTS)
+    retention = serving(stack)
+    assert list(retention.trim("a", POLICY, dry_run=dry_run).layouts) == [first.title]
+    assert list(retention.sweep(POLICY, dry_run=dry_run).layouts) == [first.title]
+    assert list(retention.stats().layouts) == ([] if dry_run else [first.title])
