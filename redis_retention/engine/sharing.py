@@ -56,7 +56,7 @@ class SharedKeyCalls(IndexCalls):
         def call(what: str, page: Sequence[bytes], keys: Sequence[bytes]) -> Operation[Any]:
             head: list[Argument] = [thread, *self.layout.arguments(), older_than_ms, what]
             index_key = self.index_key(thread)
-            return self.call("shared", [index_key, *page], [*head, newest_gone, *keys])
+            return self.call("sweep/shared_keys", [index_key, *page], [*head, newest_gone, *keys])
 
         unnamed: list[bytes] = []
         for some in batched(sorted(shared), _KEYS_PER_QUESTION):
