@@ -24,10 +24,8 @@ def left(client: redis.Redis, one: Format, thread: str, added: list[frozenset[by
     """How many checkpoints a thread has that was written with these keys."""
     for name in one.lists(thread):
         return int(client.zcard(name))
-    there = keys(client)
-    return sum(not of_checkpoint.isdisjoint(there) for of_checkpoint in added[1:]) + int(
-        any(key in there for key in added[0] if not key.startswith(b"checkpoint_latest:"))
-    )
+    documents = {key for key in keys(client) if key.startswith(b"checkpoint:")}
+    return sum(not of_checkpoint.isdisjoint(documents) for of_checkpoint in added)
 
 
 def trims(client: redis.Redis, one: Format, thread: str, checkpoints: int) -> None:

@@ -85,6 +85,7 @@ async def test_policies_are_stored_and_removed(browser: httpx.AsyncClient) -> No
         "expire_after": None,
         "expire_waiting": False,
         "trigger": 4,
+        "layout": None,
     }
     assert said == expected
     assert (await browser.get("/api/policies")).json() == {"policies": [expected]}
