@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from redis_retention import bodies
-from redis_retention.http import models
+from redis_retention.http import models, requests
 from redis_retention.http.context import JsonAnswer, Shared, ThreadSegment
 from redis_retention.http.listing import Threads
 from redis_retention.http.paths import decoded
@@ -54,7 +54,7 @@ async def threads(
 
 @router.get("/threads/{thread}/plan", response_model=models.Plan, tags=["threads"])
 async def plan(
-    shared: Shared, thread: ThreadSegment, words: Annotated[models.PlanWords, Query()]
+    shared: Shared, thread: ThreadSegment, words: Annotated[requests.PlanWords, Query()]
 ) -> Response:
     """What a trim would do to each checkpoint of a thread, and why."""
     made = await shared.retention.plan(decoded(thread), words.policy(), look_in=words.look_in)

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from redis_retention import bodies
 from redis_retention.engine import Place
-from redis_retention.http import models
+from redis_retention.http import models, requests
 from redis_retention.http.context import (
     CheckpointSegment,
     JsonAnswer,
@@ -31,10 +31,10 @@ Namespace = Annotated[
 
 @router.post("/cleanup/thread/{thread}", response_model=models.Trimmed, tags=["cleanup"])
 async def trim(
-    shared: Shared, thread: ThreadSegment, wanted: models.Trim | None = None
+    shared: Shared, thread: ThreadSegment, wanted: requests.Trim | None = None
 ) -> Response:
     """Trim a thread now."""
-    wanted = wanted or models.Trim()
+    wanted = wanted or requests.Trim()
     name = decoded(thread)
     result = await shared.retention.trim(
         name,
@@ -55,9 +55,9 @@ async def trim(
         202: {"headers": {"Location": {"schema": {"type": "string"}, "description": "The job."}}}
     },
 )
-async def sweep(request: Request, shared: Shared, wanted: models.Sweep | None = None) -> Response:
+async def sweep(request: Request, shared: Shared, wanted: requests.Sweep | None = None) -> Response:
     """Trim all threads, in one pass over the database: begins a job that can be looked at."""
-    wanted = wanted or models.Sweep()
+    wanted = wanted or requests.Sweep()
     job = await shared.jobs.start(
         {
             "policy": None if wanted.policy is None else wanted.policy.policy(),
@@ -92,7 +92,7 @@ async def cancel(shared: Shared, job: str) -> Response:
 
 @router.put("/policies/{pattern}", response_model=models.Rule, tags=["policies"])
 async def set_policy(
-    shared: Shared, pattern: PatternSegment, stored: models.StoredPolicy
+    shared: Shared, pattern: PatternSegment, stored: requests.StoredPolicy
 ) -> Response:
     """Store a policy for the threads whose ids match a pattern."""
     policy = stored.policy.policy()
@@ -121,10 +121,10 @@ async def pin(
     thread: ThreadSegment,
     checkpoint: CheckpointSegment,
     namespace: Namespace = "",
-    noted: models.Note | None = None,
+    noted: requests.Note | None = None,
 ) -> Response:
     """Keep a checkpoint whatever a policy says."""
-    name, note = decoded(thread), (noted or models.Note()).note
+    name, note = decoded(thread), (noted or requests.Note()).note
     place = Place(namespace.encode(), decoded(checkpoint))
     await shared.retention.pin(name, place.checkpoint_id, namespace=place.namespace, note=note)
     return JsonAnswer(bodies.of_pinned(name, Pin(place, note)))
@@ -142,10 +142,10 @@ async def unpin(
 
 @router.put("/threads/{thread}/pin", response_model=models.Pinned, tags=["pins"])
 async def pin_thread(
-    shared: Shared, thread: ThreadSegment, noted: models.Note | None = None
+    shared: Shared, thread: ThreadSegment, noted: requests.Note | None = None
 ) -> Response:
     """Keep a whole thread whatever a policy says."""
-    name, note = decoded(thread), (noted or models.Note()).note
+    name, note = decoded(thread), (noted or requests.Note()).note
     await shared.retention.pin(name, note=note)
     return JsonAnswer(bodies.of_pinned(name, Pin(None, note)))
 

@@ -19,14 +19,14 @@ from redis_retention.cli import main
 from tests.daemon.service import PROGRAM, ROOT
 from tests.integration.threads import fill_fast
 from tests.integration.watching import snapshot
-from tests.model.rules import Judgement, Must, Policy, boundary_complaints, complaints, judge
+from tests.model.rules import Must, Policy, ThreadDecision, boundary_complaints, complaints, decide
 from tests.model.snapshot import Database, Entry, read_database
 from tests.servers.start import Server
 
 KEEP = 5
 CHECKPOINTS = 20
 VICTIMS = ("victim", "user:1", "victim*", "\u00e9 x")
-"""Threads as applications have them; what happens to these is judged by the rules."""
+"""Threads as applications have them; what happens to these is decided by the rules."""
 PATIENCE = 120.0
 """Seconds for a program that takes a second."""
 OTHERS = {b"store:victim": b"memory", b"user": b"somebody", b"checkpointer": b"not ours"}
@@ -64,7 +64,7 @@ class Arena:
         for key, value in OTHERS.items():
             self.client.set(key, value)
         database = read_database(self.client)
-        self.judgements = [judge(database, t, self.policy, time.time()) for t in threads]
+        self.decisions = [decide(database, t, self.policy, time.time()) for t in threads]
         self.before = self.look()
 
     def close(self) -> None:
@@ -122,19 +122,23 @@ class Arena:
 
     def look(self) -> Database:
         """The values of all keys of the victims and of other programs."""
-        names = {key for judgement in self.judgements for key in judgement.keys} | OTHERS.keys()
+        names = {key for decision in self.decisions for key in decision.keys} | OTHERS.keys()
         return values(self.client, names)
 
-    def judged(self) -> Iterator[Judgement]:
-        together = {k: v for judgement in self.judgements for k, v in judgement.keys.items()}
-        return (replace(judgement, keys=together) for judgement in self.judgements)
+    def decided(self) -> Iterator[ThreadDecision]:
+        together = {k: v for decision in self.decisions for k, v in decision.keys.items()}
+        return (replace(decision, keys=together) for decision in self.decisions)
 
     def check(self) -> None:
         """Nothing that the rules retain is missing, and no reader finds a half of anything."""
         after = self.look()
-        self.halfway = any(one.that(Must.GO) & after.keys() for one in self.judgements)
+        self.halfway = any(one.that(Must.DELETE) & after.keys() for one in self.decisions)
         self._refuse(
-            [line for one in self.judged() for line in boundary_complaints(self.before, after, one)]
+            [
+                line
+                for one in self.decided()
+                for line in boundary_complaints(self.before, after, one)
+            ]
         )
 
     def check_in_order(self) -> None:
@@ -144,7 +148,7 @@ class Arena:
                 raise Broken(f"the last sweep has failed: {self.said[-1:]}")
         after = self.look()
         self._refuse(
-            [line for one in self.judged() for line in complaints(self.before, after, one)]
+            [line for one in self.decided() for line in complaints(self.before, after, one)]
         )
 
     def _refuse(self, wrong: list[str]) -> None:

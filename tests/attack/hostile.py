@@ -176,7 +176,7 @@ def documents_of_strangers(arena: Arena) -> None:
     documents = list(odd_documents(arena))
     arena.random.shuffle(documents)
     for number, document in enumerate(documents):
-        # Each document in a thread of its own: what cannot be judged is left alone as a whole.
+        # Each document in a thread of its own: what is not understood is left alone as a whole.
         name = f"{number:08}"
         key = f"checkpoint:odd{number}:__empty__:{name}"
         if isinstance(document, dict) and document.get("thread_id") == "odd":
@@ -384,9 +384,9 @@ ATTACKS = [
     Attack("2,000 colons, 40 subgraphs", "others untouched", subgraphs_with_colons),
     Attack("many wildcards, long ids", "others untouched", patterns_against_long_ids),
     Attack("hostile documents", "the sweep goes on", documents_of_strangers),
-    Attack("documents of up to 50 MB", "the newest stay", large_documents, rounds=10),
-    Attack("poisoned indexes", "nothing needed goes", poisoned_indexes, rounds=100),
+    Attack("documents of up to 50 MB", "the newest are retained", large_documents, rounds=10),
+    Attack("poisoned indexes", "nothing needed is deleted", poisoned_indexes, rounds=100),
     Attack("one poisoned index", "the sweep goes on", one_poisoned_index, rounds=50),
-    Attack("poisoned pins", "nothing needed goes", poisoned_pins, rounds=50),
-    Attack("poisoned policies", "nothing needed goes", poisoned_policies, rounds=100),
+    Attack("poisoned pins", "nothing needed is deleted", poisoned_pins, rounds=50),
+    Attack("poisoned policies", "nothing needed is deleted", poisoned_policies, rounds=100),
 ]

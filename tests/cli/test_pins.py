@@ -9,7 +9,7 @@ from redis_retention import Policy, Retention
 from tests.cli.conftest import Run, documents, fill
 
 
-def test_a_pinned_checkpoint_stays(run: Run, stack: redis.Redis) -> None:
+def test_a_pinned_checkpoint_is_retained(run: Run, stack: redis.Redis) -> None:
     ids = fill(stack, "a", 5)
     said = run("pin", "a", ids[1], "--note", "evidence", "--json").json
     place = {"namespace": "", "checkpoint_id": ids[1]}
@@ -29,7 +29,7 @@ def test_a_pinned_checkpoint_stays(run: Run, stack: redis.Redis) -> None:
     assert run("pins", "a").out == "Nothing is pinned of thread a.\n"
 
 
-def test_a_pinned_thread_stays(run: Run, stack: redis.Redis) -> None:
+def test_a_pinned_thread_is_retained(run: Run, stack: redis.Redis) -> None:
     fill(stack, "a", 5)
     run("pin", "a")
     assert run("pins", "a", "--json").json["pins"] == [

@@ -87,7 +87,7 @@ def test_everything_is_stored(retention: Retention) -> None:
     assert (rule.policy, rule.trigger) == (policy, 9)
 
 
-def test_the_trigger_is_not_less_than_what_is_kept(retention: Retention) -> None:
+def test_the_trigger_is_not_less_than_what_the_policy_keeps(retention: Retention) -> None:
     with pytest.raises(InvalidPolicy, match="trigger"):
         retention.set_policy(Policy(keep_last=10), trigger=9)
 

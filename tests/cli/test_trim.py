@@ -122,7 +122,7 @@ def test_any_byte_string_is_an_id(run: Run, stack: redis.Redis) -> None:
     assert (said["threads"], said["threads_trimmed"]) == (7, 6)
 
 
-def test_a_thread_that_cannot_be_judged_is_left_alone(run: Run, stack: redis.Redis) -> None:
+def test_a_thread_that_is_not_understood_is_left_alone(run: Run, stack: redis.Redis) -> None:
     [odd, *_] = fill(stack, "a", 4)
     stack.json().set(f"checkpoint:a:__empty__:{odd}", "$.metadata", 7)
     said = run("trim", "a", "--keep-last", "1", "--json").json

@@ -44,14 +44,16 @@ def test_every_reading_of_a_name_is_looked_up(stack: redis.Redis, forget: Forget
     assert members(stack, other) == ["s\0001", "sb\0001"]
 
 
-def test_what_exists_stays(stack: redis.Redis, forget: Forget) -> None:
+def test_entries_of_what_exists_are_retained(stack: redis.Redis, forget: Forget) -> None:
     index = put(stack, "a", "s\0001")
     stack.set("checkpoint:a:__empty__:1", "there again")
     assert forget("checkpoint:a:__empty__:1") == 0
     assert members(stack, index) == ["s\0001"]
 
 
-def test_what_remembers_keys_to_delete_stays(stack: redis.Redis, forget: Forget) -> None:
+def test_entries_that_remember_keys_to_delete_are_retained(
+    stack: redis.Redis, forget: Forget
+) -> None:
     index = put(stack, "a", "s\0001", "s\0002", "p2\0sub:1")
     stack.zadd("write_keys_zset:a:__empty__:1", {"checkpoint_write:a:__empty__:1:t:0": 0})
     assert forget("checkpoint:a:__empty__:1", "checkpoint:a:__empty__:2") == 0

@@ -89,7 +89,7 @@ def a_moment() -> None:
 # --- by time ------------------------------------------------------------------------------------
 
 
-def test_an_idle_thread_goes_entirely(
+def test_an_idle_thread_is_deleted_entirely(
     saver: OrderedSaver, client: redis.Redis, retention: Retention
 ) -> None:
     fill(saver, "b", 5)
@@ -156,7 +156,7 @@ async def test_async_too(server: Server, saver: OrderedSaver, client: redis.Redi
     assert snapshot(client) == empty
 
 
-def test_a_thread_in_which_something_happened_since_stays(
+def test_a_thread_in_which_something_happened_since_is_retained(
     saver: OrderedSaver, client: redis.Redis, retention: Retention
 ) -> None:
     idle(saver, "a", HOUR - 60)
@@ -167,7 +167,9 @@ def test_a_thread_in_which_something_happened_since_stays(
     assert changes(before, snapshot(client)) == NONE
 
 
-def test_one_that_stays_is_still_trimmed(saver: OrderedSaver, retention: Retention) -> None:
+def test_one_that_does_not_expire_is_still_trimmed(
+    saver: OrderedSaver, retention: Retention
+) -> None:
     names = idle(saver, "a", HOUR - 60)
 
     retention.trim("a", Policy(keep_last=2, expire_after=timedelta(hours=1)))
@@ -178,7 +180,7 @@ def test_one_that_stays_is_still_trimmed(saver: OrderedSaver, retention: Retenti
 # --- by what a real graph is doing --------------------------------------------------------------
 
 
-def test_a_finished_thread_goes(
+def test_a_finished_thread_expires(
     saver: OrderedSaver, client: redis.Redis, retention: Retention
 ) -> None:
     empty = snapshot(client)
@@ -241,7 +243,7 @@ WAITING = [asking, at_a_breakpoint, after_a_breakpoint, asking_deep_inside]
 
 
 @pytest.mark.parametrize("wait", WAITING, ids=lambda wait: wait.__name__)
-def test_a_thread_that_waits_for_a_human_stays(
+def test_a_thread_that_waits_for_a_human_is_retained(
     saver: OrderedSaver, client: redis.Redis, retention: Retention, wait: Any
 ) -> None:
     waiting = wait(saver)
@@ -257,7 +259,7 @@ def test_a_thread_that_waits_for_a_human_stays(
 
 
 @pytest.mark.parametrize("wait", WAITING, ids=lambda wait: wait.__name__)
-def test_if_that_is_asked_for_it_goes(
+def test_if_that_is_asked_for_it_expires(
     saver: OrderedSaver, client: redis.Redis, retention: Retention, wait: Any
 ) -> None:
     empty = snapshot(client)
@@ -269,7 +271,7 @@ def test_if_that_is_asked_for_it_goes(
     assert snapshot(client) == empty
 
 
-def test_once_it_was_answered_it_goes(
+def test_once_it_was_answered_it_expires(
     saver: OrderedSaver, client: redis.Redis, retention: Retention
 ) -> None:
     empty = snapshot(client)
@@ -299,7 +301,7 @@ def test_a_thread_whose_step_failed_may_go(
 
 @pytest.mark.parametrize("policy", [EXPIRE, EXPIRE_WAITING], ids=["expire", "expire waiting"])
 @pytest.mark.parametrize("whole_thread", [True, False])
-def test_a_pinned_thread_stays(
+def test_a_pinned_thread_is_retained(
     saver: OrderedSaver,
     client: redis.Redis,
     retention: Retention,
@@ -315,7 +317,7 @@ def test_a_pinned_thread_stays(
     assert changes(before, snapshot(client)) == NONE
 
 
-def test_no_longer_pinned_it_goes(
+def test_no_longer_pinned_it_expires(
     saver: OrderedSaver, client: redis.Redis, retention: Retention
 ) -> None:
     names = idle(saver, "a", HOUR)
@@ -332,7 +334,9 @@ def test_no_longer_pinned_it_goes(
 # --- a dry run ----------------------------------------------------------------------------------
 
 
-def test_a_dry_run_says_that_all_of_it_goes(saver: OrderedSaver, retention: Retention) -> None:
+def test_a_dry_run_says_that_all_of_it_would_be_deleted(
+    saver: OrderedSaver, retention: Retention
+) -> None:
     idle(saver, "a", HOUR + 60)
 
     dry = retention.trim("a", AFTER_AN_HOUR, dry_run=True)

@@ -58,7 +58,9 @@ def chat(saver: OrderedSaver) -> OrderedSaver:
     return saver
 
 
-def test_every_kept_checkpoint_reads_as_before(chat: OrderedSaver, retention: Retention) -> None:
+def test_every_retained_checkpoint_reads_as_before(
+    chat: OrderedSaver, retention: Retention
+) -> None:
     before = tuples(chat, THREAD)
 
     result = retention.trim(THREAD, POLICY)
@@ -77,7 +79,7 @@ def test_the_conversation_goes_on(chat: OrderedSaver, retention: Retention) -> N
 
 
 @pytest.mark.parametrize("keep", [1, 2, 3])
-def test_it_goes_on_from_the_least_that_can_be_kept(
+def test_it_goes_on_from_the_least_that_can_be_retained(
     chat: OrderedSaver, retention: Retention, keep: int
 ) -> None:
     def trim() -> None:

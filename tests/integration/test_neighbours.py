@@ -266,7 +266,7 @@ def test_trimming_twice_changes_nothing_the_second_time(
     names = fill(saver, THREAD, 5)
     put_writes(saver, THREAD, uuid6_at(time.time()))
     retention.trim(THREAD, KEEP_2)
-    put_writes(saver, THREAD, names[0])  # a leftover, too
+    put_writes(saver, THREAD, names[0])  # an orphan, too
     retention.trim(THREAD, KEEP_2)
     before = everything(client)
 

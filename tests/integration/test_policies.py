@@ -52,7 +52,7 @@ def test_a_run_of_durability_exit_is_one_checkpoint(stack: redis.Redis) -> None:
     assert [name for name, _ in found] == ids[2:]
 
 
-def test_the_ends_of_runs_stay_through_many_trims(stack: redis.Redis) -> None:
+def test_the_ends_of_runs_are_retained_through_many_trims(stack: redis.Redis) -> None:
     retention = Retention(stack)
     ends: list[str] = []
     parent, step = "", -1
@@ -74,7 +74,7 @@ def line(ns: str, ids: Sequence[str]) -> list[PutCheckpoint]:
     return [PutCheckpoint(ns, name, parent) for parent, name in zip(["", *ids], ids, strict=False)]
 
 
-def test_a_pinned_checkpoint_stays_until_it_is_unpinned(stack: redis.Redis) -> None:
+def test_a_pinned_checkpoint_is_retained_until_it_is_unpinned(stack: redis.Redis) -> None:
     ids = [uuid6_at(1_750_000_000 + n) for n in range(5)]
     write_to(stack, "a", line("", ids))
     retention = Retention(stack)
@@ -104,7 +104,7 @@ def test_a_pin_in_a_subgraph_called_all_is_no_pin_of_the_thread(stack: redis.Red
     ]
 
 
-def test_more_pins_than_a_call_reads_keep_the_whole_thread(stack: redis.Redis) -> None:
+def test_more_pins_than_a_call_reads_retain_the_whole_thread(stack: redis.Redis) -> None:
     ids = [uuid6_at(1_750_000_000 + n) for n in range(5)]
     write_to(stack, "a", line("", ids))
     pins: Any = {f"\0{uuid6_at(1_700_000_000 + n)}": "" for n in range(2_001)}
@@ -117,7 +117,7 @@ def test_more_pins_than_a_call_reads_keep_the_whole_thread(stack: redis.Redis) -
     assert retention.trim("a", Policy(keep_last=1)).checkpoints_deleted == 4
 
 
-def test_a_pinned_thread_stays_whole(stack: redis.Redis) -> None:
+def test_a_pinned_thread_is_retained_whole(stack: redis.Redis) -> None:
     write_to(stack, "a", [PutCheckpoint("", uuid6_at(1_750_000_000 + n)) for n in range(5)])
     retention = Retention(stack)
     retention.pin("a")

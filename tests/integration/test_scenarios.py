@@ -128,7 +128,7 @@ def check_that_it_is_clean(client: redis.Redis, trim: Trimmer) -> None:
 
 
 @pytest.mark.parametrize("server", [STACK], indirect=True)
-def test_of_hundreds_of_finished_subgraphs_only_those_of_kept_checkpoints_stay(
+def test_of_hundreds_of_finished_subgraphs_only_those_of_retained_checkpoints_are_retained(
     saver: OrderedSaver, client: redis.Redis
 ) -> None:
     scenario = ManySubgraphs(calls=200)
@@ -177,7 +177,7 @@ def test_a_write_that_overtakes_its_checkpoint_is_hidden_by_the_saver_and_not_lo
     assert visible() == 3
 
 
-def test_a_subgraph_that_waits_stays_whole_while_its_root_does(
+def test_a_subgraph_that_waits_is_retained_whole_with_its_root(
     saver: OrderedSaver, client: redis.Redis
 ) -> None:
     """The namespaces of a waiting subgraph are newer than the newest root checkpoint."""

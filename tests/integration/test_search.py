@@ -323,7 +323,7 @@ def lacking(client: redis.Redis) -> None:
         ask(client, *words.split(), "thread_id", "TAG", "SEPARATOR", ",")
 
 
-def test_what_it_has_not_indexed_only_stays(client: redis.Redis, warm: Retention) -> None:
+def test_what_it_has_not_indexed_is_only_retained(client: redis.Redis, warm: Retention) -> None:
     fill_fast(client, "a", ids(20, newest_age=100.0), writes=2)
     lacking(client)
     newer = fill_fast(client, "a", ids(16, newest_age=5.0), writes=2)
@@ -337,7 +337,7 @@ def test_what_it_has_not_indexed_only_stays(client: redis.Redis, warm: Retention
     assert result.checkpoints_deleted == 6
 
 
-def test_where_it_has_the_old_half_alone_none_goes_that_is_among_the_newest(
+def test_where_it_has_the_old_half_alone_none_of_the_newest_is_deleted(
     client: redis.Redis, warm: Retention
 ) -> None:
     names = ids(36)
@@ -353,7 +353,7 @@ def test_where_it_has_the_old_half_alone_none_goes_that_is_among_the_newest(
     assert changes(before, snapshot(client)).gone <= keys_of(before, "a", names[:8])
 
 
-def test_what_our_index_knows_goes_whether_it_is_found_or_not(
+def test_what_our_index_knows_is_deleted_whether_it_is_found_or_not(
     client: redis.Redis, warm: Retention
 ) -> None:
     names = fill_fast(client, "a", 36, writes=2)
@@ -368,7 +368,7 @@ def test_what_our_index_knows_goes_whether_it_is_found_or_not(
     assert (result.checkpoints_deleted, result.checkpoints_kept) == (26, 10)
 
 
-def test_an_orphan_without_documents_stays_until_the_whole_database_is_looked_at(
+def test_an_orphan_without_documents_is_deleted_by_a_scan_alone(
     client: redis.Redis, warm: Retention
 ) -> None:
     fill_fast(client, "a", 12)
@@ -383,10 +383,10 @@ def test_an_orphan_without_documents_stays_until_the_whole_database_is_looked_at
     assert not client.exists(orphan)
 
 
-# --- leftovers ----------------------------------------------------------------------------------
+# --- orphans ----------------------------------------------------------------------------------
 
 
-def test_late_writes_of_what_was_trimmed_go_once_they_are_old(
+def test_late_writes_of_what_was_trimmed_are_deleted_once_they_are_old(
     saver: RedisSaver, client: redis.Redis, warm: Retention
 ) -> None:
     names = fill_fast(client, "a", ids(12, newest_age=3 * 3600.0))
@@ -400,7 +400,7 @@ def test_late_writes_of_what_was_trimmed_go_once_they_are_old(
     assert (result.checkpoints_deleted, result.keys_deleted) == (1, 5)
 
 
-def test_unregistered_writes_of_an_indexed_thread_go_with_their_checkpoint(
+def test_unregistered_writes_of_an_indexed_thread_are_deleted_with_their_checkpoint(
     client: redis.Redis, warm: Retention
 ) -> None:
     names = fill_fast(client, "a", 36)

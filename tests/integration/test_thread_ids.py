@@ -124,7 +124,7 @@ def arrange(saver: RedisSaver, thread: str) -> Callable[[redis.Redis], frozenset
 
 @pytest.mark.parametrize("look_in", WAYS)
 @pytest.mark.parametrize("thread", NASTY.values(), ids=NASTY)
-def test_exactly_the_old_checkpoints_of_this_thread_go(
+def test_exactly_the_old_checkpoints_of_this_thread_are_deleted(
     plain_saver: RedisSaver, stack: redis.Redis, thread: str, look_in: LookIn
 ) -> None:
     doomed = arrange(plain_saver, thread)(stack)

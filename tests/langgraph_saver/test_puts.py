@@ -43,7 +43,7 @@ def newest(client: redis.Redis, thread: str = "a") -> list[str]:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_thread_is_cut_down_to_what_is_kept_when_it_crosses_the_trigger(
+def test_a_thread_is_cut_down_to_what_its_policy_keeps_when_it_crosses_the_trigger(
     make_saver: MakeSaver, client: redis.Redis, mode: Mode
 ) -> None:
     saver = make_saver(retention=KEEP, trigger=TRIGGER, mode=mode)

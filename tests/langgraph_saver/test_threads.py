@@ -200,7 +200,7 @@ def runs_of(saver: RedisSaver, thread: str = "a") -> set[str]:
     return {client.json().get(name)["run_id"] for name in found}
 
 
-def test_a_run_goes_but_for_what_later_ones_are_replayed_from(
+def test_a_run_is_deleted_but_for_what_later_ones_are_replayed_from(
     saver: OrderedSaver, client: redis.Redis, three_runs: tuple[Graph, list[Any]]
 ) -> None:
     graph, states = three_runs
@@ -249,7 +249,7 @@ def test_a_thread_of_which_all_runs_are_deleted_is_gone(
 
 
 @ONE
-def test_what_is_pinned_of_a_run_stays(
+def test_what_is_pinned_of_a_run_is_retained(
     saver: OrderedSaver, client: redis.Redis, three_runs: tuple[Graph, list[Any]]
 ) -> None:
     graph, states = three_runs
@@ -266,7 +266,7 @@ def test_what_is_pinned_of_a_run_stays(
 
 
 @ONE
-def test_what_a_run_has_written_upon_a_checkpoint_of_another_stays_with_that(
+def test_what_a_run_has_written_upon_a_checkpoint_of_another_is_retained_with_that(
     saver: OrderedSaver, client: redis.Redis
 ) -> None:
     """An answer is a write on the checkpoint that has asked: writes do not say their run."""

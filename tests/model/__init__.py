@@ -1,5 +1,5 @@
 """An oracle for the trims: plain rules, random threads, and snapshots to compare.
 
-Nothing here knows how the engine works. `rules` says what must stay and what must go,
-`threads` invents databases, `snapshot` reads them back.
+Nothing here knows how the engine works. `rules` says what must be retained and
+deleted, `threads` invents databases, `snapshot` reads them back.
 """

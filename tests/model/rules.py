@@ -1,23 +1,23 @@
-"""What a trim must keep and what it must delete, said as plainly as possible.
+"""What a trim must retain and what it must delete, said as plainly as possible.
 
 This is the oracle that the engine is tested against. It is slow, reads the whole
 database, and was written from the safety rules (numbered 1 to 8 in the design) and from
 what LangGraph and its saver do, never from the engine's code. One function a rule.
 
-    judgement = judge(read_database(client), thread_id, Policy(keep_last=10), now)
+    decision = decide(read_database(client), thread_id, Policy(keep_last=10), now)
     ... the engine trims ...
-    assert not complaints(before, read_database(client), judgement)
+    assert not complaints(before, read_database(client), decision)
 
 How a decision is made:
 
 1. In the root namespace and in each one that counts by itself, the policy picks
    checkpoints, and what the `checkpoint_latest` pointer names is picked too (rule 1).
-2. What a picked checkpoint needs to be read is kept: ancestors of delta channels (rule 4)
-   and the parents of old formats (rule 5). What is kept for that needs nothing itself.
-3. A namespace of an invocation stays or goes as a whole with the root checkpoints that
-   it names (rule 3).
-4. Writes and registries share the fate of their checkpoint; what has none is a leftover
-   and judged by its age (rule 7).
+2. What a picked checkpoint needs to be read is retained: ancestors of delta channels (rule 4)
+   and the parents of old formats (rule 5). What is retained for that needs nothing itself.
+3. A namespace of an invocation is retained or deleted as a whole, with the root checkpoints
+   that it names (rule 3).
+4. Writes and registries share the fate of their checkpoint; what has none is an orphan,
+   and its age decides (rule 7).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ OWN_KEYS = b"retention:"
 
 @dataclass(frozen=True)
 class Policy:
-    """What to keep. A checkpoint stays if any of these keeps it."""
+    """What to keep. A checkpoint is retained if any of these keeps it."""
 
     keep_last: int
     keep_within: float | None = None
@@ -66,18 +66,18 @@ class Fate(Enum):
     """What happens to a checkpoint document in a trim that knows everything."""
 
     REQUIRED = "required"
-    """A safety rule keeps it, whatever the policy says."""
+    """A safety rule retains it, whatever the policy says."""
     KEPT = "kept by policy"
-    GIVEN_UP = "given up"
+    DELETED = "deleted"
     """Gone after the trim."""
 
 
 class Must(Enum):
     """What has to be true of a key after the trim."""
 
-    STAY = "stay"
+    RETAIN = "retain"
     """There, and nothing about it changed."""
-    GO = "go"
+    DELETE = "delete"
     EITHER = "either"
     """The rules leave it open, or the key may be somebody else's."""
 
@@ -87,7 +87,7 @@ Reasons = Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class CheckpointVerdict:
+class CheckpointDecision:
     checkpoint: Checkpoint
     required: Reasons
     kept_by_policy: Reasons
@@ -96,46 +96,46 @@ class CheckpointVerdict:
     def fate(self) -> Fate:
         if self.required:
             return Fate.REQUIRED
-        return Fate.KEPT if self.kept_by_policy else Fate.GIVEN_UP
+        return Fate.KEPT if self.kept_by_policy else Fate.DELETED
 
 
 @dataclass(frozen=True)
-class KeyVerdict:
+class KeyDecision:
     must: Must
     why: str
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """The verdict on one thread. Keys that are not in `keys` are not the thread's."""
+class ThreadDecision:
+    """The decision on one thread. Keys that are not in `keys` are not the thread's."""
 
     thread_id: str
     prefixes: Prefixes
     thread: Thread
-    checkpoints: Mapping[Place, CheckpointVerdict]
-    keys: Mapping[bytes, KeyVerdict]
+    checkpoints: Mapping[Place, CheckpointDecision]
+    keys: Mapping[bytes, KeyDecision]
     """All keys of the thread: documents, writes, registries, stubs, pointers."""
     in_one_piece: frozenset[str] = field(default=frozenset())
-    """Given-up namespaces that a *second* decision may not recognize as such.
+    """Deleted namespaces that a *second* decision may not recognize as such.
 
-    Their root checkpoint goes in this trim and is not older than the oldest one that
-    stays. Once its document is gone, it cannot be told from one whose `put` is on the
-    way. A trim that goes on after an interruption may therefore keep them.
+    Their root checkpoint is deleted in this trim and is not older than the oldest one that
+    is retained. Once its document is gone, it looks like one whose `put` is still to come.
+    A trim that goes on after an interruption may therefore retain them.
     """
 
     def with_fate(self, *fates: Fate) -> set[Place]:
-        return {place for place, verdict in self.checkpoints.items() if verdict.fate in fates}
+        return {place for place, decision in self.checkpoints.items() if decision.fate in fates}
 
     @property
-    def survivors(self) -> set[Place]:
+    def retained(self) -> set[Place]:
         return self.with_fate(Fate.REQUIRED, Fate.KEPT)
 
     @property
-    def given_up(self) -> set[Place]:
-        return self.with_fate(Fate.GIVEN_UP)
+    def deleted(self) -> set[Place]:
+        return self.with_fate(Fate.DELETED)
 
     def that(self, must: Must) -> set[bytes]:
-        return {key for key, verdict in self.keys.items() if verdict.must is must}
+        return {key for key, decision in self.keys.items() if decision.must is must}
 
 
 # --------------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ def belongs_to_an_invocation(ns: str, checkpoints: Iterable[Checkpoint]) -> bool
 
 
 def root_is_alive(root: str, known: Collection[str], surviving: Collection[str]) -> bool:
-    """Rule 3: a root that stays is alive, and so is one that is unknown but not old.
+    """Rule 3: a retained root is alive, and so is one that is unknown but not old.
 
     The `put` of an unknown root may be on the way; one older than the oldest root
     checkpoint there is was trimmed long ago. `known` are the real root checkpoints
@@ -209,7 +209,7 @@ def alive_roots(
 ) -> list[str]:
     """Rule 3: the living roots that the checkpoints of an invocation name.
 
-    The namespace is one unit: while one of its roots lives, all of it stays, because
+    The namespace is one unit: while one of its roots lives, all of it is retained, because
     resuming needs any of its checkpoints.
     """
     roots = {checkpoint.root for checkpoint in checkpoints if checkpoint.root}
@@ -263,8 +263,8 @@ def runs(ordered: list[Checkpoint]) -> list[list[Checkpoint]]:
 def keep_runs(ordered: list[Checkpoint], policy: Policy) -> Kept:
     """`keep-runs N`: the last checkpoint of each of the newest N runs, root graph only.
 
-    A pinned one stays anyway. It does not use up one of the N: it may be all that is left of a
-    run of which it was not the end.
+    A pinned one is retained anyway. It does not use up one of the N: it may be all that is left
+    of a run of which it was not the end.
     """
     kept: dict[str, str] = {}
     counted = 0
@@ -277,7 +277,7 @@ def keep_runs(ordered: list[Checkpoint], policy: Policy) -> Kept:
 
 
 def pinned(ordered: list[Checkpoint], policy: Policy) -> Kept:
-    """Pinned checkpoints stay until they are unpinned."""
+    """Pinned checkpoints are retained until they are unpinned."""
     return {c.id: "pinned" for c in ordered if c.id in policy.pinned}
 
 
@@ -297,7 +297,7 @@ def by_policy(ordered: list[Checkpoint], policy: Policy, now: float) -> dict[str
 
 
 def latest(ordered: list[Checkpoint], target: bytes | None) -> Kept:
-    """Rule 1: what `checkpoint_latest` points at stays, whatever its id sorts like.
+    """Rule 1: what `checkpoint_latest` points at is retained, wherever its id sorts.
 
     It is what the thread resumes from, and the clocks of several hosts differ.
     """
@@ -322,7 +322,7 @@ def delta_ancestors_for(channel: str, checkpoint: Checkpoint, ordered: list[Chec
     but its own pending writes are the first.
 
     Where a parent is missing, nobody knows how the chain went on: all that is older
-    than the break in this namespace might belong to it and stays.
+    than the break in this namespace might belong to it and is retained.
     """
     kept: Kept = {}
     reason = f"{checkpoint.id} replays {channel}"
@@ -376,9 +376,11 @@ def by_safety(
 # Checkpoints
 
 
-def judge_checkpoints(thread: Thread, policy: Policy, now: float) -> dict[Place, CheckpointVerdict]:
-    """The verdict on every checkpoint document of the thread."""
-    verdicts: dict[Place, CheckpointVerdict] = {}
+def decide_checkpoints(
+    thread: Thread, policy: Policy, now: float
+) -> dict[Place, CheckpointDecision]:
+    """The decision on every checkpoint document of the thread."""
+    decisions: dict[Place, CheckpointDecision] = {}
     invocations = invocation_namespaces(thread)
     for ns in thread.namespaces():
         if ns not in invocations:
@@ -387,11 +389,11 @@ def judge_checkpoints(thread: Thread, policy: Policy, now: float) -> dict[Place,
             chosen = {cid for kept in policy_keeps.values() for cid in kept}
             required = by_safety(ordered, thread.targets.get(ns), chosen)
             for c in ordered:
-                verdicts[c.place] = CheckpointVerdict(
+                decisions[c.place] = CheckpointDecision(
                     c, _reasons(required, c), _reasons(policy_keeps, c)
                 )
-    known = root_ids(verdicts.values())
-    surviving = root_ids(v for v in verdicts.values() if v.fate is not Fate.GIVEN_UP)
+    known = root_ids(decisions.values())
+    surviving = root_ids(v for v in decisions.values() if v.fate is not Fate.DELETED)
     for ns in invocations:
         ordered = thread.namespace(ns)
         roots = alive_roots(ordered, known, surviving)
@@ -400,16 +402,16 @@ def judge_checkpoints(thread: Thread, policy: Policy, now: float) -> dict[Place,
         # One unit: a pinned checkpoint in it keeps all of it.
         pin = {"pinned": f"with {', '.join(sorted(pins))}"} if pins else {}
         for c in ordered:
-            verdicts[c.place] = CheckpointVerdict(c, alive, pin)
-    return verdicts
+            decisions[c.place] = CheckpointDecision(c, alive, pin)
+    return decisions
 
 
 def invocation_namespaces(thread: Thread) -> set[str]:
     return {ns for ns in thread.namespaces() if belongs_to_an_invocation(ns, thread.namespace(ns))}
 
 
-def root_ids(verdicts: Iterable[CheckpointVerdict]) -> set[str]:
-    return {v.checkpoint.id for v in verdicts if v.checkpoint.ns == ""}
+def root_ids(decisions: Iterable[CheckpointDecision]) -> set[str]:
+    return {v.checkpoint.id for v in decisions if v.checkpoint.ns == ""}
 
 
 def _reasons(rules: Mapping[str, Kept], checkpoint: Checkpoint) -> dict[str, str]:
@@ -417,46 +419,46 @@ def _reasons(rules: Mapping[str, Kept], checkpoint: Checkpoint) -> dict[str, str
 
 
 # --------------------------------------------------------------------------------------
-# Leftovers (rule 7)
+# Orphans (rule 7)
 
 
-def leftover(checkpoint_id: str, newest: str | None, now: float) -> KeyVerdict:
+def orphan(checkpoint_id: str, newest: str | None, now: float) -> KeyDecision:
     """Rule 7: stubs, writes and registries of a checkpoint that has no document.
 
     `put_writes` may run before its `put`: what is newer than the newest real checkpoint
-    is on its way. Anything else may be so until it is an hour old, by a clock that may lag
-    by another hour.
+    belongs to one that is still to come. So may anything else until it is an hour old, by a
+    clock that may lag by another hour.
     """
     time = id_time(checkpoint_id)
     if newest is not None and checkpoint_id.encode() > newest.encode():
-        return KeyVerdict(Must.STAY, "on its way")
+        return KeyDecision(Must.RETAIN, "its checkpoint may be still to come")
     if time is None:
-        return KeyVerdict(Must.STAY, "of unknown age")
+        return KeyDecision(Must.RETAIN, "of unknown age")
     if now - time < HOUR + LARGEST_DIFFERENCE_OF_CLOCKS:
-        return KeyVerdict(Must.STAY, "not old enough")
-    return KeyVerdict(Must.GO, "old enough")
+        return KeyDecision(Must.RETAIN, "not old enough")
+    return KeyDecision(Must.DELETE, "old enough")
 
 
-def judge_leftover(
-    place: Place, verdicts: Mapping[Place, CheckpointVerdict], now: float
-) -> KeyVerdict:
+def decide_orphan(
+    place: Place, decisions: Mapping[Place, CheckpointDecision], now: float
+) -> KeyDecision:
     """Rule 7 per namespace; where there is no real checkpoint, by the root namespace or by none.
 
     A namespace that this very trim empties may be taken as it was before or as it is
     after; where that matters, either is right, and the next trim sees only the latter.
     """
     ns, checkpoint_id = place
-    before = {p for p in verdicts if p[0] == ns}
-    after = {p for p in before if verdicts[p].fate is not Fate.GIVEN_UP}
-    root_before = {p for p in verdicts if p[0] == ""}
-    root_after = {p for p in root_before if verdicts[p].fate is not Fate.GIVEN_UP}
+    before = {p for p in decisions if p[0] == ns}
+    after = {p for p in before if decisions[p].fate is not Fate.DELETED}
+    root_before = {p for p in decisions if p[0] == ""}
+    root_after = {p for p in root_before if decisions[p].fate is not Fate.DELETED}
     compared = [before or root_before, after or root_after]
     if not after:
         compared.append(set())
-    readings = {leftover(checkpoint_id, _newest(real), now) for real in compared}
+    readings = {orphan(checkpoint_id, _newest(real), now) for real in compared}
     if len({reading.must for reading in readings}) == 1:
         return min(readings, key=lambda reading: reading.why)
-    return KeyVerdict(Must.EITHER, " or ".join(sorted(r.why for r in readings)))
+    return KeyDecision(Must.EITHER, " or ".join(sorted(r.why for r in readings)))
 
 
 def _newest(real: set[Place]) -> str | None:
@@ -467,76 +469,76 @@ def _newest(real: set[Place]) -> str | None:
 # Keys
 
 
-def judge_pointer(ns: str, verdicts: Mapping[Place, CheckpointVerdict]) -> KeyVerdict:
-    """Rules 1 and 3: a pointer stays as it is, unless its namespace is emptied."""
-    here = [verdict.fate for place, verdict in verdicts.items() if place[0] == ns]
+def decide_pointer(ns: str, decisions: Mapping[Place, CheckpointDecision]) -> KeyDecision:
+    """Rules 1 and 3: a pointer is left as it is, unless its namespace is emptied."""
+    here = [decision.fate for place, decision in decisions.items() if place[0] == ns]
     if not here:
-        return KeyVerdict(Must.EITHER, "pointer of a namespace that was empty before")
-    if all(fate is Fate.GIVEN_UP for fate in here):
-        return KeyVerdict(Must.GO, "pointer of an emptied namespace")
-    return KeyVerdict(Must.STAY, "pointer")
+        return KeyDecision(Must.EITHER, "pointer of a namespace that was empty before")
+    if all(fate is Fate.DELETED for fate in here):
+        return KeyDecision(Must.DELETE, "pointer of an emptied namespace")
+    return KeyDecision(Must.RETAIN, "pointer")
 
 
-def judge_keys(
-    thread: Thread, verdicts: Mapping[Place, CheckpointVerdict], now: float
-) -> dict[bytes, KeyVerdict]:
-    """The verdict on every key of the thread."""
-    keys: dict[bytes, KeyVerdict] = {}
-    for verdict in verdicts.values():
-        gone = verdict.fate is Fate.GIVEN_UP
-        keys[verdict.checkpoint.key] = KeyVerdict(
-            Must.GO if gone else Must.STAY, f"checkpoint {verdict.fate.value}"
+def decide_keys(
+    thread: Thread, decisions: Mapping[Place, CheckpointDecision], now: float
+) -> dict[bytes, KeyDecision]:
+    """The decision on every key of the thread."""
+    keys: dict[bytes, KeyDecision] = {}
+    for decision in decisions.values():
+        gone = decision.fate is Fate.DELETED
+        keys[decision.checkpoint.key] = KeyDecision(
+            Must.DELETE if gone else Must.RETAIN, f"checkpoint {decision.fate.value}"
         )
     for attached in (thread.writes, thread.registries, thread.stubs):
         for key, place in attached.items():
-            if place in verdicts:
+            if place in decisions:
                 # Rule 6: writes carry what is done, interrupts and errors.
-                document = keys[verdicts[place].checkpoint.key]
-                keys[key] = KeyVerdict(document.must, f"belongs to a {document.why}")
+                document = keys[decisions[place].checkpoint.key]
+                keys[key] = KeyDecision(document.must, f"belongs to a {document.why}")
             else:
-                keys[key] = judge_leftover(place, verdicts, now)
+                keys[key] = decide_orphan(place, decisions, now)
     for key, ns in thread.pointers.items():
-        keys[key] = judge_pointer(ns, verdicts)
+        keys[key] = decide_pointer(ns, decisions)
     for key in set(thread.targets.values()) & thread.stubs.keys():
-        # Rule 1 says never, rule 7 says leftover; a reader finds nothing either way.
-        if keys[key].must is Must.GO:
-            keys[key] = KeyVerdict(Must.EITHER, "stub that checkpoint_latest points at")
+        # Rule 1 says never, rule 7 says orphan; a reader finds nothing either way.
+        if keys[key].must is Must.DELETE:
+            keys[key] = KeyDecision(Must.EITHER, "stub that checkpoint_latest points at")
     for key in thread.unsure & keys.keys():
         # Rule 8: it may be another thread's or another saver's.
-        if keys[key].must is Must.GO:
-            keys[key] = KeyVerdict(Must.EITHER, f"{keys[key].why}, if it is ours")
+        if keys[key].must is Must.DELETE:
+            keys[key] = KeyDecision(Must.EITHER, f"{keys[key].why}, if it is ours")
     for key in thread.shallow:
-        keys[key] = KeyVerdict(Must.STAY, "a shallow saver's")
+        keys[key] = KeyDecision(Must.RETAIN, "a shallow saver's")
     return keys
 
 
-def judge(
+def decide(
     database: Database,
     thread_id: str,
     policy: Policy,
     now: float,
     prefixes: Prefixes | None = None,
-) -> Judgement:
+) -> ThreadDecision:
     """What a trim of this thread must do to this database."""
     prefixes = prefixes or Prefixes()
     thread = read_thread(database, thread_id, prefixes)
-    verdicts = judge_checkpoints(thread, policy, now)
-    return Judgement(
+    decisions = decide_checkpoints(thread, policy, now)
+    return ThreadDecision(
         thread_id=thread_id,
         prefixes=prefixes,
         thread=thread,
-        checkpoints=verdicts,
-        keys=judge_keys(thread, verdicts, now),
-        in_one_piece=frozenset(_in_one_piece(thread, verdicts)),
+        checkpoints=decisions,
+        keys=decide_keys(thread, decisions, now),
+        in_one_piece=frozenset(_in_one_piece(thread, decisions)),
     )
 
 
-def _in_one_piece(thread: Thread, verdicts: Mapping[Place, CheckpointVerdict]) -> Iterable[str]:
-    surviving = root_ids(v for v in verdicts.values() if v.fate is not Fate.GIVEN_UP)
+def _in_one_piece(thread: Thread, decisions: Mapping[Place, CheckpointDecision]) -> Iterable[str]:
+    surviving = root_ids(v for v in decisions.values() if v.fate is not Fate.DELETED)
     for ns in invocation_namespaces(thread):
         ordered = thread.namespace(ns)
-        given_up = all(verdicts[c.place].fate is Fate.GIVEN_UP for c in ordered)
-        if given_up and alive_roots(ordered, (), surviving):
+        deleted = all(decisions[c.place].fate is Fate.DELETED for c in ordered)
+        if deleted and alive_roots(ordered, (), surviving):
             yield ns
 
 
@@ -544,56 +546,56 @@ def _in_one_piece(thread: Thread, verdicts: Mapping[Place, CheckpointVerdict]) -
 # Comparing with what an engine did
 
 
-def trimmed(database: Database, judgement: Judgement) -> Database:
-    """The snapshot as a perfect trim would leave it, with everything that may stay."""
-    return without(database, judgement.that(Must.GO))
+def trimmed(database: Database, decision: ThreadDecision) -> Database:
+    """The snapshot as a perfect trim would leave it, with everything that may be retained."""
+    return without(database, decision.that(Must.DELETE))
 
 
 def complaints(
     before: Mapping[bytes, Entry],
     after: Mapping[bytes, Entry],
-    judgement: Judgement,
+    decision: ThreadDecision,
     *,
     complete: bool = True,
 ) -> list[str]:
-    """What a finished trim did wrong. `complete=False`: keeping too much is allowed.
+    """What a finished trim did wrong. `complete=False`: retaining too much is allowed.
 
     Rule 8: whatever is not the thread's must be as it was, and no key may be new, the
     engine's own excepted.
     """
     change = difference(_not_own(before), _not_own(after))
-    must = {key: verdict.must for key, verdict in judgement.keys.items()}
+    must = {key: one.must for key, one in decision.keys.items()}
     wrong = [f"new: {_show(key)}" for key in change.new]
     wrong += [
-        f"changed: {_show(key)}{_why(judgement, key)}"
+        f"changed: {_show(key)}{_why(decision, key)}"
         for key in change.changed
-        if must.get(key, Must.STAY) is Must.STAY
+        if must.get(key, Must.RETAIN) is Must.RETAIN
     ]
     wrong += [
-        f"must stay: {_show(key)}{_why(judgement, key)}"
+        f"must be retained: {_show(key)}{_why(decision, key)}"
         for key in change.gone
-        if must.get(key, Must.STAY) is Must.STAY
+        if must.get(key, Must.RETAIN) is Must.RETAIN
     ]
     if complete:
         wrong += [
-            f"must go: {_show(key)}{_why(judgement, key)}"
-            for key in judgement.that(Must.GO) & after.keys()
+            f"must be deleted: {_show(key)}{_why(decision, key)}"
+            for key in decision.that(Must.DELETE) & after.keys()
         ]
     return sorted(wrong)
 
 
 def boundary_complaints(
-    before: Mapping[bytes, Entry], after: Mapping[bytes, Entry], judgement: Judgement
+    before: Mapping[bytes, Entry], after: Mapping[bytes, Entry], decision: ThreadDecision
 ) -> list[str]:
     """What is wrong between two calls of a trim that is not finished.
 
-    Everything that must stay is there at any moment, and a reader that comes now finds
+    Everything that must be retained is there at any moment, and a reader that comes now finds
     no checkpoint without its writes, no root without its subgraphs, and no namespace
     without its pointer.
     """
-    thread = judgement.thread
+    thread = decision.thread
     there = {place for place, c in thread.checkpoints.items() if c.key in after}
-    wrong = complaints(before, after, judgement, complete=False)
+    wrong = complaints(before, after, decision, complete=False)
     wrong += _half_deleted(before, after, thread, there)
     wrong += _subgraphs_before_roots(thread, there)
     wrong += [
@@ -646,6 +648,6 @@ def _show(key: bytes) -> str:
     return key.decode("utf-8", "replace")
 
 
-def _why(judgement: Judgement, key: bytes) -> str:
-    verdict = judgement.keys.get(key)
-    return f" ({verdict.why})" if verdict else " (not the thread's)"
+def _why(decision: ThreadDecision, key: bytes) -> str:
+    one = decision.keys.get(key)
+    return f" ({one.why})" if one else " (not the thread's)"

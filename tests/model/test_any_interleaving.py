@@ -204,7 +204,7 @@ def forbidden(
         keep: How many to keep.
         known: Checkpoints that were there when an earlier one ran; those before this one are added.
             When they are gone, whoever deleted them, they do not come back, and neither what is
-            left of them nor what comes after is on its way to anything.
+            left of them nor what comes after belongs to a checkpoint still to come.
     """
     theirs = {key: value for key, value in before.items() if not key.startswith(b"retention:")}
     now = {key: value for key, value in after.items() if not key.startswith(b"retention:")}
@@ -213,10 +213,10 @@ def forbidden(
     gone = theirs.keys() - now.keys()
     gone_documents = {at for at in seen.documents if document(at).encode() in gone}
     may_go = superseded(seen, keep)
-    given_up = gone_documents | known - seen.documents.keys()
+    deleted = gone_documents | known - seen.documents.keys()
     known.update(seen.documents)
     allowed = {document(at).encode() for at in may_go}
-    for at in given_up:
+    for at in deleted:
         # With the checkpoint, or what came after it was gone.
         allowed.add(DEFAULT.registry(*at))
         allowed |= {key for key in gone if key.startswith(DEFAULT.writes_of(*at))}
@@ -494,7 +494,7 @@ def test_nothing_is_lost_whatever_comes_between_two_commands_of_the_savers(
 
 
 def whole(trimmed: Ended, control: Ended) -> list[str]:
-    """Keys of checkpoints that stay, which the control has and the trimmed database has not.
+    """Keys of retained checkpoints, which the control has and the trimmed database has not.
 
     And those of the shallow saver, of which nothing is ever ours.
     """
@@ -503,7 +503,7 @@ def whole(trimmed: Ended, control: Ended) -> list[str]:
         registry, writes = DEFAULT.registry(*at), DEFAULT.writes_of(*at)
         for key, value in control.values.items():
             if (key == registry or key.startswith(writes)) and trimmed.values.get(key) != value:
-                wrong.append(f"{key!r} of a checkpoint that stays")
+                wrong.append(f"{key!r} of a retained checkpoint")
     for key, value in control.values.items():
         if key.startswith(b"write_registry:") and trimmed.values.get(key) != value:
             wrong.append(f"{key!r} of the shallow saver")

@@ -25,7 +25,15 @@ from redis_retention.sources import scan
 from redis_retention.transport import ClientCalls, Transport
 from tests.conftest import real_server
 from tests.integration.threads import DEFAULT, fill_fast, ids
-from tests.model.rules import Judgement, KeyVerdict, Must, complaints, has_task_id, id_time, judge
+from tests.model.rules import (
+    KeyDecision,
+    Must,
+    ThreadDecision,
+    complaints,
+    decide,
+    has_task_id,
+    id_time,
+)
 from tests.model.snapshot import Database, Place, read_database
 from tests.model.test_engine import NOW, Arranged, arranged
 from tests.model.threads import Example, MovePointer, PutCheckpoint, examples, uuid6_at, write_to
@@ -139,7 +147,7 @@ def trim_as_well(thread: Thread) -> None:
 @pytest.mark.parametrize(
     ("act", "left"), [(put_newer, 2), (put_newer_unheard, 3), (trim_as_well, 3)]
 )
-def test_what_gives_no_reason_to_stay_holds_nothing_up(
+def test_what_is_no_reason_to_retain_anything_delays_nothing(
     thread: Thread, act: Act, left: int, after: int
 ) -> None:
     trim(thread, after, act)
@@ -182,9 +190,7 @@ def point_at_a_doomed_one(thread: Thread) -> None:
 
 @pytest.mark.parametrize("after", [1, 2, 3])
 @pytest.mark.parametrize("act", [pin_a_doomed_one, point_at_a_doomed_one])
-def test_what_has_become_a_reason_to_stay_counts_at_once(
-    thread: Thread, act: Act, after: int
-) -> None:
+def test_what_has_become_a_reason_counts_at_once(thread: Thread, act: Act, after: int) -> None:
     scripts = trim(thread, after, act)
 
     assert scripts[after : after + 2] == ["continue", "trim"]
@@ -205,7 +211,7 @@ def delete_and_hear_of_it(thread: Thread) -> None:
 
 @pytest.mark.parametrize("after", [1, 2, 3])
 @pytest.mark.parametrize("act", [delete_one_of_the_newest, delete_and_hear_of_it])
-def test_others_stay_in_place_of_one_of_the_newest_that_is_gone(
+def test_others_are_retained_in_place_of_one_of_the_newest_that_is_gone(
     thread: Thread, act: Act, after: int
 ) -> None:
     scripts = trim(thread, after, act)
@@ -297,22 +303,22 @@ class Disturbed:
     client: redis.Redis
     happening: Happening
     before: Database | None = None
-    judgement: Judgement | None = None
+    decision: ThreadDecision | None = None
 
     def happen(self) -> None:
-        now = judge(read_database(self.client), *self._asked())
+        now = decide(read_database(self.client), *self._asked())
         there = sorted(now.checkpoints)
         if there:
             ns, checkpoint_id = there[self.happening.number % len(there)]
             self._do(ns, checkpoint_id, now)
         self.before = read_database(self.client)
-        self.judgement = self._allowing(judge(self.before, *self._asked()))
+        self.decision = self._allowing(decide(self.before, *self._asked()))
 
     def _asked(self) -> tuple[str, Any, float, Any]:
         example = self.example
         return example.thread_id, example.policy, time.time(), example.prefixes
 
-    def _do(self, ns: str, checkpoint_id: str, now: Judgement) -> None:
+    def _do(self, ns: str, checkpoint_id: str, now: ThreadDecision) -> None:
         what, place = self.happening.what, (ns, checkpoint_id)
         if what in ("put", "fork"):
             newest = max(cid for other, cid in now.checkpoints if other == ns)
@@ -350,19 +356,19 @@ class Disturbed:
             write_prefix=prefixes.write,
         )
 
-    def _allowing(self, judgement: Judgement) -> Judgement:
+    def _allowing(self, decision: ThreadDecision) -> ThreadDecision:
         """What was left of checkpoints when their documents had gone already goes as well."""
-        began = self.it.judgement
-        begun = {p for p in began.given_up if p not in judgement.checkpoints}
+        began = self.it.decision
+        begun = {p for p in began.deleted if p not in decision.checkpoints}
         parts = {**began.thread.writes, **began.thread.registries}
         going = {key for key, place in parts.items() if place in begun}
-        going |= {key for key in began.that(Must.GO) if _is_of_invocation(key, began)}
-        keys = {key: KeyVerdict(Must.GO, "begun") for key in going if key in judgement.keys}
-        return replace(judgement, keys={**judgement.keys, **keys})
+        going |= {key for key in began.that(Must.DELETE) if _is_of_invocation(key, began)}
+        keys = {key: KeyDecision(Must.DELETE, "begun") for key in going if key in decision.keys}
+        return replace(decision, keys={**decision.keys, **keys})
 
 
-def _is_of_invocation(key: bytes, judgement: Judgement) -> bool:
-    thread = judgement.thread
+def _is_of_invocation(key: bytes, decision: ThreadDecision) -> bool:
+    thread = decision.thread
     places: dict[bytes, Place] = {**thread.writes, **thread.registries}
     places |= {c.key: place for place, c in thread.checkpoints.items()}
     ns = places[key][0] if key in places else thread.pointers.get(key, "")
@@ -381,6 +387,6 @@ def test_whatever_happens_between_two_calls_the_rules_hold_for_what_is_there_the
 
     transport.run(it.engine.trim(it.thread, it.policy))
 
-    if disturbed.before is not None and disturbed.judgement is not None:
+    if disturbed.before is not None and disturbed.decision is not None:
         after = read_database(database)
-        assert complaints(disturbed.before, after, disturbed.judgement, complete=False) == []
+        assert complaints(disturbed.before, after, disturbed.decision, complete=False) == []

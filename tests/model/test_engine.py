@@ -27,7 +27,7 @@ from redis_retention.sources.sweep import Sweeper
 from redis_retention.transport import ClientCalls, Transport
 from tests.conftest import real_server
 from tests.model import rules
-from tests.model.rules import Judgement, Must, boundary_complaints, complaints, judge
+from tests.model.rules import Must, ThreadDecision, boundary_complaints, complaints, decide
 from tests.model.snapshot import Database, read_database
 from tests.model.threads import DamageIndex, Example, examples
 
@@ -53,7 +53,7 @@ class Arranged:
     """An example in the server, what the model says of it, and an engine to try on it."""
 
     before: Database
-    judgement: Judgement
+    decision: ThreadDecision
     retention: Retention
     engine: Engine
     thread: bytes
@@ -72,14 +72,14 @@ def arranged(
     example.write(database)
     before = read_database(database)
     policy, prefixes = example.policy, subject.prefixes
-    judgement = judge(before, subject.thread_id, policy, time.time(), prefixes)
+    decision = decide(before, subject.thread_id, policy, time.time(), prefixes)
     engine = Engine(
         LangGraphRedis(prefixes.checkpoint, prefixes.write),
         keys_per_call=keys_per_call,
         grace_ms=0,
     )
     thread = engine.layout.stored_thread(subject.thread_id)
-    for namespace, checkpoint_id in judgement.checkpoints:
+    for namespace, checkpoint_id in decision.checkpoints:
         if checkpoint_id in policy.pinned:
             database.hset(engine.pins_key(thread), f"{namespace}\0{checkpoint_id}", "")
     retention = Retention(
@@ -88,41 +88,41 @@ def arranged(
         write_prefix=prefixes.write,
         grace=timedelta(0),
     )
-    return Arranged(before, judgement, retention, engine, thread, engine_policy(policy))
+    return Arranged(before, decision, retention, engine, thread, engine_policy(policy))
 
 
 @given(examples(now=NOW))
-def test_a_trim_deletes_what_the_model_gives_up_and_nothing_else(
+def test_a_trim_deletes_what_the_model_deletes_and_nothing_else(
     database: redis.Redis, example: Example
 ) -> None:
     it = arranged(example, database)
 
     it.retention.trim(example.subject.thread_id, it.policy)
 
-    assert complaints(it.before, read_database(database), it.judgement) == []
+    assert complaints(it.before, read_database(database), it.decision) == []
 
 
 @given(examples(now=NOW))
-def test_a_trim_by_search_loses_nothing_and_leaves_no_checkpoint_that_is_given_up(
+def test_a_trim_by_search_loses_nothing_and_leaves_no_checkpoint_that_the_model_deletes(
     database: redis.Redis, example: Example
 ) -> None:
     it = arranged(example, database, prepare=make_search_indexes)
-    checkpoints = {c.key for c in it.judgement.thread.checkpoints.values()}
+    checkpoints = {c.key for c in it.decision.thread.checkpoints.values()}
 
     dry = it.retention.trim(example.subject.thread_id, it.policy, dry_run=True)
     plan = it.retention.plan(example.subject.thread_id, it.policy)
     result = it.retention.trim(example.subject.thread_id, it.policy)
 
     after = read_database(database)
-    assert complaints(it.before, after, it.judgement, complete=False) == []
-    assert not it.judgement.that(Must.GO) & checkpoints & after.keys()
+    assert complaints(it.before, after, it.decision, complete=False) == []
+    assert not it.decision.that(Must.DELETE) & checkpoints & after.keys()
     gone = it.before.keys() - after.keys()
     assert result.keys_deleted == dry.keys_deleted == len(gone)
     assert result.checkpoints_deleted == dry.checkpoints_deleted
     assert result.checkpoints_kept == dry.checkpoints_kept
     there = {
         place: checkpoint.key in after
-        for place, checkpoint in it.judgement.thread.checkpoints.items()
+        for place, checkpoint in it.decision.thread.checkpoints.items()
     }
     assert {(c.namespace, c.checkpoint_id): c.kept for c in plan.checkpoints} == there
 
@@ -159,20 +159,18 @@ def assert_in_order_after_each_call(
     found: list[str] = []
 
     def look() -> None:
-        found.extend(boundary_complaints(it.before, read_database(database), it.judgement))
+        found.extend(boundary_complaints(it.before, read_database(database), it.decision))
 
     small = kind(it.engine.layout, keys_per_call=SMALLEST_KEYS_PER_CALL, grace_ms=0)
     keys = Transport(database).run(scan.find(small.layout, [it.thread]))[it.thread]
     Watched(database, look).run(scan.trim(small, it.thread, keys, it.policy))
 
     assert found == []
-    assert complaints(it.before, read_database(database), it.judgement) == []
+    assert complaints(it.before, read_database(database), it.decision) == []
 
 
 @given(examples(now=NOW))
-def test_after_each_call_alone_the_thread_is_in_order(
-    database: redis.Redis, example: Example
-) -> None:
+def test_after_each_call_alone_the_thread_is_whole(database: redis.Redis, example: Example) -> None:
     assert_in_order_after_each_call(Engine, database, example)
 
 
@@ -204,8 +202,8 @@ def test_the_numbers_are_those_of_the_database_before_and_after(
 
     after = read_database(database)
     gone = it.before.keys() - after.keys()
-    documents = {c.key for c in it.judgement.thread.checkpoints.values()}
-    documents |= it.judgement.thread.stubs.keys()
+    documents = {c.key for c in it.decision.thread.checkpoints.values()}
+    documents |= it.decision.thread.stubs.keys()
     assert result.keys_deleted == len(gone)
     assert result.checkpoints_deleted == len(gone & documents)
 
@@ -220,7 +218,7 @@ def test_a_plan_is_what_a_trim_then_does(database: redis.Redis, example: Example
     after = read_database(database)
     there = {
         place: checkpoint.key in after
-        for place, checkpoint in it.judgement.thread.checkpoints.items()
+        for place, checkpoint in it.decision.thread.checkpoints.items()
     }
     assert {(c.namespace, c.checkpoint_id): c.kept for c in plan.checkpoints} == there
 
@@ -253,11 +251,11 @@ def test_names_alone_lead_to_the_same_trim(database: redis.Redis, example: Examp
 
     transport.run(scan.trim(engine, it.thread, keys, it.policy))
 
-    assert complaints(it.before, read_database(database), it.judgement) == []
+    assert complaints(it.before, read_database(database), it.decision) == []
 
 
 @given(examples(now=NOW))
-def test_by_names_alone_each_call_leaves_the_thread_in_order(
+def test_by_names_alone_each_call_leaves_the_thread_whole(
     database: redis.Redis, example: Example
 ) -> None:
     assert_in_order_after_each_call(ByNames, database, example)
@@ -271,21 +269,21 @@ def sweep(database: redis.Redis, it: Arranged) -> None:
 
 
 @given(examples(now=NOW))
-def test_a_sweep_loses_nothing_and_leaves_no_checkpoint_that_is_given_up(
+def test_a_sweep_loses_nothing_and_leaves_no_checkpoint_that_the_model_deletes(
     database: redis.Redis, example: Example
 ) -> None:
     it = arranged(example, database)
-    checkpoints = {c.key for c in it.judgement.thread.checkpoints.values()}
+    checkpoints = {c.key for c in it.decision.thread.checkpoints.values()}
 
     sweep(database, it)
     after = read_database(database)
     sweep(database, it)
 
-    assert complaints(it.before, after, it.judgement, complete=False) == []
-    assert complaints(it.before, read_database(database), it.judgement, complete=False) == []
+    assert complaints(it.before, after, it.decision, complete=False) == []
+    assert complaints(it.before, read_database(database), it.decision, complete=False) == []
     # A thread that has no more than it may have is not looked at.
     if len(checkpoints) > (it.policy.keep_last or 0):
-        assert not it.judgement.that(Must.GO) & checkpoints & after.keys()
+        assert not it.decision.that(Must.DELETE) & checkpoints & after.keys()
 
 
 def damage_index(database: redis.Redis, it: Arranged, damages: Sequence[DamageIndex]) -> None:
@@ -317,4 +315,4 @@ def test_an_index_that_is_damaged_can_only_keep_too_much(
 
     it.retention.trim(example.subject.thread_id, it.policy, indexed_only=True)
 
-    assert complaints(it.before, read_database(database), it.judgement, complete=False) == []
+    assert complaints(it.before, read_database(database), it.decision, complete=False) == []

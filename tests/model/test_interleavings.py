@@ -4,12 +4,13 @@ A saver stores a checkpoint in several commands, and its host's clock may be an 
 comes in between, the pointer that it is about to write must find its checkpoint. What the rules
 are:
 
-- A checkpoint below the newest N that nothing names as its parent may have a pointer on the way: it
-  stays for the grace period after it was first seen, by the server's clock: its id says nothing,
-  since the clock of its host may be off by any time.
-- Descendants of what the pointer names stay. A checkpoint with a child is superseded and may go.
-- Stubs, writes and registries without a checkpoint go when their id says that they are two hours
-  old and there is a newer checkpoint in their namespace, or with their checkpoint.
+- A checkpoint below the newest N that nothing names as its parent may be about to get the pointer:
+  it is retained for the grace period after it was first seen by the server's clock. Its id says
+  nothing, since the clock of its host may be off by any time.
+- Descendants of what the pointer names are retained. A checkpoint with a child is superseded and
+  may be deleted.
+- Stubs, writes and registries without a checkpoint are deleted when their id says that they are
+  two hours old and there is a newer checkpoint in their namespace, or with their checkpoint.
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ def test_a_host_loses_no_checkpoint_however_far_it_lags(
 def test_what_a_dead_writer_has_left_without_a_pointer_harms_nobody(
     client: redis.Redis, writer: Writer, act: Act
 ) -> None:
-    """The pointer goes on naming what it named, and what is without a child stays for now."""
+    """The pointer goes on naming what it named, and what is without a child is retained for now."""
     names = ahead(writer, 10)
     left = uuid6_at(time.time())
     writer.begin([putting(left)])
@@ -175,7 +176,7 @@ def when_the_grace_is_over(client: redis.Redis, act: Act) -> None:
 
 
 @pytest.mark.parametrize("act", ACTS)
-def test_children_of_the_newest_stay_when_the_grace_is_over(
+def test_children_of_the_newest_are_retained_when_the_grace_is_over(
     client: redis.Redis, writer: Writer, act: Act
 ) -> None:
     """Descendants of what the pointer names are never deleted, whatever their ids sort like."""
@@ -191,7 +192,7 @@ def test_children_of_the_newest_stay_when_the_grace_is_over(
 
 
 @pytest.mark.parametrize("act", ACTS)
-def test_a_whole_line_of_descendants_of_the_newest_stays(
+def test_a_whole_line_of_descendants_of_the_newest_is_retained(
     client: redis.Redis, writer: Writer, act: Act
 ) -> None:
     """A child, its child and so on, which a host has written of which the pointer was lost."""
@@ -209,7 +210,7 @@ def test_a_whole_line_of_descendants_of_the_newest_stays(
 
 
 @pytest.mark.parametrize("act", ACTS)
-def test_what_has_a_child_goes_at_once(client: redis.Redis, writer: Writer, act: Act) -> None:
+def test_what_has_a_child_is_deleted_at_once(client: redis.Redis, writer: Writer, act: Act) -> None:
     """The grace holds nothing back that is superseded."""
     names = ahead(writer, 0)
 
@@ -219,7 +220,7 @@ def test_what_has_a_child_goes_at_once(client: redis.Redis, writer: Writer, act:
 
 
 @pytest.mark.parametrize("act", ACTS)
-def test_an_old_end_of_a_fork_goes(client: redis.Redis, writer: Writer, act: Act) -> None:
+def test_an_old_end_of_a_fork_is_deleted(client: redis.Redis, writer: Writer, act: Act) -> None:
     """What has no child is retained for a time, not for good."""
     fork = uuid6_at(time.time() - 3 * HOUR)
     put(writer.saver, "a", fork)
@@ -265,7 +266,7 @@ def test_writes_of_a_lagging_host_survive_until_their_checkpoint_comes(
     assert newest(writer) == lagging
 
 
-def test_writes_that_are_newer_than_the_newest_checkpoint_stay_however_old_they_are(
+def test_writes_that_are_newer_than_the_newest_checkpoint_are_retained_however_old_they_are(
     client: redis.Redis, writer: Writer
 ) -> None:
     """A thread that begins anew after hours, on a host whose clock has stopped."""

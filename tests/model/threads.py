@@ -438,7 +438,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Leftover:
+class Orphan:
     """Writes without a checkpoint, here in the order of time."""
 
     where: int = 0
@@ -458,7 +458,7 @@ class Trouble:
     """A part to vanish, or `late writes`, `pointer here`, `expire`, `lost`, ...."""
 
 
-Event = Step | Leftover | Trouble
+Event = Step | Orphan | Trouble
 
 _WRITES: dict[str, tuple[tuple[str, ...], bool, bool]] = {
     # channels, registered, merged
@@ -495,8 +495,8 @@ _subgraph_steps = st.builds(
     root=st.sampled_from(("current", "current", "current", "earlier", "none", "now", "long ago")),
     **_common,
 )
-_leftovers = st.builds(
-    Leftover,
+_orphans = st.builds(
+    Orphan,
     where=st.sampled_from((0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 7)),
     tick=_ticks,
     parts=st.sampled_from(("all", "stub", "writes", "unregistered", "registry")),
@@ -523,7 +523,7 @@ _event = st.one_of(
     _root_steps,
     _subgraph_steps,
     _subgraph_steps,
-    _leftovers,
+    _orphans,
     _troubles,
 )
 
@@ -569,9 +569,9 @@ class _Player:
             if isinstance(event, Step):
                 self.clock += TICKS[event.tick]
                 self.step(event)
-            elif isinstance(event, Leftover):
+            elif isinstance(event, Orphan):
                 self.clock += TICKS[event.tick]
-                self.leftover(event)
+                self.orphan(event)
             elif self.places:
                 self.trouble(event)
         return self.operations
@@ -658,21 +658,21 @@ class _Player:
             PutWrites(ns, checkpoint_id, task, channels, path, registered, merged)
         )
 
-    def leftover(self, leftover: Leftover) -> None:
-        ns, _ = self.namespace(leftover.where)
+    def orphan(self, orphan: Orphan) -> None:
+        ns, _ = self.namespace(orphan.where)
         checkpoint_id = self.new_id()
-        if leftover.timeless:
+        if orphan.timeless:
             checkpoint_id = timeless_id_at(self.clock, self.number << 20 | self.made)
         task = task_id(self.made * 100)
-        registered = leftover.parts in ("all", "writes")
-        if leftover.parts == "registry":
+        registered = orphan.parts in ("all", "writes")
+        if orphan.parts == "registry":
             self.operations.append(PutRegistry(ns, checkpoint_id, task))
             return
         put = PutWrites(ns, checkpoint_id, task, registered=registered)
         self.operations.append(
-            put if leftover.parts != "writes" else PutWrites(ns, checkpoint_id, task, merged=False)
+            put if orphan.parts != "writes" else PutWrites(ns, checkpoint_id, task, merged=False)
         )
-        if leftover.parts == "stub":
+        if orphan.parts == "stub":
             self.operations.append(Vanish(ns, checkpoint_id, "writes"))
 
     def trouble(self, trouble: Trouble) -> None:

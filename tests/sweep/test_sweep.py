@@ -1,4 +1,4 @@
-"""The sweeper: one pass over a database with backlogs, leftovers, and writers at work."""
+"""The sweeper: one pass over a database with backlogs, orphans, and writers at work."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_without_any_policy_nothing_is_swept(stack: redis.Redis) -> None:
     assert len(documents(stack, "a")) == 8
 
 
-def leftovers(age: float) -> list[Operation]:
+def orphans(age: float) -> list[Operation]:
     """What three late writers leave in a thread, each in its own way."""
     late = NOW - age
     return [
@@ -175,11 +175,11 @@ def leftovers(age: float) -> list[Operation]:
     ]
 
 
-def test_leftovers_go_when_they_are_an_hour_old(client: redis.Redis) -> None:
+def test_orphans_are_deleted_when_they_are_two_hours_old(client: redis.Redis) -> None:
     checkpoints = [PutCheckpoint("", uuid6_at(NOW - 9 * HOUR)), PutCheckpoint("", uuid6_at(NOW))]
     write_to(client, "a", checkpoints)
     only_checkpoints = read_database(client)
-    write_to(client, "a", leftovers(2 * HOUR))
+    write_to(client, "a", orphans(2 * HOUR))
 
     result = Retention(client).sweep(KEEP)
 
@@ -190,8 +190,8 @@ def test_leftovers_go_when_they_are_an_hour_old(client: redis.Redis) -> None:
     assert result.keys_deleted == 5
 
 
-def test_younger_leftovers_may_be_on_their_way(stack: redis.Redis) -> None:
-    write_to(stack, "a", [PutCheckpoint("", uuid6_at(NOW - 9 * HOUR)), *leftovers(HOUR / 2)])
+def test_younger_ones_may_belong_to_a_checkpoint_still_to_come(stack: redis.Redis) -> None:
+    write_to(stack, "a", [PutCheckpoint("", uuid6_at(NOW - 9 * HOUR)), *orphans(HOUR / 2)])
     before = read_database(stack)
 
     Retention(stack).sweep(KEEP)
@@ -199,8 +199,10 @@ def test_younger_leftovers_may_be_on_their_way(stack: redis.Redis) -> None:
     assert not difference(before, read_database(stack)).gone
 
 
-def test_what_is_newer_than_the_newest_checkpoint_stays_however_old(stack: redis.Redis) -> None:
-    write_to(stack, "a", [PutCheckpoint("", uuid6_at(NOW - 9 * HOUR)), *leftovers(2 * HOUR)])
+def test_what_is_newer_than_the_newest_checkpoint_is_retained_however_old(
+    stack: redis.Redis,
+) -> None:
+    write_to(stack, "a", [PutCheckpoint("", uuid6_at(NOW - 9 * HOUR)), *orphans(2 * HOUR)])
     before = read_database(stack)
 
     Retention(stack).sweep(KEEP)
@@ -208,7 +210,7 @@ def test_what_is_newer_than_the_newest_checkpoint_stays_however_old(stack: redis
     assert not difference(before, read_database(stack)).gone
 
 
-def test_a_pointer_to_nothing_goes(stack: redis.Redis) -> None:
+def test_a_pointer_to_nothing_is_deleted(stack: redis.Redis) -> None:
     gone = uuid6_at(NOW - 9 * HOUR)
     write_to(stack, "a", [MovePointer("", gone)])
 
@@ -258,7 +260,7 @@ def test_progress_is_told_to_the_end(stack: redis.Redis) -> None:
 
 
 def test_a_second_look_is_a_stage_of_its_own(stack: redis.Redis) -> None:
-    write_to(stack, "a", [*thread(8), *leftovers(8 * HOUR)])
+    write_to(stack, "a", [*thread(8), *orphans(8 * HOUR)])
     stages: dict[Stage, None] = {}
 
     Retention(stack).sweep(KEEP, progress=lambda now: stages.update({now.stage: None}))
@@ -341,7 +343,7 @@ def test_every_thread_is_right_after_sweeps_beside_writers(client: redis.Redis) 
         assert pointer.decode().endswith(documents(client, name)[-1])
 
 
-def test_a_thread_with_something_that_cannot_be_judged_is_left_alone(stack: redis.Redis) -> None:
+def test_a_thread_with_something_that_is_not_understood_is_left_alone(stack: redis.Redis) -> None:
     fill(stack, ["a", "b"], 6)
     oldest = documents(stack, "a")[0]
     stack.json().set(f"checkpoint:a:__empty__:{oldest}", "$.metadata", 7)
@@ -353,13 +355,13 @@ def test_a_thread_with_something_that_cannot_be_judged_is_left_alone(stack: redi
     assert Retention(stack).plan("a", KEEP).left_alone
 
 
-def test_what_is_about_to_go_is_not_read(stack: redis.Redis) -> None:
+def test_what_is_about_to_be_deleted_is_not_read(stack: redis.Redis) -> None:
     fill(stack, ["a", "b"], 40)
     stack.config_resetstat()
 
     Retention(stack).sweep(KEEP)
 
-    # What stays, and the one before it, which says whether a run begins.
+    # What is retained, and the one before it, which says whether a run begins.
     read = stack.info("commandstats")["cmdstat_json.get"]["calls"]
     assert read <= 2 * (3 + 1) + 1
 
@@ -401,8 +403,8 @@ def commands(client: redis.Redis) -> dict[str, int]:
     }
 
 
-def test_what_no_registry_names_goes_with_a_new_thread_too(client: redis.Redis) -> None:
-    """Of a checkpoint that goes, of one that stays, and without any."""
+def test_what_no_registry_names_is_deleted_with_a_new_thread_too(client: redis.Redis) -> None:
+    """Of a deleted checkpoint, of a retained one, and without any."""
     first, *_, last = checkpoint_ids(6)
     write_to(client, "plain", thread(6))
     for name, checkpoint_id in (("a", first), ("b", last), ("c", uuid6_at(NOW - 9 * HOUR))):
@@ -460,7 +462,7 @@ def test_what_is_not_remembered_is_asked_of_the_server(
 
 
 def test_a_stub_does_not_pass_for_the_oldest_root(stack: redis.Redis) -> None:
-    """The root that a subgraph names is older than all that there are: it is not on its way."""
+    """The root that a subgraph names is older than all others: it is not still to come."""
     stubs = [uuid6_at(NOW - 9 * HOUR), uuid6_at(NOW - 9 * HOUR + 1)]
     unknown, node = uuid6_at(NOW - 8 * HOUR), f"node:{task_id(1)}"
     for stub in stubs:
@@ -480,7 +482,7 @@ def test_a_stub_does_not_pass_for_the_oldest_root(stack: redis.Redis) -> None:
 def test_what_an_unknown_root_has_started_is_not_forgotten_by_the_index_alone(
     stack: redis.Redis,
 ) -> None:
-    """A trim by the index cannot tell whether that root is on its way; the next sweep can."""
+    """A trim by the index cannot tell whether that root is still to come; the next sweep can."""
     retention, node = Retention(stack), f"node:{task_id(1)}"
     unknown, within = uuid6_at(NOW - 9 * HOUR), uuid6_at(NOW - 6 * HOUR)
     write_to(stack, "a", thread(4))
@@ -496,7 +498,7 @@ def test_what_an_unknown_root_has_started_is_not_forgotten_by_the_index_alone(
     assert not stack.keys(f"*:a:{node}*")
 
 
-def test_pins_go_with_the_last_key_of_their_thread(stack: redis.Redis) -> None:
+def test_pins_are_deleted_with_the_last_key_of_their_thread(stack: redis.Redis) -> None:
     saver = RedisSaver(redis_client=stack)
     saver.setup()
     retention = Retention(stack)
@@ -513,7 +515,7 @@ def test_pins_go_with_the_last_key_of_their_thread(stack: redis.Redis) -> None:
     assert len(documents(stack, "a")) == 3
 
 
-def test_pins_of_a_thread_stay_while_it_is_there(stack: redis.Redis) -> None:
+def test_pins_of_a_thread_are_retained_while_it_is_there(stack: redis.Redis) -> None:
     fill(stack, ["a"], 5)
     retention = Retention(stack)
     retention.pin("a")
@@ -527,7 +529,7 @@ def test_pins_of_a_thread_stay_while_it_is_there(stack: redis.Redis) -> None:
     assert len(documents(stack, "a")) == 5
 
 
-def test_an_index_of_subgraphs_alone_goes_with_them(stack: redis.Redis) -> None:
+def test_an_index_of_subgraphs_alone_is_deleted_with_them(stack: redis.Redis) -> None:
     node = f"node:{task_id(1)}"
     root = uuid6_at(NOW - 3 * HOUR)
     write_to(stack, "a", [PutCheckpoint(node, uuid6_at(NOW - 2 * HOUR), parents=(("", root),))])

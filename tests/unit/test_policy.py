@@ -17,7 +17,7 @@ def test_a_count_is_a_whole_number_of_at_least_one(count: Any) -> None:
         Policy(keep_last=count)
 
 
-def test_everything_is_kept_only_where_threads_expire() -> None:
+def test_everything_is_retained_only_where_threads_expire() -> None:
     with pytest.raises(InvalidPolicy, match="nothing would ever go"):
         Policy(keep_last=None)
     assert Policy(keep_last=None, expire_after=timedelta(seconds=1)).arguments()[0] == -1

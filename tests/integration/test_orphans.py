@@ -76,7 +76,7 @@ def test_writes_ahead_of_their_checkpoint_are_not_touched(
     assert changes(before, snapshot(client)) == Changes(gone=doomed)
 
 
-def test_a_stub_on_its_way_does_not_count_as_one_to_keep(
+def test_a_stub_ahead_of_its_checkpoint_does_not_count_as_one_of_the_newest(
     saver: RedisSaver, client: redis.Redis, retention: Retention
 ) -> None:
     newest = fill(saver, "a", 5)[-2:]
@@ -116,7 +116,7 @@ def test_a_thread_that_is_nothing_but_a_stub_is_left_alone(
 # --- after its trim -----------------------------------------------------------------------------
 
 
-def test_what_comes_after_the_trim_of_its_checkpoint_goes_once_it_is_old(
+def test_what_is_written_after_the_trim_of_its_checkpoint_is_deleted_once_it_is_old(
     saver: RedisSaver, client: redis.Redis, retention: Retention
 ) -> None:
     old = fill(saver, "a", ids(5, newest_age=3 * HOUR))
@@ -133,7 +133,7 @@ def test_what_comes_after_the_trim_of_its_checkpoint_goes_once_it_is_old(
     assert (result.checkpoints_deleted, result.keys_deleted) == (1, 5)
 
 
-def test_an_old_stub_never_reads_as_a_checkpoint_to_keep(
+def test_an_old_stub_is_never_retained_as_a_checkpoint(
     saver: RedisSaver, client: redis.Redis, retention: Retention
 ) -> None:
     names_ = fill(saver, "a", ids(5, newest_age=3 * HOUR))
@@ -178,7 +178,7 @@ def test_an_hour_and_the_difference_of_clocks_decide(
 # --- registries that say too little, or too much ------------------------------------------------
 
 
-def test_writes_that_no_registry_names_go_with_their_checkpoint(
+def test_writes_that_no_registry_names_are_deleted_with_their_checkpoint(
     saver: RedisSaver, client: redis.Redis, retention: Retention
 ) -> None:
     """The registry is written last: a writer that dies before leaves these."""
@@ -193,7 +193,7 @@ def test_writes_that_no_registry_names_go_with_their_checkpoint(
     assert keys_of(names(client), "a", old[:-2]) == frozenset()
 
 
-def test_unregistered_writes_of_a_kept_checkpoint_stay(
+def test_unregistered_writes_of_a_retained_checkpoint_are_retained(
     saver: RedisSaver, client: redis.Redis, retention: Retention
 ) -> None:
     kept = fill(saver, "a", 5)[-1]
@@ -206,7 +206,7 @@ def test_unregistered_writes_of_a_kept_checkpoint_stay(
     assert len(before) == 3
 
 
-def test_writes_whose_registry_is_lost_go_with_their_checkpoint(
+def test_writes_whose_registry_is_lost_are_deleted_with_their_checkpoint(
     saver: RedisSaver, client: redis.Redis, retention: Retention
 ) -> None:
     old = fill(saver, "a", 5)[:-2]
@@ -219,7 +219,7 @@ def test_writes_whose_registry_is_lost_go_with_their_checkpoint(
     assert result.keys_deleted == 3 * 3
 
 
-def test_a_registry_of_nothing_goes(
+def test_a_registry_of_nothing_is_deleted(
     saver: RedisSaver, client: redis.Redis, retention: Retention
 ) -> None:
     """Left when the writes that it names have expired."""
@@ -262,7 +262,7 @@ def test_a_registry_that_names_another_threads_writes_deletes_none_of_them(
     assert keys_of(names(client), "b", other) == theirs
 
 
-def test_a_pointer_to_nothing_goes(
+def test_a_pointer_to_nothing_is_deleted(
     saver: RedisSaver, client: redis.Redis, retention: Retention
 ) -> None:
     fill(saver, "a", 3)
@@ -314,7 +314,7 @@ def watch(stack: redis.Redis, checkpoint_id: str) -> Watched:
 
 @pytest.mark.parametrize("keys", [500, LARGEST_KEYS_PER_CALL])
 @pytest.mark.parametrize("indexed_only", [False, True])
-def test_of_a_checkpoint_with_thousands_of_writes_the_document_goes_first(
+def test_of_a_checkpoint_with_thousands_of_writes_the_document_is_deleted_first(
     stack: redis.Redis, crowded: list[str], indexed_only: bool, keys: int
 ) -> None:
     engine = Engine(keys_per_call=keys)
