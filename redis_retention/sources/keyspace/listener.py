@@ -94,7 +94,8 @@ class Listener:
         self._probe = Probe(served.first.prefix, served.first.layout.events)
         channel = f"__keyspace@{database}__:"
         self._probe_channel = channel + self._probe.key
-        self._patterns = [f"{channel}{_escaped(one.decode())}*" for one in self.routes.starts()]
+        self._channel = channel
+        self._patterns: set[str] = set()
 
     def _route(self, engine: Engine, served: Served, room: int) -> Route:
         inbox = Inbox(room)
@@ -205,7 +206,7 @@ class Listener:
     async def _read(self) -> None:
         """Read events until the connection fails."""
         async with self._subscribed() as subscription:
-            checks = asyncio.create_task(self._check_forever())
+            checks = asyncio.create_task(self._check_forever(subscription))
             try:
                 while not checks.done():
                     await subscription.get_message(timeout=_POLL_SECONDS)
@@ -216,11 +217,18 @@ class Listener:
     @asynccontextmanager
     async def _subscribed(self) -> AsyncIterator[Subscription]:
         async with _opened(self._client, self._note_gap) as subscription:
-            await subscription.listen_to(
-                dict.fromkeys(self._patterns, self._heard),
-                {self._probe_channel: self._heard_probe},
-            )
+            self._patterns = set()
+            await subscription.listen_to({}, {self._probe_channel: self._heard_probe})
+            await self._listen_to_new(subscription)
             yield subscription
+
+    async def _listen_to_new(self, subscription: Subscription) -> None:
+        """Subscribe to the documents of formats of which there is something now."""
+        starts = (one.decode("utf-8", "surrogateescape") for one in self.routes.starts())
+        new = {f"{self._channel}{_escaped(start)}*" for start in starts} - self._patterns
+        if new:
+            await subscription.listen_to(dict.fromkeys(new, self._heard), {})
+            self._patterns |= new
 
     def _heard_probe(self, message: dict[str, Any]) -> None:
         self._probe.hear(message["data"])
@@ -256,7 +264,7 @@ class Listener:
 
     # --- checking --------------------------------------------------------------------------
 
-    async def _check_forever(self) -> None:
+    async def _check_forever(self, subscription: Subscription) -> None:
         """Prove at once and from time to time that events arrive.
 
         Raises:
@@ -264,6 +272,7 @@ class Listener:
         """
         while True:
             self._check_now.clear()
+            await self._listen_to_new(subscription)
             events = self.routes.events()
             self._probe.trial = events.trial
             switch = await self._transport.run(switch_on(events))
@@ -284,7 +293,7 @@ class Listener:
         if switch.added:
             log.info("switched on notifications", extra=fields(added=switch.added))
         if before is not State.LISTENING:
-            log.info("ready: listening", extra=fields(channel=" ".join(self._patterns)))
+            log.info("ready: listening", extra=fields(channel=" ".join(sorted(self._patterns))))
             self._note_gap(_GAPS[before])
         elif switch.added:
             log.warning("notifications had been switched off; switched on again")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from redis_retention.engine import Engine
 from redis_retention.layouts import Events, Family
+from redis_retention.layouts.layout import all_events
 from redis_retention.sources.keyspace.inbox import CHANGES, Change, Inbox
 from redis_retention.sources.keyspace.tracking import Tracker
 
@@ -69,17 +70,19 @@ class Routes:
         return [one for one in found if one[0].met]
 
     def starts(self) -> list[bytes]:
-        """What the names of documents begin with: no start begins with another one."""
-        starts = {start for route in self.all for start in route.starts}
+        """What names of documents begin with, of formats of which there is something.
+
+        No start begins with another one.
+        """
+        starts = {start for route in self._met() for start in route.starts}
         return sorted(one for one in starts if not one.startswith(tuple(starts - {one})))
 
     def events(self) -> Events:
         """The events that tell of documents, as far as there is something of their formats."""
-        some = [route.engine.layout.events for route in self.all if route.met]
-        some = some or [self.all[0].engine.layout.events]
-        letters = dict.fromkeys(letter for events in some for letter in events.letters)
-        written = frozenset[bytes]().union(*(events.written for events in some))
-        return Events("".join(letters), written, some[0].trial)
+        return all_events([route.engine.layout for route in self._met()])
+
+    def _met(self) -> list[Route]:
+        return [route for route in self.all if route.met] or self.all[:1]
 
     def meet(self, engine: Engine) -> bool:
         """Take in that there is something of a format; whether that is new."""
