@@ -234,7 +234,7 @@ def _measured(
     arguments: list[Argument] = [engine.index_key(b""), *engine.layout.arguments()]
     arguments += [samples, 0, int(newest)]
     for some in batched(keys, _per_call(samples or newest, node)):
-        reply = yield from engine.call("measure", some, arguments)
+        reply = yield from engine.call("index/measure", some, arguments)
         found += [(key, _Measured(*row)) for key, row in zip(some, reply, strict=True)]
     return found
 

@@ -254,8 +254,9 @@ def lint(folder: Path, luacheck: Path | None) -> list[Complaint]:
     complaints: set[Complaint] = set()
     used: set[Path] = set()
     layouts = sorted(path.stem for path in folder.glob("layouts/*.lua")) or [""]
+    modules = {*folder.glob("include/**/*.lua"), *folder.glob("layouts/**/*.lua")}
     # One module is put around scripts, and included by none.
-    scripts = [*folder.glob("*.lua"), *folder.glob(AROUND_SCRIPTS)]
+    scripts = {*folder.rglob("*.lua")} - modules | {*folder.glob(AROUND_SCRIPTS)}
     for path, layout in itertools.product(sorted(scripts), layouts):
         script = read_script(path, folder, layout)
         used |= script.files

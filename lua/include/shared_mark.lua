@@ -1,5 +1,5 @@
 -- shared_mark: notes in a thread's index that shared keys of checkpoints that are gone may be left.
--- A look at the database finds them (shared.lua), and takes the mark away.
+-- A look at the database finds them (sweep/shared_keys.lua), and takes the mark away.
 
 --@include include/clock.lua
 --@include layouts/${layout}.lua

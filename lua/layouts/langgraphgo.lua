@@ -78,15 +78,28 @@ function layout.latest(thread)
   return nil
 end
 
--- A set has no order: of several with the highest version the store takes any.
+-- The newest of what one list names; of a set, which has no order, all of the highest version: the
+-- store takes any of these.
+local function add_newest(thread, way, ids)
+  local list, highest = list_of(thread), nil
+  for at = list.count - 1, 0, -1 do
+    local id, position = list.id(at), positions.id(at)
+    if go_listings.has(way, thread, id) and is_its(thread, id) then
+      local version = go_documents.read(id).version
+      if highest ~= nil and (version ~= highest or go_listings.is_ordered(way, thread)) then
+        return
+      end
+      highest = version or false
+      ids[#ids + 1] = position
+    end
+  end
+end
+
+-- What is a thread and an execution by the same name has a newest of each.
 function layout.latest_too(thread)
-  local list, latest, ids = list_of(thread), layout.latest(thread), {}
-  if not latest or not list.is_unordered then return ids end
-  local highest = go_documents.read(list.id(positions.of(latest))).version
-  for at = positions.of(latest) - 1, 0, -1 do
-    local found = go_documents.read(list.id(at))
-    if not found or found.version ~= highest then break end
-    ids[#ids + 1] = positions.id(at)
+  local ids = {}
+  if list_of(thread).is_merged then
+    for _, way in ipairs(WAYS_TO_LIST) do add_newest(thread, way, ids) end
   end
   return ids
 end

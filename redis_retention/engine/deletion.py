@@ -75,7 +75,7 @@ class DeletionCalls(IndexCalls):
             match: A glob for the threads to inspect.
         """
         arguments: list[Argument] = [self._index_start, *self.layout.arguments(), match]
-        return Inspection(*(yield from self.call("inspect", keys, arguments)))
+        return Inspection(*(yield from self.call("sweep/inspect", keys, arguments)))
 
     def delete_orphans(
         self,
@@ -109,7 +109,9 @@ class DeletionCalls(IndexCalls):
         ]
         deleted, stubs = Deleted(), 0
         for arguments in self._in_calls(_parts(groups, pointers, self.keys_per_call - 2)):
-            reply = yield from self.call("orphans", [self.index_key(thread)], [*head, *arguments])
+            reply = yield from self.call(
+                "sweep/orphans", [self.index_key(thread)], [*head, *arguments]
+            )
             deleted.add(reply[0], reply[1])
             stubs += reply[2]
         return deleted, stubs
@@ -134,7 +136,7 @@ class DeletionCalls(IndexCalls):
 def _parts(
     groups: Iterable[OrphanGroup], pointers: Iterable[bytes], most_writes: int
 ) -> Iterator[tuple[str, bytes, Sequence[bytes]]]:
-    """Groups as ``lua/orphans.lua`` reads them, none with more writes than one call may delete."""
+    """Groups as ``lua/sweep/orphans.lua`` reads them, each with no more than a call may delete."""
     for group in groups:
         kind = "deleted" if group.deleted else "unknown"
         for writes in list(batched(group.writes, most_writes)) or [[]]:

@@ -133,7 +133,7 @@ class IndexCalls(ScriptCalls):
     ) -> Operation[list[bytes]]:
         arguments: list[Argument] = [thread, *self.layout.arguments(), len(ids), *ids, *writes_seen]
         statuses: list[bytes] = yield from self.call(
-            "add_roots", [self.index_key(thread)], arguments
+            "index/add_roots", [self.index_key(thread)], arguments
         )
         return statuses
 
@@ -218,7 +218,9 @@ class IndexCalls(ScriptCalls):
         found.entries += [one for one in entries if one[:1] == b"e"]
         for some in batched(sorted(documents), DOCUMENTS_PER_CALL):
             seen = [documents[key] for key in some]
-            reply = yield from self.call("read", some, [*self.layout.arguments(), thread, *seen])
+            reply = yield from self.call(
+                "index/read", some, [*self.layout.arguments(), thread, *seen]
+            )
             found.statuses.update(zip(some, words(reply[0]), strict=True))
             for leaf, parent, *of_checkpoint in reply[1:]:
                 found.entries.extend(of_checkpoint)
@@ -240,7 +242,9 @@ class IndexCalls(ScriptCalls):
         keys = [self.index_key(thread) for thread in threads]
         found: list[Any] = []
         while len(found) < len(keys):
-            found += yield from self.call("entries", keys[len(found) :], [most, _ENTRIES_PER_CALL])
+            found += yield from self.call(
+                "index/entries", keys[len(found) :], [most, _ENTRIES_PER_CALL]
+            )
         return [
             entries if isinstance(entries, list) else wrong_type(key, "zset")
             for key, entries in zip(keys, found, strict=True)
@@ -265,7 +269,7 @@ class IndexCalls(ScriptCalls):
         The keys are counted as in `Trimmed.keys_left`.
         """
         arguments: list[Argument] = [self._index_start, *self.layout.arguments(), 0, 1]
-        rows = yield from self.call("measure", [self.index_key(thread)], arguments)
+        rows = yield from self.call("index/measure", [self.index_key(thread)], arguments)
         checkpoints, keys = rows[0][:2]
         return checkpoints, keys
 
@@ -273,7 +277,7 @@ class IndexCalls(ScriptCalls):
         """How many checkpoints are known of some threads."""
         arguments: list[Argument] = [self._index_start, *self.layout.arguments(), 0, 0]
         keys = [self.index_key(thread) for thread in threads]
-        rows = yield from self.call("measure", keys, arguments)
+        rows = yield from self.call("index/measure", keys, arguments)
         return [row[0] for row in rows]
 
     # --- forgetting -------------------------------------------------------------------------------
@@ -290,7 +294,7 @@ class IndexCalls(ScriptCalls):
         arguments = self._forget_arguments()
         forgotten, left = 0, list(documents)
         while left:
-            found, worked_off = yield from self.call("forget", left, arguments)
+            found, worked_off = yield from self.call("index/forget", left, arguments)
             forgotten += found
             left = left[worked_off:]
         return forgotten
@@ -302,7 +306,7 @@ class IndexCalls(ScriptCalls):
 
     def forget_thread(self, thread: bytes) -> Operation[None]:
         """Delete the pins and the index of a thread, if it is gone."""
-        yield from self.call("forget", (), [*self._forget_arguments(), thread])
+        yield from self.call("index/forget", (), [*self._forget_arguments(), thread])
 
     def _forget_arguments(self) -> list[Argument]:
         return [self._index_start, *self.layout.arguments(), self._pins_start]

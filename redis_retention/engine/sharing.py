@@ -55,7 +55,7 @@ class SharedKeyCalls(IndexCalls):
         def call(page: Sequence[bytes], what: str, keys: Sequence[bytes]) -> Operation[Any]:
             head: list[Argument] = [thread, *self.layout.arguments(), older_than_ms, what]
             index_key = self.index_key(thread)
-            return self.call("shared", [index_key, *page], [*head, newest_gone, *keys])
+            return self.call("sweep/shared_keys", [index_key, *page], [*head, newest_gone, *keys])
 
         for some in batched(sorted(shared), self.keys_per_call):
             left: Sequence[bytes] = some

@@ -76,7 +76,7 @@ def delete(engine: Engine, thread: bytes) -> Operation[None]:
     entries = yield from engine.update_index(thread, found.writes_seen(), by_names=True)
     keys = [engine.index_key(thread), engine.pins_key(thread)]
     arguments: list[Argument] = [thread, *engine.layout.arguments(), engine.keys_per_call]
-    while (yield from engine.call("erase", keys, arguments))[0] == b"more":
+    while (yield from engine.call("savers/erase", keys, arguments))[0] == b"more":
         pass
     statuses = {found_as: entries.statuses.get(key) for found_as, key in found.documents.items()}
     suffixes = {*found.documents, *found.writes, *found.registries}
@@ -169,7 +169,7 @@ def _delete_runs(
     state = b"more"
     rows: list[Any] = []
     while state == b"more":
-        state, _, _, *rows = yield from engine.call("runs", keys, arguments)
+        state, _, _, *rows = yield from engine.call("savers/runs", keys, arguments)
     if state == b"unsupported":
         where = Place(rows[0][0], rows[0][1])
         shown = thread.decode("utf-8", "replace")
@@ -208,11 +208,11 @@ def copy(engine: Engine, source: bytes, target: bytes) -> Operation[None]:
     left = [*writes, *sorted(found.documents.values())]
     while left:
         some = left[:_COPIES_PER_CALL]
-        reply = yield from engine.call("copy", some, [source, target, *layout])
+        reply = yield from engine.call("savers/copy", some, [source, target, *layout])
         namespaces.update(dict.fromkeys(reply[3]))
         left = left[reply[2] :]
     for several in batched(namespaces, _COPIES_PER_CALL):
-        yield from engine.call("copy", [], [source, target, *layout, *several])
+        yield from engine.call("savers/copy", [], [source, target, *layout, *several])
 
 
 def _bytes(text: Any) -> bytes:

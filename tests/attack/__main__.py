@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 
 from redis.exceptions import RedisError
 
-from tests.attack import hostile, mishaps
+from tests.attack import hostile, meetings, mishaps
 from tests.attack.arena import Arena, Attack, Broken
 from tests.conftest import WITH_MODULES
 from tests.servers.start import Server, ServerFailed
 
-ATTACKS = [*hostile.ATTACKS, *mishaps.ATTACKS]
+ATTACKS = [*hostile.ATTACKS, *mishaps.ATTACKS, *meetings.ATTACKS]
 
 
 @dataclass

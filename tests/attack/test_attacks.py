@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.attack import hostile, mishaps
+from tests.attack import hostile, meetings, mishaps
 from tests.attack.arena import Arena, Attack
 from tests.conftest import real_server
 from tests.servers.start import Server
 
 
-@pytest.mark.parametrize("attack", [*hostile.ATTACKS, *mishaps.ATTACKS], ids=str)
+@pytest.mark.parametrize("attack", [*hostile.ATTACKS, *mishaps.ATTACKS, *meetings.ATTACKS], ids=str)
 def test_the_rules_hold_under(attack: Attack, started: Callable[..., Server]) -> None:
     """Nothing retained is missing, nobody else is touched, and a last sweep finds all in order."""
     own = attack.config or attack.disruptive

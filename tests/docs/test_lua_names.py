@@ -52,5 +52,6 @@ def test_it_is_where_the_page_says(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_script_that_is_named_exists(page: str) -> None:
-    for name in re.findall(r"`(\w+\.lua)`", (ROOT / "docs" / page).read_text()):
-        assert (LUA / name).exists() or (LUA / "include" / name).exists(), name
+    for name in re.findall(r"`([\w/]+\.lua)`", (ROOT / "docs" / page).read_text()):
+        places = (LUA, LUA / "include", ROOT)
+        assert any((place / name).exists() for place in places), name

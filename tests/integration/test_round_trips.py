@@ -230,10 +230,14 @@ def several(names: list[str]) -> Operation[list[Any]]:
     first, second = (DEFAULT.document("a", "", name) for name in names[:2])
     reading: list[Argument] = ["checkpoint", "checkpoint_write", "a", 1]
     replies = yield [
-        Call(load("read", "langgraph_redis"), [first], reading),
+        Call(load("index/read", "langgraph_redis"), [first], reading),
         Command(("ECHO", "between")),
-        Call(load("measure", "langgraph_redis"), [], ["", "checkpoint", "checkpoint_write", 1, 0]),
-        Call(load("read", "langgraph_redis"), [second, b"nothing"], [*reading, 1]),
+        Call(
+            load("index/measure", "langgraph_redis"),
+            [],
+            ["", "checkpoint", "checkpoint_write", 1, 0],
+        ),
+        Call(load("index/read", "langgraph_redis"), [second, b"nothing"], [*reading, 1]),
     ]
     return [replies[0][0], replies[1], replies[3][0]]
 

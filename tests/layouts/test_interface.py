@@ -23,7 +23,7 @@ def named_in(text: str) -> set[str]:
 
 QUESTIONS = named_in(README)
 OPTIONAL = named_in(README.partition("## Copies and runs")[2])
-ASKING = [*LUA.glob("*.lua"), *LUA.glob("include/*.lua")]
+ASKING = sorted(set(LUA.rglob("*.lua")) - set(LUA.glob("layouts/**/*.lua")))
 LAYOUTS: list[tuple[str, Layout]] = [
     ("layouts/langgraph_redis.lua", LangGraphRedis()),
     (Tiny.name, Tiny()),

@@ -9,7 +9,10 @@ import pytest
 from redis_retention.scripts import load, lua_folder, module_name
 
 SCRIPTS = sorted(
-    file.name.removesuffix(".lua") for file in lua_folder().iterdir() if file.name.endswith(".lua")
+    f"{folder}{file.name}".removesuffix(".lua")
+    for folder in ("", "index/", "sweep/", "savers/")
+    for file in lua_folder().joinpath(folder).iterdir()
+    if file.name.endswith(".lua")
 )
 
 

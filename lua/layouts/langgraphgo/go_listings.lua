@@ -46,6 +46,9 @@ function go_listings.has(way, name, id)
   return kind == "set" and redis.call("SISMEMBER", key, id) == 1
 end
 
+-- Whether the list itself says the order of its checkpoints.
+function go_listings.is_ordered(way, name) return type_of(key_of(way, name)) == "zset" end
+
 -- Takes a checkpoint off a list.
 function go_listings.remove(way, name, id)
   local key = key_of(way, name)
@@ -96,7 +99,7 @@ local function merged(keys)
     if versions[a] ~= versions[b] then return versions[a] < versions[b] end
     return bytes.less(a, b)
   end)
-  local self = { count = #ids, is_unordered = true }
+  local self = { count = #ids, is_merged = true }
 
   function self.id(at) return ids[at + 1] end
 
@@ -114,7 +117,7 @@ end
 --   count         how many
 --   id(at)        the id at a position, counted from 0; nil past the end
 --   position(id)  where an id is, nil when it is not listed
---   is_unordered  the store itself does not know the order of what has the same version
+--   is_merged     it is not one sorted set as it stands
 function go_listings.read(name)
   local keys = {}
   for way in pairs(starts) do

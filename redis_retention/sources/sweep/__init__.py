@@ -5,7 +5,7 @@ Each page of SCAN is compared with what the indexes of its threads say, here and
 that has too many checkpoints is trimmed when its index is read (`indexed`). Of threads without an
 index the names of the root checkpoints are collected, since most of these are about to be deleted,
 and passed to one trim when all keys are scanned (`new`). What the names cannot tell, the server
-inspects (``lua/inspect.lua``); what has no checkpoint is deleted in the end (`orphans`).
+inspects (``lua/sweep/inspect.lua``); what has no checkpoint is deleted in the end (`orphans`).
 
 A second pass is made only if the first has met something that it could not bring to an end. What
 was written meanwhile is found by the next sweep, and a sweep that was interrupted is simply begun
