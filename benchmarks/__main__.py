@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from benchmarks import distance, profile, saver, savings, stall, sweep, trim, writers
+from benchmarks import distance, langgraph_js, profile, saver, savings, stall, sweep, trim, writers
 from benchmarks.lab import Say
 from benchmarks.report import Results, Section, server_versions
 from benchmarks.scale import FULL, SCALES, WITHOUT_SEARCH, Scale
@@ -30,6 +30,7 @@ MEASURES: dict[str, Callable[[str, Scale, Say], Section]] = {
     "distance": distance.measure,
     "profile": profile.measure,
     "saver": saver.measure,
+    "langgraph-js": langgraph_js.measure,
     "savings": savings.measure,
 }
 ON_ONE_SERVER = ("distance", "profile", "savings")

@@ -90,7 +90,7 @@ def _commands(filled: Filled, count: int, smallest: int, largest: int) -> Iterat
     chance = random.Random(filled.name)
     parent = ""
     for number in range(count):
-        checkpoint_id = _checkpoint_id(number, chance)
+        checkpoint_id = checkpoint_id_of(number, chance)
         task = str(UUID(int=chance.getrandbits(128), version=4))
         suffix = f":{filled.name}:__empty__:{checkpoint_id}"
         size = smallest + (largest - smallest) * number // max(count - 1, 1)
@@ -110,7 +110,7 @@ def _commands(filled: Filled, count: int, smallest: int, largest: int) -> Iterat
     yield pack("SET", latest, filled.checkpoints[-1][0])
 
 
-def _checkpoint_id(number: int, chance: random.Random) -> str:
+def checkpoint_id_of(number: int, chance: random.Random) -> str:
     """A UUIDv6, later than the one before it."""
     time = f"{_FIRST_TIME + number * _STEP:015x}"
     tail = f"8{chance.getrandbits(12):03x}-{chance.getrandbits(48):012x}"
@@ -127,7 +127,8 @@ def _message(number: int) -> str:
 
 
 @cache
-def _messages(count: int) -> str:
+def messages(count: int) -> str:
+    """So many messages, as the text of a list."""
     return "[" + ",".join(_message(number) for number in range(count)) + "]"
 
 
@@ -161,7 +162,7 @@ def _document(thread: str, checkpoint_id: str, parent: str, number: int, size: i
         "step": step,
     }
     text = json.dumps(document, separators=(",", ":"))
-    return text.replace('"@"', _messages(max(1, (size - len(text)) // len(_message(10)))), 1)
+    return text.replace('"@"', messages(max(1, (size - len(text)) // len(_message(10)))), 1)
 
 
 def _write(thread: str, checkpoint_id: str, task: str, index: int) -> str:

@@ -102,8 +102,8 @@ function indexing.add_with_leaves(key, members, checkpoints, announced)
   for ns, parents in pairs(children) do
     leaves[ns] = leaves_known(key, ns)
     for id in pairs(parents) do
-      local member = leaves[ns](id)
-      if member then redis.call("ZREM", key, member) end
+      -- A look and an event may both have told of it, at different times.
+      if leaves[ns](id) then redis.call("ZREMRANGEBYLEX", key, entry.leaf_range(ns, id)) end
     end
   end
   for _, one in ipairs(checkpoints) do

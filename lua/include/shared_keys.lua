@@ -59,18 +59,29 @@ end
 
 -- Keeps to the bytes that a call may free.
 function shared_keys.allowance()
-  local self, used, size, since, last = {}, 0, nil, 0, nil
+  local self, used, groups, blind = {}, 0, {}, false
 
-  -- Whether one more key, of a group of similar ones, may be deleted. The first always may.
-  function self.has_room(key, group)
-    if size == false then return true end
-    local first = size == nil
-    if first or group ~= last or size >= LARGE or since >= SAMPLED then
-      size, since = memory.of(key) or false, 0
-      if not size then return true end
+  -- The bytes of one key of a group of similar ones; nil where the server does not tell.
+  local function size_of(key, group)
+    local known = groups[group]
+    if not known or known.size >= LARGE or known.since >= SAMPLED then
+      local size = memory.of(key)
+      if not size then return nil end
+      known = { size = size, since = 0 }
+      groups[group] = known
     end
-    last, since = group, since + 1
-    if used + size > MOST_BYTES and not first then return false end
+    known.since = known.since + 1
+    return known.size
+  end
+
+  -- Whether one more key may be deleted. The first always may.
+  function self.has_room(key, group)
+    local size = not blind and size_of(key, group) or nil
+    if not size then
+      blind = true
+      return true
+    end
+    if used + size > MOST_BYTES and used > 0 then return false end
     used = used + size
     return true
   end

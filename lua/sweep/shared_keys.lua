@@ -1,10 +1,10 @@
 -- Deletes the shared keys of one thread that no checkpoint needs (include/shared_keys.lua). The
 -- caller brings the documents that it has found by a look at the database; the look must have begun
--- when what was deleted of the thread was already gone. Of many documents it asks page by page, and
--- lets the last page delete.
+-- when what was deleted of the thread was already gone. First it asks which of the keys none of
+-- them names, page by page; then it lets these be deleted, without the documents.
 --
 -- KEYS[1]  zset    the thread's index, which is not read: it says where the thread is
--- then     JSON    checkpoint documents, all of the thread's or a page of them; others do no harm
+-- then     JSON    checkpoint documents to be asked; others do no harm
 --
 -- ARGV[1]  the thread, as it stands in the keys
 -- ARGV[2]  the saver's checkpoint prefix
@@ -34,13 +34,14 @@ local documents, candidates, gone = { unpack(KEYS, 2) }, { unpack(ARGV, 7) }, {}
 layout.use(ARGV[2], ARGV[3])
 for id in string.gmatch(ARGV[6], "%Z+") do gone[id] = true end
 
-local unnamed = shared_keys.unnamed(documents, candidates)
-if not unnamed then return { 0, #candidates, {}, 0 } end
-if what == "ask" then return { 0, 0, unnamed, 0 } end
+if what == "ask" then
+  local unnamed = shared_keys.unnamed(documents, candidates)
+  return { 0, unnamed and 0 or #candidates, unnamed or {}, 0 }
+end
 
 local over, left, allowance = {}, {}, shared_keys.allowance()
 local counting = what == "count"
-local waiting = shared_keys.each_over(thread, unnamed, gone, age, counting, function(key, group)
+local waiting = shared_keys.each_over(thread, candidates, gone, age, counting, function(key, group)
   if #left == 0 and (counting or allowance.has_room(key, group)) then
     over[#over + 1] = key
   else

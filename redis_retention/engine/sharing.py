@@ -16,7 +16,9 @@ from redis_retention.sans_io import Argument, Operation, command
 
 # Documents whose names of shared keys are read by one call, some 6 microseconds each.
 _DOCUMENTS_PER_CALL = 100
-# Ids that such a call is told: the newest ones, whose own time is no proof yet.
+# Shared keys that it compares these with, a microsecond each.
+_KEYS_PER_QUESTION = 1_000
+# Ids that a call that deletes is told: the newest ones, whose own time is no proof yet.
 _MOST_GONE = 5_000
 
 
@@ -48,22 +50,28 @@ class SharedKeyCalls(IndexCalls):
         Returns:
             What was deleted, and how many are left because they may be on their way.
         """
-        pages = list(batched(documents, _DOCUMENTS_PER_CALL)) or [[]]
         newest_gone = b"\0".join(islice(sorted(gone, reverse=True), _MOST_GONE))
         deleted, waiting = Deleted(), 0
 
-        def call(page: Sequence[bytes], what: str, keys: Sequence[bytes]) -> Operation[Any]:
+        def call(what: str, page: Sequence[bytes], keys: Sequence[bytes]) -> Operation[Any]:
             head: list[Argument] = [thread, *self.layout.arguments(), older_than_ms, what]
             index_key = self.index_key(thread)
             return self.call("sweep/shared_keys", [index_key, *page], [*head, newest_gone, *keys])
 
-        for some in batched(sorted(shared), self.keys_per_call):
+        unnamed: list[bytes] = []
+        for some in batched(sorted(shared), _KEYS_PER_QUESTION):
             left: Sequence[bytes] = some
-            for page in pages[:-1]:
-                left = (yield from call(page, "ask", left))[2]
+            for page in batched(documents, _DOCUMENTS_PER_CALL):
+                _, unclear, left, _ = yield from call("ask", page, left)
+                waiting += unclear
+            unnamed += left
+        # Those of one version are most often of one checkpoint.
+        unnamed.sort(key=lambda key: key.rpartition(b":")[2])
+        for some in batched(unnamed, self.keys_per_call):
+            left = some
             while left:
                 what = "count" if counting else "delete"
-                keys, young, left, freed = yield from call(pages[-1], what, left)
+                keys, young, left, freed = yield from call(what, (), left)
                 deleted.add(0, keys, freed if self._estimate_memory else 0)
                 waiting += young
         return deleted, waiting

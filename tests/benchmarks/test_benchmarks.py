@@ -24,6 +24,7 @@ TITLES = {
     "distance": "At a distance",
     "profile": "Profile",
     "saver": "Savers",
+    "langgraph-js": "LangGraph.js",
     "savings": "What it saves",
 }
 

@@ -8,7 +8,7 @@ local blobs = {}
 
 local PREFIX = "checkpoint_blob:"
 local NAMESPACE, VERSIONS = '$["thread_id","checkpoint_ns"]', "$.checkpoint.channel_versions"
-local OWNER = '$["thread_id","checkpoint_ns","checkpoint_id","channel","version"]'
+local OWNER = '$["thread_id","checkpoint_ns","checkpoint_id"]'
 local LARGEST_EXACT = 2 ^ 53
 
 -- A version as JavaScript writes it: whole numbers count in this format; nil for what is none, and
@@ -59,19 +59,27 @@ function blobs.named(documents)
   return fine and named or nil
 end
 
--- Blobs are written anew by forks that come to the same version: what they say is who was the last.
+-- The thread, namespace and id in a reply to OWNER, if the key begins like theirs.
+local function read_owner(key, reply)
+  local thread, ns, id = string.match(reply, '^%["([^"\\]*)","([^"\\]*)","([^"\\]*)"%]$')
+  if not thread then
+    local stated = json_documents.decoded(reply)
+    if not stated or #stated ~= 3 then return nil end
+    thread, ns, id = unpack(stated)
+    if type(thread) ~= "string" or type(ns) ~= "string" or type(id) ~= "string" then return nil end
+  end
+  ns = json_documents.read_ns(ns)
+  local start = PREFIX .. thread .. ":" .. ns .. ":"
+  if string.sub(key, 1, #start) ~= start then return nil end
+  -- What follows are the channel and the version: blobs of one channel are alike.
+  return { thread, ns, id, string.match(key, "^(.*):", #start) }
+end
+
+-- Blobs are written anew by forks that come to the same version: they say who was the last.
 function blobs.owners(keys)
   local owners = {}
   json_documents.each_reply("", keys, OWNER, function(key, reply)
-    local stated = reply and json_documents.decoded(reply)
-    if not stated or #stated ~= 5 then return end
-    local thread, ns, id, channel, version = unpack(stated)
-    if type(thread) ~= "string" or type(ns) ~= "string" or type(id) ~= "string"
-      or type(channel) ~= "string" then return end
-    ns = json_documents.read_ns(ns)
-    if blobs.key(thread, ns, channel, version) == key then
-      owners[key] = { thread, ns, id, channel }
-    end
+    owners[key] = reply and read_owner(key, reply) or nil
   end)
   return owners
 end
