@@ -30,7 +30,7 @@ from redis_retention.retention import Retention
 
 THREAD = "ada"
 POLICY = Policy(keep_last=10)
-WIDTH = 88
+WIDTH = 80
 # Rows of the plan that are shown of those that go.
 _SHOWN_OF_DELETED = 3
 
