@@ -27,18 +27,18 @@ function shared_keys.unnamed(documents, candidates)
 end
 
 -- Calls `visit(key, group)` for those that are over, and answers how many may be on their way.
--- Passed over is what is another thread's, and what belongs to a checkpoint that exists. `gone`
--- has the ids of checkpoints that were there and are not, or, when `counting`, that are given up;
--- of others, `age` milliseconds are proof.
-function shared_keys.each_over(thread, candidates, gone, age, counting, visit)
+-- Passed over is what is another thread's, and what belongs to a checkpoint that exists.
+-- `was_there(id)` says of a checkpoint that it was there and is not, or, when `counting`, that it
+-- is given up; of others, `age` milliseconds are proof.
+function shared_keys.each_over(thread, candidates, was_there, age, counting, visit)
   local owners, now, waiting, known = layout.shared_key_owners(candidates), clock.now_ms(), 0, {}
 
   -- Whether the checkpoint that has written a shared key is gone for good; nil while it is there.
   local function is_gone(ns, id)
-    if counting and gone[id] then return true end
+    if counting and was_there(id) then return true end
     if redis.call("EXISTS", layout.checkpoint_key(thread, ns, id)) == 1 then return nil end
     local made = clock.of_id(id)
-    return gone[id] or made ~= nil and now - made >= age
+    return made ~= nil and now - made >= age or was_there(id)
   end
 
   for _, key in ipairs(candidates) do
