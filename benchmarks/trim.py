@@ -19,6 +19,7 @@ from benchmarks.ways import (
     NEED_SEARCH,
     PRUNE,
     SCAN,
+    SERVICE,
     UNSEEN,
     WAYS,
     load_scripts,
@@ -28,16 +29,16 @@ HEADER = ("", "ms", "server CPU, ms", "round trips", "prune takes", "CPU to floo
 SMALL_TRIM = 200
 """Below so many checkpoints less is aimed at: deciding costs the same and deletes less."""
 
-ALL = (DEFAULT, UNSEEN, INDEXED, SCAN, PRUNE, LOOP, FLOOR)
+ALL = (DEFAULT, UNSEEN, SERVICE, INDEXED, SCAN, PRUNE, LOOP, FLOOR)
 
 ABOUT = f"""\
 One thread is cut down to its newest {KEEP} checkpoints, beside other threads of {THREAD}. Its
 documents grow from 5 to 20 KB, with two writes each; those of the others have 1 KB. Each sample is
 a thread written anew, measured once the server is at rest; afterwards it is made sure that exactly
 the same keys are gone whoever deleted them. The default command is measured with an index that is
-ready and for a thread that it never saw. The floor is UNLINK of the keys that go, in batches of
-{KEYS_PER_UNLINK}, packed before the clock starts and sent over a bare socket. The loop and `prune`
-need RediSearch."""
+ready, for a thread that it never saw, and where the service says that the indexes are complete.
+The floor is UNLINK of the keys that go, in batches of {KEYS_PER_UNLINK}, packed before the clock
+starts and sent over a bare socket. The loop and `prune` need RediSearch."""
 
 Samples = Mapping[str, Sequence[Sample]]
 

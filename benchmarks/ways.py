@@ -19,6 +19,7 @@ from redis_retention.scripts import load
 
 POLICY = Policy(keep_last=KEEP)
 KEYS_PER_UNLINK = 500
+SERVED = "served:"
 
 Way: TypeAlias = Callable[[Lab, Filled], Callable[[], object]]
 
@@ -75,6 +76,20 @@ def default_indexed(lab: Lab, thread: Filled) -> Callable[[], object]:
     return default(lab, thread)
 
 
+def beside_service(lab: Lab, thread: Filled) -> Callable[[], object]:
+    """What the default command does where `run` says that the indexes are complete.
+
+    Below a prefix of its own, so that no other way believes it.
+    """
+    engine = Engine(prefix=SERVED)
+    key = f"{SERVED}complete:{engine.layout.tag}"
+    lab.admin.unlink(key, engine.index_key(thread.name.encode()))
+    retention = Retention(lab.client, prefix=SERVED)
+    retention.trim(thread.name, Policy(keep_last=len(thread.checkpoints)))
+    lab.admin.set(key, "the benchmark")
+    return lambda: retention.trim(thread.name, POLICY)
+
+
 def indexed_only(lab: Lab, thread: Filled, keys: int | None = None) -> Callable[[], object]:
     """By the index alone, as `listen` and `run` trim.
 
@@ -119,6 +134,7 @@ def _index(lab: Lab, thread: Filled) -> None:
 LOOP, PRUNE, FLOOR = "list, then delete one by one", f"RedisSaver.prune(keep_last={KEEP})", "floor"
 DEFAULT = "redis-retention trim, index ready"
 UNSEEN = "redis-retention trim, never seen"
+SERVICE = "redis-retention trim, beside run"
 INDEXED = "redis-retention trim --indexed-only"
 SCAN = "redis-retention trim --scan"
 PLAN = "redis-retention plan"
@@ -126,6 +142,7 @@ PLAN = "redis-retention plan"
 WAYS: dict[str, Way] = {
     DEFAULT: default_indexed,
     UNSEEN: default,
+    SERVICE: beside_service,
     INDEXED: indexed_only,
     SCAN: by_scan,
     PRUNE: prune,

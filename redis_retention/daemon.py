@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 
 from redis_retention import policies
 from redis_retention.activity import Activity
+from redis_retention.complete import Completeness
 from redis_retention.engine import Engine, Rule
 from redis_retention.errors import RetentionError
 from redis_retention.layouts.names import title
@@ -43,6 +44,8 @@ _SETTLE_SECONDS = 10.0
 # SIGTERM ends the service within a second, whatever the server does.
 _STOP_SECONDS = 0.7
 _CLOSE_SECONDS = 0.1
+# Changes that wait for longer are not in their indexes for too long.
+_LONGEST_BACKLOG_SECONDS = 1.0
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -116,6 +119,8 @@ class Daemon:
         self._rules_wanted = asyncio.Event()
         self._rules: list[Rule] = []
         self._ticked = monotonic()
+        self._completeness = Completeness(engine)
+        self._completeness_due = asyncio.Event()
         self._listener = Listener(
             client,
             engine,
@@ -123,6 +128,8 @@ class Daemon:
             database=database,
             activity=self.activity,
             on_gap=self._ask_for_sweep,
+            on_doubt=self._doubt,
+            on_proof=self._note_proof,
             check_every=check_every,
         )
         self._listener.tracker.large.threshold = options.warn_checkpoint_bytes
@@ -137,7 +144,7 @@ class Daemon:
         return SharedSweeper(
             self._client,
             self._engine,
-            lambda: sweep(self._rules, self._note_progress),
+            lambda: self._completeness.during(sweep(self._rules, self._note_progress)),
             schedule,
             self.activity,
         )
@@ -224,6 +231,7 @@ class Daemon:
                 self._stop.wait,
                 self._require_events,
                 self._follow_rules,
+                self._follow_completeness,
                 self._summarize,
                 self._tick,
             )
@@ -247,6 +255,9 @@ class Daemon:
         if self._sweeper is not None:
             self._sweeper.stop()
         await asyncio.wait(working, timeout=_STOP_SECONDS)
+        with suppress(asyncio.TimeoutError, RedisError, OSError):
+            withdrawn = self._transport.run(self._completeness.withdraw())
+            await asyncio.wait_for(withdrawn, _CLOSE_SECONDS)
 
     async def _require_events(self) -> None:
         """A listener alone is of no use where there are no events to begin with."""
@@ -276,6 +287,30 @@ class Daemon:
             self._sweeper.ask(reason)
         else:
             log.info("events may have been missed (%s): `redis-retention sweep` heals that", reason)
+
+    # --- whether the indexes are complete --------------------------------------------------
+
+    def _doubt(self) -> None:
+        if self._listener.state is State.LISTENING:
+            self._completeness.doubt()
+        else:
+            self._completeness.stop_listening()
+        self._completeness_due.set()
+
+    def _note_proof(self) -> None:
+        self._completeness.listen()
+        self._completeness_due.set()
+
+    async def _follow_completeness(self) -> None:
+        """Say whether the indexes are complete, at each proof that events arrive and each doubt."""
+        while True:
+            await self._completeness_due.wait()
+            self._completeness_due.clear()
+            with suppress(RedisError, RetentionError, OSError):
+                if self._listener.behind > _LONGEST_BACKLOG_SECONDS:
+                    await self._transport.run(self._completeness.withdraw())
+                elif not await self._transport.run(self._completeness.say()):
+                    self._ask_for_sweep("a key of ours was deleted")
 
     # --- rules -----------------------------------------------------------------------------
 

@@ -1,12 +1,14 @@
-"""Trims and plans threads that are named, wherever their keys have to be looked for."""
+"""Trims and plans named threads, and decides where to search for their keys."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
+from functools import partial
 from typing import Literal, TypeAlias, get_args
 
 from redis_retention.beside import Beside
+from redis_retention.complete import indexes_are_complete
 from redis_retention.engine import Decisions, Engine
 from redis_retention.errors import ServerLacks
 from redis_retention.policy import Policy
@@ -19,8 +21,9 @@ from redis_retention.sources.search import NotSearchable, Search
 LookIn: TypeAlias = Literal["auto", "index", "scan"]
 """Where to look for the keys of a thread.
 
-``auto`` searches for what our index does not know where the saver does, by RediSearch, and looks at
-the whole database only where that cannot be; ``scan`` always looks at all of it, which finds
+``auto`` trusts our index where a service says that it is complete. Elsewhere it searches for what
+that does not know where the saver does, by RediSearch, and looks at the whole database only where
+that cannot be; ``scan`` always looks at all of it, which finds
 also what no index names; ``index`` trusts our index.
 """
 
@@ -96,7 +99,7 @@ class NamedThreads:
         return found
 
     def _look_in_of(self, engine: Engine) -> LookIn:
-        """Where to look for the keys of a format: lists of its own need not be looked for."""
+        """Where to look for the keys of a format: lists of its own need no search."""
         return "index" if engine.layout.lists_itself else self._look_in
 
     # --- which formats --------------------------------------------------------------------------
@@ -164,8 +167,11 @@ class NamedThreads:
         """Trim the threads that can be searched for, and return the others, and why they cannot."""
         asking = self._asking(engine)
         search, unsearched, why = Search(asking), dict(policies), None
+        complete = bool(policies) and (yield from indexes_are_complete(engine))
         for name, policy in policies.items():
-            trim = self._dry_run_searched if each.result.dry_run else Search.trim
+            trim = self._trim_complete if complete else Search.trim
+            if each.result.dry_run:
+                trim = self._dry_run_complete if complete else self._dry_run_searched
             try:
                 yield from each.add(name, trim(search, name, policy))
             except NotSearchable as error:
@@ -175,6 +181,24 @@ class NamedThreads:
             else:
                 del unsearched[name]
         return unsearched, why
+
+    def _trim_complete(
+        self, search: Search, name: bytes, policy: Policy
+    ) -> Operation[scan.ThreadResult]:
+        """Trim a thread by its index, which knows all of it, unless somebody has deleted that."""
+        trim = partial(search.engine.trim, name, policy)
+        trimmed = yield from search.engine.with_sound_index(name, trim)
+        if trimmed.unsupported is None and (trimmed.left or trimmed.deleted.keys):
+            return scan.done(trimmed)
+        return (yield from search.trim(name, policy))
+
+    def _dry_run_complete(
+        self, search: Search, name: bytes, policy: Policy
+    ) -> Operation[scan.ThreadResult]:
+        decisions = yield from search.engine.plan(name, policy)
+        if decisions.unsupported is None and decisions.checkpoints:
+            return scan.would_be(decisions)
+        return (yield from self._dry_run_searched(search, name, policy))
 
     def _dry_run_searched(
         self, search: Search, name: bytes, policy: Policy
@@ -199,6 +223,10 @@ class NamedThreads:
             return (yield from asking.plan(name, policy, describe=True))
         why = None
         if look_in == "auto":
+            if (yield from indexes_are_complete(engine)):
+                decisions = yield from asking.plan(name, policy, describe=True)
+                if decisions.unsupported is None and decisions.checkpoints:
+                    return decisions
             try:
                 found = yield from Search(asking).find(name)
                 return (yield from scan.plan(asking, name, found, policy))

@@ -77,6 +77,20 @@ def test_deleted_between_any_two_calls_of_a_trim_nothing_is_lost(stack: redis.Re
     assert after > 5
 
 
+def test_what_a_look_and_an_event_have_found_is_no_leaf_once_it_has_a_child(
+    stack: redis.Redis,
+) -> None:
+    [first, second] = fill_fast(stack, "a", 2)
+    documents = [DEFAULT.document("a", "", name) for name in (first, second)]
+    engine, transport = Engine(), Transport(stack)
+    transport.run(engine.add(documents[:1], b"a"))
+    for document in documents:
+        transport.run(engine.track([document]))
+
+    leaves: Any = stack.zrangebylex(INDEX, b"[l", b"(m")
+    assert [leaf.split(b"\0")[1].decode() for leaf in leaves] == [second]
+
+
 def test_without_an_index_a_trim_that_trusts_it_does_nothing(stack: redis.Redis) -> None:
     fill_fast(stack, "a", 30)
     before = snapshot(stack)

@@ -85,7 +85,7 @@ def test_no_more_is_sent_than_the_thread_takes(
         result = warm.trim("a", KEEP_10)
         sent = commands()
 
-    assert sent == [*EXAMINE, *LOOK, "EVALSHA", *CLEAN]
+    assert sent == ["GET", *EXAMINE, *LOOK, "EVALSHA", *CLEAN]
     assert changes(before, snapshot(client)) == Changes(gone=doomed)
     assert (result.checkpoints_deleted, result.checkpoints_kept) == (26, 10)
     assert result.keys_deleted == len(doomed)
@@ -97,7 +97,7 @@ async def test_nor_without_blocking(server: Server, client: redis.Redis, warm: R
         await async_client.ping()
         with monitored(server) as commands:
             result = await AsyncRetention(async_client).trim("a", KEEP_10)
-            assert commands() == [*EXAMINE, *LOOK, "EVALSHA", *CLEAN]
+            assert commands() == ["GET", *EXAMINE, *LOOK, "EVALSHA", *CLEAN]
     assert result.checkpoints_deleted == 26
 
 
@@ -111,7 +111,7 @@ def test_the_indexes_are_examined_once_for_several_threads(
         result = warm.trim(["a", "c", "d"], KEEP_10)
         sent = commands()
 
-    assert sent == [*EXAMINE, *[*LOOK, "EVALSHA", *CLEAN] * 3]
+    assert sent == ["GET", *EXAMINE, *[*LOOK, "EVALSHA", *CLEAN] * 3]
     assert result.checkpoints_deleted == 6
 
 

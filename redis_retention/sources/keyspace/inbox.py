@@ -64,6 +64,11 @@ class Inbox:
     def __len__(self) -> int:
         return len(self._changes)
 
+    def oldest(self) -> float:
+        """Seconds for which the one that has waited longest has, 0 when there is none."""
+        first = next(iter(self._changes.values()), None)
+        return 0.0 if first is None else monotonic() - first.since
+
     def put(self, key: bytes, change: Change) -> bool:
         """Add a change; False when there is no room for it."""
         known = self._changes.get(key)

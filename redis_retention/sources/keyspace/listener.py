@@ -57,6 +57,9 @@ class Listener:
         database: The number of the database, which is part of the channels' names.
         activity: Where to count what is done.
         on_gap: Called with a reason when events may have been lost, after events arrive again.
+        on_doubt: Called at once when a document may not get into its index: an event may have been
+            missed, or the server has refused it.
+        on_proof: Called each time that it was proved that events arrive.
         room: How many changed documents to hold at most.
         check_every: Seconds between two proofs that events still arrive.
     """
@@ -70,6 +73,8 @@ class Listener:
         database: int = 0,
         activity: Activity | None = None,
         on_gap: Callable[[str], None] = lambda _: None,
+        on_doubt: Callable[[], None] = lambda: None,
+        on_proof: Callable[[], None] = lambda: None,
         room: int = ROOM,
         check_every: float = CHECK_SECONDS,
     ) -> None:
@@ -78,6 +83,8 @@ class Listener:
         self._client = client
         self._transport = AsyncTransport(client, self.activity.called)
         self._on_gap = on_gap
+        self._on_doubt = on_doubt
+        self._on_proof = on_proof
         self._inbox = Inbox(room)
         self._check_every = check_every
         self._events = engine.layout.events
@@ -101,12 +108,18 @@ class Listener:
             self.activity,
             self._stopping,
             self._check_room,
+            on_doubt,
         )
 
     @property
     def waiting(self) -> int:
         """Changed documents that have not been worked off."""
         return len(self._inbox)
+
+    @property
+    def behind(self) -> float:
+        """Seconds for which the oldest change has waited, 0 when none does."""
+        return self._inbox.oldest()
 
     def stop(self) -> None:
         """Let `run` end when the batch in hand is done."""
@@ -201,6 +214,7 @@ class Listener:
         self.activity.events_dropped += 1
         if not self._full:
             self._full = True
+            self._on_doubt()
             log.warning("events are dropped: %d documents wait already", self.waiting)
 
     def _check_room(self) -> None:
@@ -230,6 +244,8 @@ class Listener:
                 self._events_are_off(switch)
             else:
                 self._events_are_on(switch)
+                if heard is Heard.EVENTS:
+                    self._on_proof()
             await asyncio.sleep(self._check_every)
 
     def _events_are_on(self, switch: Switch) -> None:
@@ -260,12 +276,15 @@ class Listener:
 
     def _enter(self, state: State) -> None:
         self.state = state
+        if state is not State.LISTENING:
+            self._on_doubt()
         self.activity.listening = state is State.LISTENING
         if state in (State.LISTENING, State.OFF):
             self._settled.set()
 
     def _note_gap(self, reason: str) -> None:
         self.activity.gaps += 1
+        self._on_doubt()
         self._on_gap(reason)
 
 

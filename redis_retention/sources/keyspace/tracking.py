@@ -70,6 +70,7 @@ class Tracker:
         activity: Where to count what is done.
         stopping: Set when it is to end.
         on_empty: Called when all that had changed is worked off.
+        on_refusal: Called when something is left to the sweeps.
 
     Attributes:
         unfinished: Threads of which more is to be deleted than one call may, and how often that
@@ -86,6 +87,7 @@ class Tracker:
         activity: Activity,
         stopping: asyncio.Event,
         on_empty: Callable[[], None],
+        on_refusal: Callable[[], None],
     ) -> None:
         self.rules = rules
         self.large = LargeCheckpoints(activity)
@@ -97,6 +99,7 @@ class Tracker:
         self._activity = activity
         self._stopping = stopping
         self._on_empty = on_empty
+        self._on_refusal = on_refusal
         self._stuck = False
         self._warned: dict[bytes, None] = {}
         # How often calls for documents timed out, by their names without the id, and until when
@@ -119,7 +122,10 @@ class Tracker:
 
     async def _work_off(self, changes: list[Changed]) -> None:
         if self._slow_until:
-            changes = self._quick(changes)
+            quick = self._quick(changes)
+            if len(quick) < len(changes):
+                self._on_refusal()
+            changes = quick
         try:
             await self._track(changes)
         except PASSING as error:
@@ -257,6 +263,7 @@ class Tracker:
     def _leave_to_sweeps(self, thread: bytes, error: Exception) -> None:
         """Leave a thread to the sweeps."""
         self._activity.failed(error)
+        self._on_refusal()
         self.warn_once(thread, str(error))
 
     def _count(self, thread: bytes, deleted: Deleted) -> None:
