@@ -12,7 +12,7 @@
 -- ARGV[6]  the only thread whose documents are added, "" for any
 -- ARGV[7]  1 to estimate how much memory a trim frees, else 0
 -- ARGV[8]  milliseconds for which a leaf is retained
--- ARGV[9]  1 when events have just told of the documents, 0 when somebody has looked for them
+-- ARGV[9]  1 when events have just told of the documents, 0 when a search or a SCAN has
 -- ARGV[10] the number of rules
 -- then     the rules (include/rule_list.lua)
 -- then     how many write documents the caller has seen for each of KEYS, or nothing at all

@@ -1,4 +1,4 @@
-"""Learns in which other storage formats a thread is, while it is looked for in the first."""
+"""Learns in which other storage formats a thread is, while it is searched for in the first."""
 
 from __future__ import annotations
 

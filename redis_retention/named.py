@@ -1,4 +1,4 @@
-"""Trims and plans threads that are named, wherever their keys have to be looked for."""
+"""Trims and plans named threads, and decides where to search for their keys."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class NamedThreads:
         return found
 
     def _look_in_of(self, engine: Engine) -> LookIn:
-        """Where to look for the keys of a format: lists of its own need not be looked for."""
+        """Where to look for the keys of a format: lists of its own need no search."""
         return "index" if engine.layout.lists_itself else self._look_in
 
     # --- which formats --------------------------------------------------------------------------

@@ -12,16 +12,16 @@ REASONS = {
     "last": "among the newest, as --keep-last says",
     "within": "young enough for --keep-within",
     "run": "the end of a run, as --keep-runs says",
-    "pinned": "kept by a pin",
+    "pinned": "pinned, until it is unpinned",
     "all": "nothing is deleted until the thread expires",
-    "latest": "LangGraph goes on from it",
+    "latest": "LangGraph resumes from it",
     "delta": "a retained checkpoint is replayed from it",
     "sends": "the one after it takes its pending sends from it",
     "invocation": "of a subgraph whose root checkpoint is retained",
-    "unclear": "not known well enough to delete it",
-    "recent": "nothing follows it yet, and it has not been there for the grace period",
-    "ahead": "it descends from the latest checkpoint, and may be about to be named",
-    "idle": "its thread has just been found idle, and expires after the grace period",
+    "unclear": "its part of the thread is not known well enough to delete it",
+    "recent": "no checkpoint follows it yet, and the grace period is not over",
+    "ahead": "it descends from the latest checkpoint, and may become the latest",
+    "idle": "its thread was just found idle, and expires after the grace period",
 }
 """Why a checkpoint is retained, in words."""
 

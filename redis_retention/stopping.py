@@ -1,6 +1,6 @@
 """Operations that can be stopped between two requests, so that what runs long can end at once.
 
-Each call of a script leaves its thread in order, so a good place to stop is after any of them.
+Each call of a script leaves its thread whole, so a good place to stop is after any of them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 -- glob: patterns for thread ids, as for KEYS: *, ?, [a-z], [^a-z], a backslash before any of these.
 --
--- Ids are chosen by strangers, so a match never goes back: between two stars the leftmost place is
--- taken, which is always right. The steps are at most the id's length times the pattern's.
+-- Ids are chosen by strangers, so a match never backtracks: between two stars the leftmost place
+-- counts, which is always right. The steps are at most the id's length times the pattern's.
 
 local glob = {}
 

@@ -55,7 +55,7 @@ local function leaves_known(key, ns)
   end
 end
 
--- Among so many newer entries a checkpoint's child is looked for: most often it is the first.
+-- Search so many newer entries for a checkpoint's child: most often it is the first.
 local NEXT = 8
 
 -- Whether the index can tell already if a checkpoint is a leaf: it knows it, or a child of it.
@@ -95,7 +95,7 @@ end
 function indexing.add_with_leaves(key, members, checkpoints, announced)
   checkpoints = without_invocations(checkpoints)
   local children, leaves, now = by_parent(checkpoints), {}, clock.now_ms()
-  -- Of what was deleted before there was an index, nobody knows.
+  -- What was deleted before there was an index is not known.
   if layout.shared_keys_named and #members > 0 and redis.call("EXISTS", key) == 0 then
     members[#members + 1] = entry.shared_keys_left(now)
   end

@@ -1,4 +1,4 @@
--- namespaces: deletes what the decision gives up, namespace by namespace, oldest first.
+-- namespaces: deletes what the decision does not retain, namespace by namespace, oldest first.
 
 --@include include/bytes.lua
 --@include include/clock.lua

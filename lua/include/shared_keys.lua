@@ -26,10 +26,10 @@ function shared_keys.unnamed(documents, candidates)
   return left
 end
 
--- Calls `visit(key, group)` for those that are over, and answers how many may be on their way.
--- Passed over is what is another thread's, and what belongs to a checkpoint that exists. `gone`
--- has the ids of checkpoints that were there and are not, or, when `counting`, that are given up;
--- of others, `age` milliseconds are proof.
+-- Calls `visit(key, group)` for those to delete, and answers how many may belong to a checkpoint
+-- that is still to come. It skips keys of other threads, and of checkpoints that exist. `gone` has
+-- the ids of checkpoints that were there and are not, or, when `counting`, that would be deleted;
+-- for all others an age of `age` milliseconds is the proof.
 function shared_keys.each_over(thread, candidates, gone, age, counting, visit)
   local owners, now, waiting, known = layout.shared_key_owners(candidates), clock.now_ms(), 0, {}
 

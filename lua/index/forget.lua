@@ -20,9 +20,9 @@
 -- Reply    {checkpoints forgotten, KEYS dealt with}: when it has looked up a great deal, a call
 --          leaves the rest of KEYS to the next
 --
--- Other keys it touches: per thread a zset, its index (include/entry.lua), is read and deleted
--- from; registries of these checkpoints are looked for. Before pins (a hash) are deleted, the
--- latest pointer of the thread and the pinned checkpoints are looked for.
+-- Other keys it touches: for each thread it reads its index (a zset, include/entry.lua) and deletes
+-- from it; it reads whether registries of these checkpoints exist. Before it deletes pins (a hash)
+-- it reads whether the latest pointer of the thread and the pinned checkpoints exist.
 
 --@include layouts/${layout}.lua
 --@include include/entry.lua

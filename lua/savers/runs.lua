@@ -1,8 +1,8 @@
 -- Deletes the checkpoints of some runs of one thread, but for those that others still need.
 --
--- Of the runs' checkpoints these stay: what a delta channel of a checkpoint that stays is replayed
--- from; the parent whose pending sends a checkpoint takes that stays (until format 4); and what is
--- pinned.
+-- Of the runs' checkpoints these are retained: ancestors from which a delta channel of a retained
+-- checkpoint is replayed; the parent whose pending sends a retained checkpoint takes (until format
+-- 4); and what is pinned.
 --
 -- KEYS[1]  zset    the thread's index (include/entry.lua); also deleted from
 -- KEYS[2]  hash    the thread's pins (include/pins.lua)
@@ -16,16 +16,16 @@
 -- then     what may be their checkpoints: namespace and id of each
 --
 -- Reply    {state, checkpoints deleted, keys deleted (the documents with them), {ns, id, reason}…}
---          state "done": nothing is left to delete; then what was kept follows, with the reason:
---          delta, sends or pinned; "more": call again; "unsupported": nothing was done, because of
---          the checkpoint that follows
+--          state "done": nothing is left to delete; then what was retained follows, with the
+--          reason: delta, sends or pinned; "more": call again; "unsupported": nothing was done,
+--          because of the checkpoint that follows
 --
 -- Other keys it touches are the saver's, of this thread only: reads checkpoint documents, pointers
--- and registries; deletes checkpoint and write documents and registries; a pointer to what goes is
--- set to the newest checkpoint that is left, or deleted.
+-- and registries; deletes checkpoint and write documents and registries; a pointer to what is
+-- deleted is set to the newest checkpoint that is left, or deleted.
 --
--- The newest go first, so that no ancestor goes before what needs it. A call reads the entries of
--- the namespaces in which there is something to delete.
+-- The newest are deleted first, so that no ancestor is deleted before what needs it. A call reads
+-- the entries of the namespaces in which there is something to delete.
 
 --@include layouts/${layout}.lua
 --@include include/entry.lua
@@ -85,8 +85,8 @@ local function read_namespace(ns)
   return found
 end
 
--- Why checkpoints stay that are to go: {[id] = reason}. From each that stays its needs are followed
--- up; an ancestor that is kept for others needs only what these ask of it.
+-- Why checkpoints of the runs are retained: {[id] = reason}. The needs of each retained checkpoint
+-- are followed up; an ancestor that is retained for others needs only what these ask of it.
 local function needed(ns, known, going)
   local kept, walked = {}, {}
   for id in pairs(its_pins.whole_thread and going or its_pins.checkpoints[ns] or {}) do
@@ -130,8 +130,8 @@ local function needed(ns, known, going)
   return kept
 end
 
--- Collects what goes of a namespace, the newest first. Answers what was collected whole, and one of
--- which (a part) is left for the next call, nil when there is none.
+-- Collects what is to delete of a namespace, the newest first. Answers what was collected whole,
+-- and one of which (a part) is left for the next call, nil when there is none.
 local function collect(to_delete, ns, known, going, kept)
   local starts, whole = layout.key_starts(thread, ns), {}
   for at = #known.ids, 1, -1 do

@@ -16,8 +16,8 @@
 --          says it
 --          then threads without an index that have shared keys
 --
--- Other keys it touches: documents of the checkpoints that the names speak of are looked for, and
--- indexes read (include/entry.lua).
+-- Other keys it touches: reads whether the checkpoints that the names speak of exist, and indexes
+-- (include/entry.lua).
 
 --@include layouts/${layout}.lua
 --@include include/entry.lua

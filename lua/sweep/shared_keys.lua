@@ -13,17 +13,17 @@
 --          difference of clocks with them
 -- ARGV[5]  "ask" to say which of them none of the documents names, "count" to count those that are
 --          over, "delete" to delete them
--- ARGV[6]  ids of checkpoints that were there and are gone, or that are given up when this counts;
---          parted by NUL
+-- ARGV[6]  ids of checkpoints that were there and are gone, or, when this counts, that would be
+--          deleted; parted by NUL
 -- then     the shared keys in question
 --
--- Reply    {keys deleted, keys that may be on their way, {key…}, bytes freed}
+-- Reply    {keys deleted, keys too young to delete, {key…}, bytes freed}
 --          keys: for "ask" those that none of the documents names; for "delete" those that are left
 --          to the next call, since it frees enough
 --          bytes freed: estimated, 0 where the server does not tell
 --
--- Other keys it touches: the shared keys are read and deleted; documents of the checkpoints that
--- wrote them are looked for.
+-- Other keys it touches: reads and deletes the shared keys; reads whether the checkpoints that
+-- wrote them exist.
 
 --@include layouts/${layout}.lua
 --@include include/lists.lua

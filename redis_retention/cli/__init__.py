@@ -113,7 +113,7 @@ def _print_any_text() -> None:
 @global_options(from_environment=True)
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    """Trim the LangGraph checkpoints that are kept in Redis, and break no thread by it.
+    """Trim the LangGraph checkpoints in Redis without breaking a thread.
 
     Try `redis-retention demo`: it needs no server.
     """

@@ -236,7 +236,7 @@ def _tell(story: Story) -> None:
 
     before, after = story.before, story.after
     say(
-        f"Ada has said {len(FACTS)} things to a LangGraph chat. Its RedisSaver has kept the whole "
+        f"Ada has said {len(FACTS)} things to a LangGraph chat. Its RedisSaver stored the whole "
         f"state after every step:\n[bold]{before.checkpoints} checkpoints[/], {before.keys} keys, "
         f"{size(before.bytes)} of JSON, for {story.messages} short messages."
     )
@@ -248,7 +248,7 @@ def _tell(story: Story) -> None:
     prompt(f"redis-retention trim {THREAD} --keep-last {POLICY.keep_last}")
     console.print(sentence(story.trim))
     console.print(Padding(_comparison(before, after), (1, 0), expand=False))
-    console.print(_verdict(story))
+    console.print(_outcome(story))
 
 
 def _short(plan: Plan) -> Table:
@@ -267,7 +267,7 @@ def _comparison(before: Stock, after: Stock) -> Table:
     return made
 
 
-def _verdict(story: Story) -> Text:
+def _outcome(story: Story) -> Text:
     if not story.state_unchanged:
         return Text("The state is not what it was: please report this.", style="bold red")
     return Text.assemble(

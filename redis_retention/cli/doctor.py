@@ -44,7 +44,7 @@ def doctor(settings: Settings, /) -> int:
     if settings.json:
         show_json({"ok": not broken, "checks": [_as_json(check) for check in checks]})
     else:
-        show(_table(checks), *_mends(checks), Text(_verdict(checks)))
+        show(_table(checks), *_mends(checks), Text(_outcome(checks)))
     return _FAILED if broken else 0
 
 
@@ -88,7 +88,7 @@ def _mends(checks: Sequence[Check]) -> list[Text]:
     ]
 
 
-def _verdict(checks: Sequence[Check]) -> str:
+def _outcome(checks: Sequence[Check]) -> str:
     broken = [check.name for check in checks if check.state is State.BROKEN]
     if broken:
         return f"Broken: {', '.join(broken)}."

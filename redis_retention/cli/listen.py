@@ -29,8 +29,8 @@ def listen(
 ) -> Service:
     """Trim each thread the moment it crosses its trigger, until told to stop.
 
-    What was there before, and what is missed while this does not run, is left to
-    `redis-retention sweep`; `redis-retention run` does both.
+    It does not trim what was there before, or what is written while it does not run: that takes
+    `redis-retention sweep`. `redis-retention run` does both.
     """
     if policy is not None and trigger is None:
         raise click.UsageError("say when to trim, as in --trigger 30")

@@ -133,8 +133,8 @@ _GLOBAL: dict[str, dict[str, Any]] = {
         "metavar": "N",
     },
     "max-stall": {
-        "help": "For how long a call of a trim is to hold the server up: as many keys go by one "
-        f"call as it deletes in that time.  [default: {DEFAULT_MAX_STALL_MS:g}ms]",
+        "help": "How long one call of a trim may hold the server up, about: it deletes as many "
+        f"keys as the server can in that time.  [default: {DEFAULT_MAX_STALL_MS:g}ms]",
         "type": as_stall,
         "metavar": "MS",
     },
@@ -203,7 +203,9 @@ def policy_options(function: Function) -> Function:
         help="Delete threads in which nothing has happened for so long, unless they wait for a "
         "human. Alone, it deletes nothing else.",
     )
-    @click.option("--expire-waiting", is_flag=True, help="Let threads expire also while they wait.")
+    @click.option(
+        "--expire-waiting", is_flag=True, help="Also delete such threads if they wait for a human."
+    )
     @functools.wraps(function)
     def with_policy(
         *arguments: Any,
@@ -236,7 +238,7 @@ trigger_option = click.option(
     "--trigger",
     metavar="M",
     type=COUNT,
-    help="Let the automatic trims fire when there are more than M checkpoints.",
+    help="Trim a thread by itself when it has more than M checkpoints.",
 )
 
 warn_checkpoint_bytes_option = click.option(
@@ -253,12 +255,12 @@ def look_in_options(function: Function) -> Function:
     @click.option(
         "--indexed-only",
         is_flag=True,
-        help="Trust the index and look for nothing that it does not know: that is retained.",
+        help="Trust the index. What it does not know is retained.",
     )
     @click.option(
         "--scan",
         is_flag=True,
-        help="Look at the whole database: that finds also what writers left that no index names.",
+        help="Look at the whole database, to find also orphans that no index names.",
     )
     @functools.wraps(function)
     def with_look_in(*arguments: Any, indexed_only: bool, scan: bool, **options: Any) -> Any:

@@ -25,7 +25,7 @@ def _place_options(function: Function) -> Function:
 
 @click.command
 @_place_options
-@click.option("--note", metavar="TEXT", default="", help="Why it is to be kept.")
+@click.option("--note", metavar="TEXT", default="", help="Why it is pinned.")
 @global_options()
 @pass_settings
 def pin(
@@ -52,7 +52,7 @@ def pin(
 def unpin(
     settings: Settings, thread_id: bytes, checkpoint_id: bytes | None, namespace: bytes
 ) -> None:
-    """Take the pin of a checkpoint, or of the whole thread, away."""
+    """Remove the pin of a checkpoint, or of the whole thread."""
     _require_checkpoint(checkpoint_id, namespace)
     with retention(settings) as found:
         unpinned = found.unpin(thread_id, checkpoint_id, namespace=namespace)

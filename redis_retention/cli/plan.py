@@ -107,8 +107,8 @@ def table(
 
 def _fate(one: PlannedCheckpoint, notes: Mapping[tuple[str | None, str | None], str]) -> Text:
     if not one.kept:
-        return Text("deleted", style="red")
-    fate = Text(f"kept: {', '.join(one.reasons)}", style="green")
+        return Text("delete", style="red")
+    fate = Text(f"retain: {', '.join(one.reasons)}", style="green")
     note = notes.get((one.namespace, one.checkpoint_id)) or notes.get((None, None))
     if "pinned" in one.reasons and note:
         fate.append(f" ({shown(note)})")
@@ -116,7 +116,7 @@ def _fate(one: PlannedCheckpoint, notes: Mapping[tuple[str | None, str | None], 
 
 
 def legend(kept: Iterable[PlannedCheckpoint]) -> list[Text]:
-    """What the reasons mean that were given."""
+    """What the given reasons mean."""
     given = {reason for one in kept for reason in one.reasons}
     return [
         Text(f"{reason:>10}  {meaning}", style="dim")

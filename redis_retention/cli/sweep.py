@@ -64,7 +64,7 @@ def sweep(
     """Trim all threads, in one pass over the database.
 
     Without any option that says what to keep, the stored policies decide (see `redis-retention
-    policy`). It can be interrupted at any time, and begun anew.
+    policy`). It can be interrupted at any time and started again.
     """
     with retention(settings) as found, _progress() as progress:
         try:

@@ -29,7 +29,7 @@ class DeletionCalls(IndexCalls):
         """Trim a thread by its index, call after call until nothing is left to delete.
 
         Each call waits for the reply to the one before, so that others are served in between,
-        and each leaves the thread in order.
+        and each leaves the thread whole.
 
         Args:
             thread: The thread as it stands in the keys.

@@ -63,7 +63,7 @@ class IndexCalls(ScriptCalls):
         Args:
             documents: Keys that may be checkpoint documents; what is none is passed over.
             thread: The only thread whose documents to add, empty for any.
-            writes_seen: How many write documents were seen for each, if that was looked for.
+            writes_seen: How many write documents were seen for each, if that was counted.
 
         Raises:
             RetentionError: The server would not change the index of that thread.

@@ -180,7 +180,7 @@ class OrphanGroup:
     Attributes:
         suffix: What the names of the keys have in common.
         writes: Write documents among them.
-        deleted: The checkpoint was there and is deleted: whatever is left of it goes too.
+        deleted: The checkpoint was there and is deleted: whatever is left of it is deleted too.
     """
 
     suffix: bytes

@@ -48,7 +48,7 @@ class SharedKeyCalls(IndexCalls):
             counting: Count only. What `gone` names is to be deleted.
 
         Returns:
-            What was deleted, and how many are left because they may be on their way.
+            What was deleted, and how many are left because they may be in use soon.
         """
         newest_gone = b"\0".join(islice(sorted(gone, reverse=True), _MOST_GONE))
         deleted, waiting = Deleted(), 0

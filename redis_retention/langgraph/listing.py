@@ -174,11 +174,11 @@ def _says(head: _Head, key: str, value: Any) -> bool:
 
 
 def next_best(engine: Engine, wanted: Wanted, keys: Sequence[bytes]) -> Operation[list[_Head]]:
-    """What LangGraph is to go on from when the checkpoint before a replayed one is gone.
+    """What LangGraph is to resume from when the checkpoint before a replayed one is gone.
 
-    A stateful subgraph is looked for by `before` when a checkpoint of its graph is replayed. Where
-    it has been trimmed so far that nothing older is left, the oldest that is left is given: with
-    nothing at all, the subgraph would begin anew and forget what it knows.
+    LangGraph asks for a stateful subgraph by `before` when it replays a checkpoint of its graph. If
+    nothing that old is left after trims, this gives the oldest that is left: with nothing at all,
+    the subgraph would begin anew and forget what it knows.
     """
     if wanted.before is None or not wanted.namespace or wanted.filter:
         return []

@@ -217,9 +217,9 @@ class RetentionRedisSaver(RedisSaver):
     ) -> None:
         """Prune threads now, and delete nothing that LangGraph needs of them.
 
-        Beside the newest checkpoint of each namespace, what its delta channels are replayed from
-        stays, what is pinned, and forks that are younger than the grace period. A subgraph that
-        has ended is deleted with the checkpoint that has started it.
+        It retains the newest checkpoint of each namespace, what its delta channels are replayed
+        from, what is pinned, and forks that are younger than the grace period. A subgraph that has
+        ended is deleted with the checkpoint that started it.
 
         Args:
             thread_ids: Which threads.

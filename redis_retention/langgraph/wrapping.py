@@ -37,7 +37,7 @@ def with_retention(
 ) -> RetentionRedisSaver | AsyncRetentionRedisSaver:
     """A saver like another one, that trims the threads that it writes.
 
-    It uses the other's client and does what the other's class does. The other stays as it is: what
+    It uses the other's client and does what the other's class does. The other does not change: what
     is written with that one is not trimmed. Close both.
 
     Args:

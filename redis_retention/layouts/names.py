@@ -42,7 +42,7 @@ _MADE: dict[str, Callable[[Prefixes], Layout]] = {
 }
 
 LAYOUT_NAMES = tuple(_MADE)
-"""The formats that there are, the one that is looked for first at the head."""
+"""The formats that there are, in the order in which they are searched for."""
 
 LayoutChoice: TypeAlias = "str | Layout | Iterable[str | Layout]"
 """Which formats to serve: `AUTO`, one, or several, by their names or as they are."""

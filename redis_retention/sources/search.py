@@ -158,7 +158,7 @@ class Search:
             self._sort(thread, family, keys, after)
         lost = {self._suffix(Family.CHECKPOINT, key) for key in missing}
         orphaned = sorted((lost | after.writes.keys()) - after.documents.keys())
-        # What was there a moment ago was trimmed: whatever is left of it goes too.
+        # What was there a moment ago was trimmed: whatever is left of it is deleted too.
         trimmed = before.documents.keys() - lost
         groups = [
             OrphanGroup(suffix, sorted(after.writes.get(suffix, ())), suffix in trimmed)

@@ -136,8 +136,8 @@ class Unsettled:
         engine: What the sweep works with.
     """
 
-    # Threads that are remembered in one sweep, and looked for in one pass: what is left over is
-    # still marked for the next.
+    # Threads that one sweep remembers, and that one pass searches for. The rest is still marked
+    # for the next.
     _MOST, _PER_PASS = 100_000, 10_000
 
     def __init__(self, engine: Engine) -> None:
@@ -152,7 +152,7 @@ class Unsettled:
             self._threads.add(thread)
 
     def add_named(self, thread: bytes) -> None:
-        """Note a thread of which only the name of a shared key has come by."""
+        """Note a thread of which the sweep has met only the name of a shared key."""
         if len(self._named) < self._MOST:
             self._named.add(thread)
 
@@ -163,10 +163,10 @@ class Unsettled:
         older_than_ms: int,
         looked_at: Callable[[int], None],
     ) -> Operation[dict[bytes, Deleted]]:
-        """Delete what nobody needs, now that all keys have come by.
+        """Delete what nobody needs, now that the sweep has met all keys.
 
         Args:
-            is_known: Whether a thread has come by: then the sweep has noted it if need be.
+            is_known: Whether the sweep has met a thread, and so has noted it if need be.
             is_wanted: Whether a thread is one that the sweep is to look at.
             older_than_ms: As for `delete_unneeded`.
             looked_at: Is told how far this is into the database, in keys.

@@ -61,12 +61,12 @@ def test_the_table_in_a_pipe_has_the_ids_whole(run: Run, stack: redis.Redis) -> 
     [oldest] = [line for line in lines if ids[0] in line]
     [newest] = [line for line in lines if ids[-1] in line]
     [inner] = [line for line in lines if "quite-a-long-name|and-another-one-within-it" in line]
-    assert oldest.rstrip().endswith("deleted")
-    assert newest.rstrip().endswith("kept: last, latest")
-    assert inner.rstrip().endswith("kept: last, latest")
+    assert oldest.rstrip().endswith("delete")
+    assert newest.rstrip().endswith("retain: last, latest")
+    assert inner.rstrip().endswith("retain: last, latest")
     assert max(map(len, lines)) < 200
     assert lines[-1].startswith("2 checkpoints are retained, 2 deleted, with 8 keys and ")
-    assert any("LangGraph goes on from it" in line for line in lines)
+    assert any("LangGraph resumes from it" in line for line in lines)
 
 
 def test_a_thread_that_does_not_exist(run: Run) -> None:
@@ -82,6 +82,6 @@ def test_an_id_cannot_write_to_the_terminal(run: Run) -> None:
 def test_pins_and_their_notes(run: Run, stack: redis.Redis) -> None:
     ids = fill(stack, "a", 3)
     run("pin", "a", ids[0], "--note", "the good answer")
-    assert "kept: pinned (the good answer)" in run("plan", "a", "--keep-last", "1").out
+    assert "retain: pinned (the good answer)" in run("plan", "a", "--keep-last", "1").out
     run("pin", "a", "--note", "evidence")
     assert run("plan", "a", "--keep-last", "1").out.count("pinned (evidence)") == 2

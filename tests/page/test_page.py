@@ -98,7 +98,7 @@ def test_a_plan_is_a_timeline_of_what_is_retained_and_why(page: Page) -> None:
     folded = page.locator(".line > li", has_text="26 to be deleted")
     folded.locator("summary").click()
     expect(folded.locator(".line > li")).to_have_count(26)
-    expect(page.locator(".meanings")).to_contain_text("LangGraph goes on from it")
+    expect(page.locator(".meanings")).to_contain_text("LangGraph resumes from it")
 
 
 def test_a_trim_says_what_it_deletes_and_then_deletes_that(page: Page, stack: redis.Redis) -> None:

@@ -11,7 +11,7 @@ from redis_retention.policies import is_eligible, rule_for
 from redis_retention.sans_io import Operation
 from redis_retention.sources import scan
 
-# Threads that are looked for in one pass over the database.
+# Threads that one pass over the database searches for.
 _THREADS_PER_PASS = 500
 
 

@@ -15,7 +15,7 @@ _THREADS_PER_BATCH = 250
 
 
 class ListedThreads:
-    """Works off threads when one of their lists comes by."""
+    """Works off threads when the sweep meets one of their lists."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
