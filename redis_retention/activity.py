@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from redis_retention.results import LayoutResult
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -47,6 +50,7 @@ class Trim:
         checkpoints: Checkpoint documents.
         keys: All keys, the documents with them.
         bytes: The memory that they took, estimated; 0 where nobody has asked or knows.
+        layouts: For each storage format its trims, checkpoints and keys.
     """
 
     source: Literal["listener", "sweep", "request"]
@@ -55,6 +59,15 @@ class Trim:
     checkpoints: int
     keys: int
     bytes: int
+    layouts: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+
+
+def in_layouts(results: Mapping[str, LayoutResult]) -> dict[str, tuple[int, int, int]]:
+    """What was done in each storage format, as a `Trim` has it."""
+    return {
+        layout: (one.threads_trimmed, one.checkpoints_deleted, one.keys_deleted)
+        for layout, one in results.items()
+    }
 
 
 @dataclass(slots=True)
@@ -85,6 +98,7 @@ class Activity:
         threads_refused: Threads with which the server has refused something in the last sweep.
         listening: Whether events are arriving.
         watch: Is told of each trim.
+        layouts: For each storage format trims, checkpoints and keys deleted.
     """
 
     events: int = 0
@@ -110,6 +124,7 @@ class Activity:
     threads_refused: int = 0
     listening: bool = False
     watch: Callable[[Trim], None] | None = None
+    layouts: dict[str, list[int]] = field(default_factory=dict)
 
     def trimmed(self, trim: Trim) -> None:
         """Count what was deleted, and tell who watches."""
@@ -117,6 +132,9 @@ class Activity:
         self.checkpoints_deleted += trim.checkpoints
         self.keys_deleted += trim.keys
         self.bytes_deleted += trim.bytes
+        for layout, tally in trim.layouts.items():
+            before = self.layouts.get(layout, [0, 0, 0])
+            self.layouts[layout] = [sum(pair) for pair in zip(before, tally, strict=True)]
         if self.watch is not None and trim.keys:
             self.watch(trim)
 

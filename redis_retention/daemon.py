@@ -21,14 +21,15 @@ from redis_retention import policies
 from redis_retention.activity import Activity
 from redis_retention.complete import Completeness
 from redis_retention.engine import Engine, Rule
-from redis_retention.errors import RetentionError
+from redis_retention.errors import RetentionError, ServerLacks
 from redis_retention.layouts.names import title
 from redis_retention.logs import fields, logger
-from redis_retention.policies import Policies
 from redis_retention.policy import Policy
 from redis_retention.sans_io import Operation
 from redis_retention.schedule import Schedule
+from redis_retention.served import Served
 from redis_retention.sources.keyspace import CHECK_SECONDS, Listener, State
+from redis_retention.sources.meeting import meet
 from redis_retention.sources.notifications import advice
 from redis_retention.sweeping import SharedSweeper, SweepResult
 from redis_retention.transport import AsyncClient, AsyncTransport
@@ -88,7 +89,7 @@ class Daemon:
 
     Args:
         client: A client that answers bytes and does not try again by itself; it is closed.
-        engine: What trims.
+        served: What trims: the formats, or the engine of one.
         options: What to do.
         sweep: Makes the operation of one sweep by rules, which reports its progress; None for
             the listener alone.
@@ -100,7 +101,7 @@ class Daemon:
     def __init__(
         self,
         client: AsyncClient,
-        engine: Engine,
+        served: Served | Engine,
         options: Options,
         sweep: Callable[[Sequence[Rule], Told], Operation[SweepResult]] | None = None,
         *,
@@ -111,19 +112,18 @@ class Daemon:
         self.activity = Activity()
         self._client = client
         self._transport = AsyncTransport(client)
-        self._engine = engine
-        self._policies = Policies(engine.layout, engine.prefix)
+        self._served = served = Served.of(served) if isinstance(served, Engine) else served
         self._options = options
         self._reread = reread or (lambda: self._options)
         self._stop = asyncio.Event()
         self._rules_wanted = asyncio.Event()
         self._rules: list[Rule] = []
         self._ticked = monotonic()
-        self._completeness = Completeness(engine)
+        self._completeness = Completeness(served.first)
         self._completeness_due = asyncio.Event()
         self._listener = Listener(
             client,
-            engine,
+            served,
             (),
             database=database,
             activity=self.activity,
@@ -132,7 +132,7 @@ class Daemon:
             on_proof=self._note_proof,
             check_every=check_every,
         )
-        self._listener.tracker.large.threshold = options.warn_checkpoint_bytes
+        self._listener.warn_above(options.warn_checkpoint_bytes)
         self._sweeper = self._new_sweeper(sweep)
 
     def _new_sweeper(
@@ -143,11 +143,18 @@ class Daemon:
             return None
         return SharedSweeper(
             self._client,
-            self._engine,
-            lambda: self._completeness.during(sweep(self._rules, self._note_progress)),
+            self._served.first,
+            lambda: self._completeness.during(self._swept(sweep(self._rules, self._note_progress))),
             schedule,
             self.activity,
         )
+
+    def _swept(self, sweep: Operation[SweepResult]) -> Operation[SweepResult]:
+        """A sweep, which may have met formats of which there was nothing before."""
+        result = yield from sweep
+        engines = self._served.engines
+        self._listener.meet(one for one in engines if title(one.layout) in result.layouts)
+        return result
 
     def _note_progress(self, share: float) -> None:
         self.activity.sweep_progress = share
@@ -208,7 +215,7 @@ class Daemon:
                 await asyncio.wait_for(self._client.aclose(), _CLOSE_SECONDS)
 
     async def _start(self) -> None:
-        await self._transport.run(self._engine.check_server())
+        await self._require_formats()
         await self._read_rules()
         if not self._rules:
             raise RetentionError(
@@ -219,6 +226,28 @@ class Daemon:
         for number in _SIGNALS:
             loop.add_signal_handler(number, self._end, number)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    async def _require_formats(self) -> None:
+        """See which formats there are, and that the server has what they need.
+
+        Raises:
+            ServerLacks: It has not.
+        """
+        lacking: ServerLacks | None = None
+        for engine in self._served.engines:
+            try:
+                await self._transport.run(engine.check_server())
+            except ServerLacks as error:
+                lacking = lacking or error
+                self._listener.leave_out(engine)
+        if lacking is not None and not self._served.auto:
+            raise lacking
+        if not self._served.auto:
+            return
+        met = await self._transport.run(meet(self._served))
+        if lacking is not None and not met:
+            raise lacking
+        self._listener.meet(met)
 
     async def _serve(self) -> None:
         log.info("started", extra=fields(rules=len(self._rules)))
@@ -263,7 +292,7 @@ class Daemon:
         """A listener alone is of no use where there are no events to begin with."""
         if await self._listener.settled() is State.OFF and self._sweeper is None:
             raise RetentionError(
-                f"the server reports no events: {advice(self._engine.layout.events)}"
+                f"the server reports no events: {advice(self._listener.routes.events())}"
             )
         await self._stop.wait()
 
@@ -322,7 +351,7 @@ class Daemon:
             # A slip in a file must not end a service that runs.
             log.error("kept the old configuration: %s", error)
             return
-        self._listener.tracker.large.threshold = self._options.warn_checkpoint_bytes
+        self._listener.warn_above(self._options.warn_checkpoint_bytes)
         if self._sweeper is not None and self._options.schedule is not None:
             self._sweeper.reschedule(self._options.schedule)
         self._rules_wanted.set()
@@ -340,8 +369,7 @@ class Daemon:
                 log.warning("kept the old policies: %s", error)
 
     async def _read_rules(self) -> None:
-        stored = await self._transport.run(self._policies.rules())
-        stored = policies.for_layout(stored, title(self._engine.layout))
+        stored = await self._transport.run(self._served.policies.rules())
         rules = combined(stored, self._options)
         if rules != self._rules and self._rules:
             log.info("policies changed", extra=fields(rules=len(rules)))
@@ -351,7 +379,7 @@ class Daemon:
                 "one with `redis-retention policy set`"
             )
         self._rules = rules
-        self._listener.tracker.rules = rules
+        self._listener.rules = rules
 
     # --- reporting -------------------------------------------------------------------------
 

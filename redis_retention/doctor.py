@@ -17,8 +17,12 @@ from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError,
 from redis_retention.engine import Engine
 from redis_retention.errors import RetentionError
 from redis_retention.layouts import Events, Family
+from redis_retention.layouts.layout import all_events
+from redis_retention.layouts.names import title
 from redis_retention.policies import Policies
 from redis_retention.sans_io import Argument, Command, Nodes, Operation, command, send
+from redis_retention.served import Served
+from redis_retention.sources.holdings import MOST_KEYS, Holding, holdings
 from redis_retention.sources.notifications import SETTING, Heard, advice, missing, read_flags
 
 OLDEST_VERSION = (6, 2)
@@ -65,14 +69,58 @@ def _warning(name: str, found: str, mend: str) -> Check:
     return Check(name, found, State.WARNING, mend)
 
 
-def examine(engine: Engine) -> Operation[list[Check]]:
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What was found out.
+
+    Attributes:
+        checks: The checks.
+        served: The formats for which that was tried: of which there is something, or the first.
+        events: The events that tell of their documents.
+    """
+
+    checks: list[Check]
+    served: Served
+    events: Events
+
+
+def examine(served: Served) -> Operation[Examined]:
     """Look at everything, except whether events arrive."""
     info = yield from _info()
     checks = [_server(info), _role(info), _memory(info), _eviction(info), _persistence(info)]
-    checks.append((yield from _json(engine)))
+    held, complete = yield from _held(served)
+    if served.auto:
+        served = Served(list(held) or [served.first], served.policies, auto=False)
+    waited_for = all_events([engine.layout for engine in served.engines])
+    checks.append((yield from _json(served.first)))
     checks.append(_search(info))
-    checks += yield from _permissions(engine)
-    checks.append((yield from _setting(engine.layout.events)))
+    checks += _savers(held, complete)
+    checks += yield from _permissions(served.first)
+    checks.append((yield from _setting(waited_for)))
+    return Examined(checks, served, waited_for)
+
+
+def _held(served: Served) -> Operation[tuple[dict[Engine, Holding], bool]]:
+    try:
+        return (yield from holdings(served))
+    except ResponseError:
+        # What may not be done is told by what is tried.
+        return {}, False
+
+
+def _savers(held: Mapping[Engine, Holding], complete: bool) -> list[Check]:
+    """Whose checkpoints there are."""
+    if not held:
+        some = "" if complete else f" among the first {MOST_KEYS:,} keys"
+        return [Check("savers", f"no checkpoints{some}")]
+    checks = []
+    for engine, holding in held.items():
+        found = f"{len(holding.threads):,} threads, {holding.checkpoints:,} checkpoints"
+        if holding.size is not None:
+            found += f", about {_mebibytes(holding.size)}"
+        if not complete:
+            found += f", among the first {MOST_KEYS:,} keys"
+        checks.append(Check(f"saver: {title(engine.layout)}", found))
     return checks
 
 
@@ -166,6 +214,8 @@ def _json(engine: Engine) -> Operation[Check]:
         return _broken("RedisJSON", "missing", str(error))
     except ResponseError as error:
         return _broken("RedisJSON", str(error), _grant(error))
+    if engine.layout.requirement is None:
+        return Check("RedisJSON", "not needed here")
     return Check("RedisJSON", "answers")
 
 
@@ -189,21 +239,23 @@ def _trials(engine: Engine) -> dict[str, list[_Words]]:
     """Harmless calls of what the scripts and the sources call, by what they are for."""
     nobody = b"redis-retention-doctor-" + secrets.token_hex(8).encode()
     saver = {family: start + nobody for start, family in engine.layout.families().items()}
-    document, write = saver[Family.CHECKPOINT], saver[Family.WRITE]
-    registry, latest = saver[Family.REGISTRY], saver[Family.LATEST]
+    document = saver[Family.CHECKPOINT]
+    reads: list[_Words] = [("EXISTS", key) for key in saver.values()]
+    deletes: list[_Words] = [("UNLINK", key) for key in saver.values()]
+    if engine.layout.requirement is not None:
+        reads += [(name, document, "$") for name in ("JSON.GET", "JSON.MGET", "JSON.OBJKEYS")]
+    if Family.WRITE in saver:
+        reads.append(("JSON.GET", saver[Family.WRITE], "$"))
+    if Family.REGISTRY in saver:
+        registry = saver[Family.REGISTRY]
+        reads += [("ZRANGE", registry, 0, 0), ("ZCARD", registry)]
+        deletes.append(("ZREM", registry, "none"))
+    if Family.LATEST in saver:
+        reads.append(("GET", saver[Family.LATEST]))
     own = f"{engine.prefix}probe:{nobody.decode()}"
     return {
-        "read": [
-            *(("EXISTS", key) for key in saver.values()),
-            ("JSON.GET", document, "$"),
-            ("JSON.MGET", document, "$"),
-            ("JSON.OBJKEYS", document, "$"),
-            ("JSON.GET", write, "$"),
-            ("ZRANGE", registry, 0, 0),
-            ("ZCARD", registry),
-            ("GET", latest),
-        ],
-        "delete": [*(("UNLINK", key) for key in saver.values()), ("ZREM", registry, "none")],
+        "read": reads,
+        "delete": deletes,
         "index": [
             ("ZADD", own, 0, "a"),
             ("ZREM", own, "b"),

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from redis_retention.activity import Activity, Distribution
 from redis_retention.errors import RetentionError
+from redis_retention.layouts.names import LAYOUT_NAMES
 
 try:
     from prometheus_client import (
@@ -33,12 +34,15 @@ _COUNTERS: dict[str, str] = {
     "events": "Events of checkpoint documents that have arrived.",
     "events_dropped": "Events for which there was no room.",
     "gaps": "Times in which events may have been lost.",
-    "trims": "Trims of one thread.",
-    "checkpoints_deleted": "Checkpoint documents deleted.",
-    "keys_deleted": "Keys deleted, checkpoint documents with them.",
     "bytes_deleted": "Memory that these took, estimated; 0 where MEMORY USAGE is not permitted.",
     "index_entries_forgotten": "Index entries of checkpoints that others have deleted.",
     "large_checkpoints": "New checkpoint documents above --warn-checkpoint-bytes.",
+}
+# In the order of what is counted for each storage format.
+_OF_LAYOUTS: dict[str, str] = {
+    "trims": "Trims of one thread.",
+    "checkpoints_deleted": "Checkpoint documents deleted.",
+    "keys_deleted": "Keys deleted, checkpoint documents with them.",
 }
 _GAUGES: dict[str, str] = {
     "listening": "Whether events arrive.",
@@ -75,6 +79,11 @@ class _Activities(Collector):
         activity = self._service.activity
         for name, text in _COUNTERS.items():
             yield CounterMetricFamily(_PREFIX + name, text, getattr(activity, name))
+        # A copy: the service counts in another thread.
+        layouts = dict(activity.layouts) or {LAYOUT_NAMES[0]: [0] * len(_OF_LAYOUTS)}
+        for at, (name, text) in enumerate(_OF_LAYOUTS.items()):
+            counts = {layout: tally[at] for layout, tally in layouts.items()}
+            yield _labelled(name, text, "layout", counts)
         for name, text in _GAUGES.items():
             yield GaugeMetricFamily(_PREFIX + name, text, getattr(activity, name))
         waiting = "Changed documents that have not been worked off."

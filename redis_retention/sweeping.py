@@ -20,11 +20,12 @@ from typing import Protocol
 
 from redis.exceptions import ReadOnlyError, RedisError
 
-from redis_retention.activity import Activity, Trim
+from redis_retention.activity import Activity, Trim, in_layouts
 from redis_retention.engine import Engine
 from redis_retention.errors import RetentionError
 from redis_retention.lease import Lease
 from redis_retention.logs import fields, logger
+from redis_retention.results import LayoutResult
 from redis_retention.sans_io import Operation, command
 from redis_retention.schedule import Schedule
 from redis_retention.stopping import Stopped, stoppable
@@ -58,6 +59,7 @@ class SweepResult(Protocol):
     keys_deleted: int
     bytes_deleted: int
     refused: dict[bytes, str]
+    layouts: dict[str, LayoutResult]
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +271,8 @@ class SharedSweeper:
         activity.threads = result.threads
         activity.checkpoints = result.checkpoints_kept
         tally = result.checkpoints_deleted, result.keys_deleted, result.bytes_deleted
-        activity.trimmed(Trim("sweep", None, result.threads_trimmed, *tally))
+        layouts = in_layouts(result.layouts)
+        activity.trimmed(Trim("sweep", None, result.threads_trimmed, *tally, layouts))
         activity.sweep_progress = 1.0
         activity.threads_refused = len(result.refused)
         for thread, reason in list(result.refused.items())[:_REFUSED_SHOWN]:
@@ -283,6 +286,7 @@ class SharedSweeper:
                 checkpoints_kept=result.checkpoints_kept,
                 keys_deleted=result.keys_deleted,
                 seconds=round(seconds, 3),
+                layouts=", ".join(result.layouts),
             ),
         )
 

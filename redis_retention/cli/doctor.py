@@ -21,8 +21,6 @@ from redis_retention.cli.connection import (
 from redis_retention.cli.options import global_options
 from redis_retention.cli.output import show, show_json, shown
 from redis_retention.doctor import Check, State, events, examine
-from redis_retention.engine import Engine
-from redis_retention.layouts import LangGraphRedis
 from redis_retention.sources.keyspace import Listener
 from redis_retention.transport import AsyncTransport
 
@@ -49,13 +47,12 @@ def doctor(settings: Settings, /) -> int:
 
 
 async def _examined(settings: Settings, in_cluster: bool) -> list[Check]:
-    layout = LangGraphRedis(settings.checkpoint_prefix, settings.write_prefix)
-    engine = Engine(layout, prefix=settings.prefix)
+    served = settings.served()
     client = async_client(settings.url, in_cluster)
     try:
-        checks = await AsyncTransport(client).run(examine(engine))
-        listener = Listener(client, engine, (), database=database_of(client))
-        return [*checks, events(await listener.prove(), layout.events)]
+        found = await AsyncTransport(client).run(examine(served))
+        listener = Listener(client, found.served, (), database=database_of(client))
+        return [*found.checks, events(await listener.prove(), found.events)]
     finally:
         await client.aclose()
 

@@ -16,11 +16,12 @@ from redis_retention.cli.http import Address, http_of, http_options
 from redis_retention.cli.options import as_span, global_options
 from redis_retention.cli.serving import Service, serve, service_options
 from redis_retention.daemon import Options, Told
-from redis_retention.engine import Engine, Rule
+from redis_retention.engine import Rule
 from redis_retention.policy import Policy
 from redis_retention.sans_io import Operation
 from redis_retention.schedule import Schedule, as_cron, as_zone, local_zone
-from redis_retention.sources.sweep import Progress, Sweeper, SweepResult
+from redis_retention.served import Served
+from redis_retention.sources.sweep import Progress, SweepResult, sweep_formats
 
 DEFAULT_EVERY = timedelta(hours=1)
 
@@ -46,11 +47,11 @@ def _serve(service: Service, reread: Callable[[], Service]) -> None:
     serve(service, reread, _sweep)
 
 
-def _sweep(engine: Engine, rules: Sequence[Rule], told: Told) -> Operation[SweepResult]:
+def _sweep(served: Served, rules: Sequence[Rule], told: Told) -> Operation[SweepResult]:
     def progress(done: Progress) -> None:
         told(done.keys / max(done.total, 1))
 
-    return Sweeper(engine, rules, progress=progress).sweep()
+    return sweep_formats(served, rules, progress=progress, alone=True)
 
 
 @click.command(cls=Configured, serve=_serve)

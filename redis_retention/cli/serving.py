@@ -18,10 +18,11 @@ from redis_retention.cli.connection import Settings, async_client, database_of, 
 from redis_retention.cli.http import HttpOptions
 from redis_retention.cli.options import policy_options, trigger_option, warn_checkpoint_bytes_option
 from redis_retention.daemon import Daemon, Options, Told
-from redis_retention.engine import Engine, Rule
+from redis_retention.engine import Rule
 from redis_retention.errors import RetentionError
 from redis_retention.logs import logger
 from redis_retention.sans_io import Operation
+from redis_retention.served import Served
 from redis_retention.sweeping import SweepResult
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def service_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def serve(
     service: Service,
     reread: Callable[[], Service],
-    sweep: Callable[[Engine, Sequence[Rule], Told], Operation[SweepResult]] | None = None,
+    sweep: Callable[[Served, Sequence[Rule], Told], Operation[SweepResult]] | None = None,
 ) -> None:
     """Serve until told to stop."""
     logs.configure("json" if service.log_format == "json" else "text", verbose=service.verbose)
@@ -118,13 +119,13 @@ def serve(
 async def _serve(
     service: Service,
     reread: Callable[[], Service],
-    sweep: Callable[[Engine, Sequence[Rule], Told], Operation[SweepResult]] | None,
+    sweep: Callable[[Served, Sequence[Rule], Told], Operation[SweepResult]] | None,
     in_cluster: bool,
 ) -> None:
     settings = service.settings
     # It costs a trim some 10 microseconds, and only the metrics and the page show it.
     shown = service.metrics_port is not None or service.http is not None
-    engine = settings.served(estimate_memory=shown).first
+    served = settings.served(estimate_memory=shown)
     client = async_client(settings.url, in_cluster)
     given = service.options
     async with AsyncExitStack() as serving:
@@ -142,9 +143,9 @@ async def _serve(
 
         daemon = Daemon(
             client,
-            engine,
+            served,
             given,
-            None if sweep is None else partial(sweep, engine),
+            None if sweep is None else partial(sweep, served),
             reread=read_again,
             database=database_of(client),
             check_every=service.check_every,

@@ -11,7 +11,7 @@ from redis_retention import bodies
 from redis_retention.cli.connection import Settings, pass_settings, retention
 from redis_retention.cli.options import global_options, warn_checkpoint_bytes_option
 from redis_retention.cli.output import counted, named, show, show_json, size
-from redis_retention.stats import Stats
+from redis_retention.stats import LayoutSize, Stats
 
 
 @click.command
@@ -53,12 +53,20 @@ def show_stats(found: Stats, above: int | None = None) -> None:
     if found.bytes is not None:
         total += f", about {size(found.bytes)} (estimated from {found.sampled:,} of them)"
     show(Text(total + "."))
+    if len(found.layouts) > 1:
+        show(*(Text(f"  {layout}: {_of_layout(one)}.") for layout, one in found.layouts.items()))
     if found.largest:
         show(_table(found))
     if above is not None:
         show(Text(_sentence_of_large(found, above)))
         if found.largest_checkpoints:
             show(_table_of_large(found))
+
+
+def _of_layout(one: LayoutSize) -> str:
+    """How much there is in one storage format."""
+    known = f"{counted(one.threads, 'thread')}, {counted(one.checkpoints, 'checkpoint')}"
+    return known if one.bytes is None else f"{known}, about {size(one.bytes)}"
 
 
 def _sentence_of_large(found: Stats, above: int) -> str:

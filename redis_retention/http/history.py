@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from redis.exceptions import RedisClusterException, RedisError
 
-from redis_retention.activity import Trim
+from redis_retention.activity import Trim, in_layouts
 from redis_retention.bodies import Body, text
 from redis_retention.errors import RetentionError
 from redis_retention.http.backend import Backend
@@ -53,7 +53,8 @@ class _Sample:
 def trim_of(source: Literal["sweep", "request"], thread: bytes | None, result: TrimResult) -> Trim:
     """A trim that was asked for, or a sweep, as it is counted."""
     deleted = result.checkpoints_deleted, result.keys_deleted, result.bytes_deleted or 0
-    return Trim(source, thread, result.threads_trimmed, *deleted)
+    layouts = in_layouts(result.layouts)
+    return Trim(source, thread, result.threads_trimmed, *deleted, layouts)
 
 
 class History:

@@ -5,6 +5,7 @@ Names only sort keys into families here. Whose a key is, the documents say, in L
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple, Protocol
@@ -190,3 +191,11 @@ class Layout(Protocol):
         A sweep asks this of every key of a new thread. Of what is not certain only documents of
         checkpoints are answered; None for all else.
         """
+
+
+def all_events(layouts: Sequence[Layout]) -> Events:
+    """The events that tell of checkpoints in any of some formats."""
+    some = [layout.events for layout in layouts]
+    letters = dict.fromkeys(letter for events in some for letter in events.letters)
+    written = frozenset[bytes]().union(*(events.written for events in some))
+    return Events("".join(letters), written, some[0].trial)

@@ -125,10 +125,13 @@ class Probe:
     Args:
         prefix: What all keys of our own begin with.
         events: The events that are waited for.
+
+    Attributes:
+        trial: The command that makes the event, without the key.
     """
 
     def __init__(self, prefix: str, events: Events) -> None:
-        self._trial = events.trial
+        self.trial = events.trial
         self.key = f"{prefix}probe:{secrets.token_hex(8)}"
         self._event = asyncio.Event()
         self._message = asyncio.Event()
@@ -152,7 +155,7 @@ class Probe:
         return Heard.NO_EVENTS
 
     def _make_event(self) -> Operation[None]:
-        name, *rest = self._trial
+        name, *rest = self.trial
         yield [Command((name, self.key, *rest)), Command(("UNLINK", self.key))]
 
 

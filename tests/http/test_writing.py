@@ -85,6 +85,7 @@ async def test_policies_are_stored_and_removed(browser: httpx.AsyncClient) -> No
         "expire_after": None,
         "expire_waiting": False,
         "trigger": 4,
+        "layout": None,
     }
     assert said == expected
     assert (await browser.get("/api/policies")).json() == {"policies": [expected]}
@@ -207,5 +208,5 @@ async def test_the_metrics_count_what_requests_do(
     await browser.post("/api/cleanup/thread/a", json={**KEEP_LAST, "dry_run": True})
     await browser.post("/api/cleanup/thread/a", json=KEEP_LAST)
     lines = (await browser.get("/metrics")).text.splitlines()
-    assert "redis_retention_checkpoints_deleted_total 3.0" in lines
-    assert "redis_retention_trims_total 1.0" in lines
+    assert 'redis_retention_checkpoints_deleted_total{layout="langgraph-redis"} 3.0' in lines
+    assert 'redis_retention_trims_total{layout="langgraph-redis"} 1.0' in lines

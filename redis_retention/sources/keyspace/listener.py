@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Any
 from redis.backoff import EqualJitterBackoff
 from redis.exceptions import ReadOnlyError, RedisClusterException, RedisError
 
+from redis_retention import policies
 from redis_retention.activity import Activity
 from redis_retention.engine import Engine, Rule
 from redis_retention.errors import RetentionError
-from redis_retention.layouts import Family, too_long
+from redis_retention.layouts import too_long
+from redis_retention.layouts.names import title
 from redis_retention.logs import fields, logger
-from redis_retention.sources.keyspace.inbox import CHANGES, ROOM, Change, Inbox
+from redis_retention.served import Served
+from redis_retention.sources.keyspace.inbox import ROOM, Inbox
+from redis_retention.sources.keyspace.routes import Route, Routes
 from redis_retention.sources.keyspace.tracking import PASSING, Tracker
 from redis_retention.sources.notifications import Heard, Probe, Switch, advice, switch_on
 from redis_retention.transport import AsyncClient, AsyncTransport, reconnect
@@ -52,7 +56,7 @@ class Listener:
 
     Args:
         client: A client of its own: of the same server as the engine's, and answering bytes.
-        engine: What trims.
+        served: What trims: the formats, or the engine of one.
         rules: What to keep of which thread.
         database: The number of the database, which is part of the channels' names.
         activity: Where to count what is done.
@@ -67,7 +71,7 @@ class Listener:
     def __init__(
         self,
         client: AsyncClient,
-        engine: Engine,
+        served: Served | Engine,
         rules: Sequence[Rule],
         *,
         database: int = 0,
@@ -85,46 +89,83 @@ class Listener:
         self._on_gap = on_gap
         self._on_doubt = on_doubt
         self._on_proof = on_proof
-        self._inbox = Inbox(room)
         self._check_every = check_every
-        self._events = engine.layout.events
-        self._probe = Probe(engine.prefix, self._events)
-        channel = f"__keyspace@{database}__:"
-        self._probe_channel = channel + self._probe.key
-        families = engine.layout.families().items()
-        starts = [start.decode() for start, family in families if family is Family.CHECKPOINT]
-        self._patterns = [f"{channel}{_escaped(start)}*" for start in starts]
-        self._changes = {**CHANGES, **dict.fromkeys(self._events.written, Change.WRITTEN)}
         self._settled = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._check_now = asyncio.Event()
         self._failures = 0
         self._full = False
-        self.tracker = Tracker(
-            client,
+        served = Served.of(served) if isinstance(served, Engine) else served
+        self.routes = Routes([self._route(engine, served, room) for engine in served.engines])
+        self.rules = rules
+        self._probe = Probe(served.first.prefix, served.first.layout.events)
+        channel = f"__keyspace@{database}__:"
+        self._probe_channel = channel + self._probe.key
+        self._channel = channel
+        self._patterns: set[str] = set()
+
+    def _route(self, engine: Engine, served: Served, room: int) -> Route:
+        inbox = Inbox(room)
+        tracker = Tracker(
+            self._client,
             self._transport,
             engine,
-            rules,
-            self._inbox,
+            (),
+            inbox,
             self.activity,
             self._stopping,
             self._check_room,
-            on_doubt,
+            self._on_doubt,
         )
+        return Route(engine, tracker, inbox, met=not served.auto or engine is served.first)
+
+    @property
+    def tracker(self) -> Tracker:
+        """What works off the documents of the first format."""
+        return self.routes.all[0].tracker
+
+    @property
+    def rules(self) -> Sequence[Rule]:
+        """What to keep of which thread; may be changed while it listens."""
+        return self._rules
+
+    @rules.setter
+    def rules(self, rules: Sequence[Rule]) -> None:
+        self._rules = rules
+        for route in self.routes.all:
+            route.tracker.rules = policies.for_layout(rules, title(route.engine.layout))
+
+    def warn_above(self, size: int | None) -> None:
+        """Count and name new checkpoints with more bytes; None for none."""
+        for route in self.routes.all:
+            route.tracker.large.threshold = size
+
+    def leave_out(self, engine: Engine) -> None:
+        """Wait for no events of a format that the server cannot hold."""
+        self.routes.leave_out(engine)
+
+    def meet(self, engines: Iterable[Engine]) -> None:
+        """Listen to formats as well of which there is something now."""
+        for engine in engines:
+            if self.routes.meet(engine):
+                log.info("serving", extra=fields(layout=title(engine.layout)))
+                self._check_now.set()
 
     @property
     def waiting(self) -> int:
         """Changed documents that have not been worked off."""
-        return len(self._inbox)
+        return sum(len(route.inbox) for route in self.routes.all)
 
     @property
     def behind(self) -> float:
         """Seconds for which the oldest change has waited, 0 when none does."""
-        return self._inbox.oldest()
+        return max(route.inbox.oldest() for route in self.routes.all)
 
     def stop(self) -> None:
         """Let `run` end when the batch in hand is done."""
         self._stopping.set()
-        self._inbox.close()
+        for route in self.routes.all:
+            route.inbox.close()
 
     async def settled(self) -> State:
         """Wait until it is known whether events arrive, and say so."""
@@ -145,15 +186,15 @@ class Listener:
     async def run(self) -> None:
         """Listen until `stop` is called; connect again for ever."""
         reader = asyncio.create_task(self._read_forever())
-        worker = asyncio.create_task(self.tracker.run())
+        workers = [asyncio.create_task(route.tracker.run()) for route in self.routes.all]
         stop = asyncio.create_task(self._stopping.wait())
         try:
-            await asyncio.wait({reader, worker, stop}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({reader, *workers, stop}, return_when=asyncio.FIRST_COMPLETED)
             await _cancelled(reader)
             if self._stopping.is_set():
-                await worker
+                await asyncio.gather(*workers)
         finally:
-            await asyncio.gather(*(_cancelled(task) for task in (reader, worker, stop)))
+            await asyncio.gather(*(_cancelled(task) for task in (reader, *workers, stop)))
 
     # --- reading ---------------------------------------------------------------------------
 
@@ -178,7 +219,7 @@ class Listener:
     async def _read(self) -> None:
         """Read events until the connection fails."""
         async with self._subscribed() as subscription:
-            checks = asyncio.create_task(self._check_forever())
+            checks = asyncio.create_task(self._check_forever(subscription))
             try:
                 while not checks.done():
                     await subscription.get_message(timeout=_POLL_SECONDS)
@@ -189,27 +230,35 @@ class Listener:
     @asynccontextmanager
     async def _subscribed(self) -> AsyncIterator[Subscription]:
         async with _opened(self._client, self._note_gap) as subscription:
-            await subscription.listen_to(
-                dict.fromkeys(self._patterns, self._heard),
-                {self._probe_channel: self._heard_probe},
-            )
+            self._patterns = set()
+            await subscription.listen_to({}, {self._probe_channel: self._heard_probe})
+            await self._listen_to_new(subscription)
             yield subscription
+
+    async def _listen_to_new(self, subscription: Subscription) -> None:
+        """Subscribe to the documents of formats of which there is something now."""
+        starts = (one.decode("utf-8", "surrogateescape") for one in self.routes.starts())
+        new = {f"{self._channel}{_escaped(start)}*" for start in starts} - self._patterns
+        if new:
+            await subscription.listen_to(dict.fromkeys(new, self._heard), {})
+            self._patterns |= new
 
     def _heard_probe(self, message: dict[str, Any]) -> None:
         self._probe.hear(message["data"])
 
     def _heard(self, message: dict[str, Any]) -> None:
-        change = self._changes.get(message["data"])
-        if change is None:
-            return
-        self.activity.events += 1
         # Between the first colon and the key stands nothing but the channel's own name.
         key = message["channel"].split(b":", 1)[1]
+        changes = self.routes.of(key, message["data"])
+        if not changes:
+            return
+        self.activity.events += 1
         excess = too_long(key)
         if excess is not None:
             self.tracker.warn_once(*excess)
             return
-        if self._inbox.put(key, change):
+        dropped = [route for route, change in changes if not route.inbox.put(key, change)]
+        if not dropped:
             return
         self.activity.events_dropped += 1
         if not self._full:
@@ -219,7 +268,7 @@ class Listener:
 
     def _check_room(self) -> None:
         """Ask for a sweep when dropped events could be made up for."""
-        if self._full:
+        if self._full and not self.waiting:
             self._full = False
             log.info("all events that were kept are worked off", extra=self._counted())
             self._note_gap("events were dropped")
@@ -229,14 +278,18 @@ class Listener:
 
     # --- checking --------------------------------------------------------------------------
 
-    async def _check_forever(self) -> None:
+    async def _check_forever(self, subscription: Subscription) -> None:
         """Prove at once and from time to time that events arrive.
 
         Raises:
             _Lost: Not even the connection works.
         """
         while True:
-            switch = await self._transport.run(switch_on(self._events))
+            self._check_now.clear()
+            await self._listen_to_new(subscription)
+            events = self.routes.events()
+            self._probe.trial = events.trial
+            switch = await self._transport.run(switch_on(events))
             heard = await self._probe.check(self._transport, self._probe_channel)
             if heard is Heard.NOTHING:
                 raise _Lost(heard.value)
@@ -246,7 +299,8 @@ class Listener:
                 self._events_are_on(switch)
                 if heard is Heard.EVENTS:
                     self._on_proof()
-            await asyncio.sleep(self._check_every)
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._check_now.wait(), self._check_every)
 
     def _events_are_on(self, switch: Switch) -> None:
         before = self.state
@@ -255,7 +309,7 @@ class Listener:
         if switch.added:
             log.info("switched on notifications", extra=fields(added=switch.added))
         if before is not State.LISTENING:
-            log.info("ready: listening", extra=fields(channel=" ".join(self._patterns)))
+            log.info("ready: listening", extra=fields(channel=" ".join(sorted(self._patterns))))
             self._note_gap(_GAPS[before])
         elif switch.added:
             log.warning("notifications had been switched off; switched on again")
@@ -271,7 +325,7 @@ class Listener:
         log.warning(
             "the server reports no events%s, so only sweeps trim; to change that, %s",
             said,
-            advice(self._events),
+            advice(self.routes.events()),
         )
 
     def _enter(self, state: State) -> None:

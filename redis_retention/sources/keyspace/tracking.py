@@ -27,6 +27,7 @@ from redis_retention import policies
 from redis_retention.activity import Activity, Trim
 from redis_retention.engine import UNSUPPORTED, Deleted, Engine, Rule, Tracked
 from redis_retention.errors import RetentionError
+from redis_retention.layouts.names import title
 from redis_retention.logs import fields, logger
 from redis_retention.sans_io import command
 from redis_retention.sources.keyspace.inbox import Change, Changed, Inbox
@@ -269,11 +270,14 @@ class Tracker:
     def _count(self, thread: bytes, deleted: Deleted) -> None:
         if not deleted.keys:
             return
-        tally = deleted.checkpoints, deleted.keys, deleted.bytes
-        self._activity.trimmed(Trim("listener", thread, 1, *tally))
+        tally, layout = (deleted.checkpoints, deleted.keys), title(self._engine.layout)
+        trim = Trim("listener", thread, 1, *tally, deleted.bytes, {layout: (1, *tally)})
+        self._activity.trimmed(trim)
         log.debug(
             "trimmed",
-            extra=fields(thread=thread, checkpoints=deleted.checkpoints, keys=deleted.keys),
+            extra=fields(
+                thread=thread, layout=layout, checkpoints=deleted.checkpoints, keys=deleted.keys
+            ),
         )
 
     async def _go_on(self, thread: bytes) -> Deleted:
