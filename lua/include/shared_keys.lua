@@ -27,18 +27,18 @@ function shared_keys.unnamed(documents, candidates)
 end
 
 -- Calls `visit(key, group)` for those to delete, and answers how many may belong to a checkpoint
--- that is still to come. It skips keys of other threads, and of checkpoints that exist. `gone` has
--- the ids of checkpoints that were there and are not, or, when `counting`, that would be deleted;
--- for all others an age of `age` milliseconds is the proof.
-function shared_keys.each_over(thread, candidates, gone, age, counting, visit)
+-- that is still to come. It skips keys of other threads, and of checkpoints that exist.
+-- `was_there(id)` says of a checkpoint that it was there and is not, or, when `counting`, that it
+-- would be deleted; for all others an age of `age` milliseconds is the proof.
+function shared_keys.each_over(thread, candidates, was_there, age, counting, visit)
   local owners, now, waiting, known = layout.shared_key_owners(candidates), clock.now_ms(), 0, {}
 
   -- Whether the checkpoint that has written a shared key is gone for good; nil while it is there.
   local function is_gone(ns, id)
-    if counting and gone[id] then return true end
+    if counting and was_there(id) then return true end
     if redis.call("EXISTS", layout.checkpoint_key(thread, ns, id)) == 1 then return nil end
     local made = clock.of_id(id)
-    return gone[id] or made ~= nil and now - made >= age
+    return made ~= nil and now - made >= age or was_there(id)
   end
 
   for _, key in ipairs(candidates) do

@@ -30,9 +30,19 @@
 --@include include/shared_keys.lua
 
 local thread, age, what = ARGV[1], tonumber(ARGV[4]), ARGV[5]
-local documents, candidates, gone = { unpack(KEYS, 2) }, { unpack(ARGV, 7) }, {}
+local documents, candidates = { unpack(KEYS, 2) }, { unpack(ARGV, 7) }
 layout.use(ARGV[2], ARGV[3])
-for id in string.gmatch(ARGV[6], "%Z+") do gone[id] = true end
+
+-- Whether a checkpoint was there and is gone. There may be many of them, and most are old: then
+-- nobody asks.
+local ids_gone
+local function was_there(id)
+  if not ids_gone then
+    ids_gone = {}
+    for one in string.gmatch(ARGV[6], "%Z+") do ids_gone[one] = true end
+  end
+  return ids_gone[id] or false
+end
 
 if what == "ask" then
   local unnamed = shared_keys.unnamed(documents, candidates)
@@ -41,13 +51,11 @@ end
 
 local over, left, allowance = {}, {}, shared_keys.allowance()
 local counting = what == "count"
-local waiting = shared_keys.each_over(thread, candidates, gone, age, counting, function(key, group)
-  if #left == 0 and (counting or allowance.has_room(key, group)) then
-    over[#over + 1] = key
-  else
-    left[#left + 1] = key
-  end
-end)
+local function sort(key, group)
+  local has_room = #left == 0 and (counting or allowance.has_room(key, group))
+  table.insert(has_room and over or left, key)
+end
+local waiting = shared_keys.each_over(thread, candidates, was_there, age, counting, sort)
 local deleted = #over
 if not counting then
   deleted = 0
