@@ -16,7 +16,7 @@ DEFAULT_MAX_STALL_MS = 1.0
 # Before anything is known of the server; some 5 microseconds each.
 _FIRST = 200
 # Fewer cost more to decide about than to delete. Large checkpoints are bounded by their bytes.
-_FEWEST = 50
+_FEWEST = 100
 # One call may have waited for something else.
 _LARGEST_CUT, _LARGEST_GROWTH = 0.5, 1.5
 
