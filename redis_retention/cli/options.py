@@ -20,7 +20,7 @@ from redis_retention.pace import (
     LARGEST_KEYS_PER_CALL,
     SMALLEST_KEYS_PER_CALL,
 )
-from redis_retention.policy import stated_policy
+from redis_retention.policy import InvalidPolicy, stated_policy
 from redis_retention.spans import read_span
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -216,13 +216,17 @@ def policy_options(function: Function) -> Function:
         expire_waiting: bool,
         **options: Any,
     ) -> Any:
-        given = stated_policy(
-            keep_last=keep_last,
-            keep_within=keep_within,
-            keep_runs=keep_runs,
-            expire_after=expire_threads_after,
-            expire_waiting=expire_waiting,
-        )
+        try:
+            given = stated_policy(
+                keep_last=keep_last,
+                keep_within=keep_within,
+                keep_runs=keep_runs,
+                expire_after=expire_threads_after,
+                expire_waiting=expire_waiting,
+            )
+        except InvalidPolicy as error:
+            # Here click still knows the command, whose --help the error names.
+            raise click.UsageError(str(error)) from error
         return function(*arguments, policy=given, **options)
 
     return with_policy  # type: ignore[return-value]
