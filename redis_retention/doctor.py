@@ -24,6 +24,7 @@ from redis_retention.sans_io import Argument, Command, Nodes, Operation, command
 from redis_retention.served import Served
 from redis_retention.sources.holdings import MOST_KEYS, Holding, holdings
 from redis_retention.sources.notifications import SETTING, Heard, advice, missing, read_flags
+from redis_retention.wording import counted, size
 
 OLDEST_VERSION = (6, 2)
 _NEARLY_FULL = 0.9
@@ -115,9 +116,10 @@ def _savers(held: Mapping[Engine, Holding], complete: bool) -> list[Check]:
         return [Check("savers", f"no checkpoints{some}")]
     checks = []
     for engine, holding in held.items():
-        found = f"{len(holding.threads):,} threads, {holding.checkpoints:,} checkpoints"
+        threads = counted(len(holding.threads), "thread")
+        found = f"{threads}, {counted(holding.checkpoints, 'checkpoint')}"
         if holding.size is not None:
-            found += f", about {_mebibytes(holding.size)}"
+            found += f", about {size(holding.size)}"
         if not complete:
             found += f", among the first {MOST_KEYS:,} keys"
         checks.append(Check(f"saver: {title(engine.layout)}", found))

@@ -7,12 +7,13 @@ from datetime import timedelta
 from typing import Any
 
 import click
-from rich import box, filesize
+from rich import box
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from redis_retention.results import LayoutResult, TrimResult
+from redis_retention.wording import counted
 
 # No line of a table is as long: what is piped is not cut off or folded.
 _UNLIMITED = 10_000
@@ -46,11 +47,6 @@ def named(name: str | bytes) -> Text:
     return Text(shown(name), overflow="fold", no_wrap=False)
 
 
-def counted(number: int, noun: str) -> str:
-    """``1 thread``, ``1,000 threads``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def span(time: timedelta) -> str:
     """A time as the options take it: ``7d``, ``90m``."""
     seconds = time.total_seconds()
@@ -70,11 +66,6 @@ def age(seconds: float | None) -> str:
     return "now"
 
 
-def size(number: int | None) -> str:
-    """Bytes with their unit; a dash where the server does not tell."""
-    return "-" if number is None else filesize.decimal(number)
-
-
 def show_result(result: TrimResult) -> None:
     """Print what a trim or a sweep did, as a sentence."""
     show(sentence(result))
@@ -90,7 +81,7 @@ def _of_layout(done: LayoutResult) -> str:
     gone = (
         f"{counted(done.checkpoints_deleted, 'checkpoint')} ({counted(done.keys_deleted, 'key')})"
     )
-    return f"{gone} of {counted(done.threads, 'thread')}, {done.checkpoints_kept:,} stay"
+    return f"{gone} of {counted(done.threads, 'thread')}, {done.checkpoints_kept:,} retained"
 
 
 def sentence(result: TrimResult) -> Text:

@@ -18,13 +18,14 @@ from redis_retention.cli.options import (
     look_in_options,
     policy_options,
 )
-from redis_retention.cli.output import age, counted, named, new_table, show, show_json, shown, size
+from redis_retention.cli.output import age, named, new_table, show, show_json, shown
 from redis_retention.cli.scanning import scan_shown
 from redis_retention.named import LookIn
 from redis_retention.operations import NoPolicy
 from redis_retention.pins import Pin
 from redis_retention.plan import REASONS, Plan, PlannedCheckpoint
 from redis_retention.policy import Policy
+from redis_retention.wording import counted, size
 
 
 @click.command

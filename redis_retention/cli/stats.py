@@ -10,8 +10,9 @@ from rich.text import Text
 from redis_retention import bodies
 from redis_retention.cli.connection import Settings, pass_settings, retention
 from redis_retention.cli.options import global_options, warn_checkpoint_bytes_option
-from redis_retention.cli.output import counted, named, show, show_json, size
+from redis_retention.cli.output import named, show, show_json
 from redis_retention.stats import LayoutSize, Stats
+from redis_retention.wording import counted, size
 
 
 @click.command

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from redis_retention import Policy, Retention
 from redis_retention.cli import main
+from redis_retention.wording import counted
 from tests.layouts.formats import FORMATS
 from tests.servers.start import Server
 
@@ -30,7 +31,7 @@ def test_the_doctor_needs_no_index_for_that(redis_stack: Server, stack: redis.Re
     assert isinstance(checks, list)
     found = {check["name"]: check["found"] for check in checks}
     for threads, one in enumerate(NAMED, 1):
-        start = f"{threads} threads, {3 * threads} checkpoints, about "
+        start = f"{counted(threads, 'thread')}, {3 * threads} checkpoints, about "
         assert found[f"saver: {one.title}"].startswith(start)
     assert stack.dbsize() == before
 
