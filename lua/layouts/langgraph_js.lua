@@ -83,6 +83,17 @@ function layout.dangling() return nil end
 
 function layout.is_stub() return false end
 
+local stated_owner = layout.registry_owner
+
+-- Only the name of a root checkpoint tells the two savers apart: a registry of a subgraph may be
+-- Python's, whose checkpoint is still to come.
+function layout.registry_owner(suffix)
+  local owner = stated_owner(suffix)
+  local place = layout.split_suffix(suffix)
+  if owner == nil and string.sub(place or "", -1) ~= ":" then return false end
+  return owner
+end
+
 layout.shared_keys_named = blobs.named
 
 layout.shared_key_owners = blobs.owners

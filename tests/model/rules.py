@@ -509,6 +509,9 @@ def decide_keys(
             keys[key] = KeyDecision(Must.EITHER, f"{keys[key].why}, if it is ours")
     for key in thread.shallow:
         keys[key] = KeyDecision(Must.RETAIN, "a shallow saver's")
+    for key, checkpoint_id in thread.replaced.items():
+        if orphan(checkpoint_id, None, now).must is Must.DELETE:
+            keys[key] = KeyDecision(Must.EITHER, "of a checkpoint that a shallow saver replaced")
     return keys
 
 

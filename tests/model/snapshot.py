@@ -265,6 +265,8 @@ class Thread:
     """Namespace to the key that its pointer holds."""
     shallow: set[bytes] = field(default_factory=set)
     """Documents, registries and writes of a shallow saver."""
+    replaced: dict[bytes, str] = field(default_factory=dict)
+    """Of these, writes of checkpoints that it has replaced, and their registries, to an id."""
     unsure: set[bytes] = field(default_factory=set)
     """Keys among the above that may as well be somebody else's."""
 
@@ -535,12 +537,13 @@ def _read_shallow(
     Its writes look like any other; what tells them apart is the registry that names
     them, `write_registry:{thread}:{ns}:shallow`.
     """
-    namespaces = set()
+    namespaces, latest = set(), {}
     for key, document in documents.items():
         place = _fields(document)
         if place and place[0] == thread_id and key == prefixes.shallow_document(*place[:2]):
             thread.shallow.add(key)
             namespaces.add(place[1])
+            latest[place[1]] = place[2]
     for ns in namespaces | {ns for ns, _ in thread.writes.values()}:
         registry = prefixes.shallow_registry(thread_id, ns)
         if registry in database:
@@ -549,7 +552,11 @@ def _read_shallow(
             named = set(database[registry].members) & thread.writes.keys()
             thread.shallow |= named
             for key in named:
-                del thread.writes[key]
+                _, checkpoint_id = thread.writes.pop(key)
+                if checkpoint_id < latest.get(ns, checkpoint_id + "~"):
+                    thread.replaced[key] = checkpoint_id
+                    oldest = min(checkpoint_id, thread.replaced.get(registry, checkpoint_id))
+                    thread.replaced[registry] = oldest
     registered = {member for key in thread.registries for member in database[key].members}
     for key, (ns, _) in thread.writes.items():
         if ns in namespaces and key not in registered:
