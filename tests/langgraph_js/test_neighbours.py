@@ -119,9 +119,11 @@ def test_no_key_of_pythons_saver_is_touched(
     assert len(blobs(stack)) == 3
 
 
-@pytest.mark.parametrize(
-    "clean", [lambda client: Retention(client).trim("a", Policy(keep_last=1)), python_sweep]
-)
+def python_trim(client: redis.Redis) -> object:
+    return Retention(client, layout="langgraph-redis").trim("a", Policy(keep_last=1))
+
+
+@pytest.mark.parametrize("clean", [python_trim, python_sweep])
 def test_nor_does_pythons_touch_a_key_of_this_one(
     python_saver: RedisSaver, stack: redis.Redis, clean: Callable[[redis.Redis], object]
 ) -> None:
