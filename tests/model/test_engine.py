@@ -245,7 +245,7 @@ class ByNames(Engine):
 @given(examples(now=NOW))
 def test_names_alone_lead_to_the_same_trim(database: redis.Redis, example: Example) -> None:
     it = arranged(example, database)
-    engine = ByNames(it.engine.layout, keys_per_call=it.engine.keys_per_call)
+    engine = ByNames(it.engine.layout, keys_per_call=it.engine.keys_per_call, grace_ms=0)
     transport = Transport(database)
     keys = transport.run(scan.find(engine.layout, [it.thread]))[it.thread]
 
