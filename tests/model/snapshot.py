@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import redis
+from fakeredis import FakeRedisConnection
 
 EMPTY_STRING = "__empty__"
 EMPTY_ID = "00000000-0000-0000-0000-000000000000"
@@ -60,55 +61,67 @@ def _plain(client: redis.Redis) -> redis.Redis:
     return redis.Redis(connection_pool=client.connection_pool)
 
 
-def _run(client: redis.Redis, *command: bytes | str) -> Any:
-    """Send a command as it is."""
-    return cast(Any, client).execute_command(*command)
-
-
 def _raw(value: Any) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode()
 
 
-# A command that succeeds for one type only. `TYPE` would be simpler, but it crashes
-# fakeredis on a JSON key.
-_PROBES = (
-    ("string", "STRLEN"),
-    ("hash", "HLEN"),
-    ("list", "LLEN"),
-    ("set", "SCARD"),
-    ("zset", "ZCARD"),
-    ("stream", "XLEN"),
+def _pairs(reply: Any) -> Zset:
+    return tuple((_raw(member), float(score)) for member, score in reply)
+
+
+def _sorted_items(reply: Any) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple(sorted((_raw(name), _raw(value)) for name, value in reply.items()))
+
+
+def _sorted(reply: Any) -> tuple[bytes, ...]:
+    return tuple(sorted(_raw(member) for member in reply))
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How keys of one type are read."""
+
+    name: str
+    counts: str
+    """A command that succeeds for this type only."""
+    reads: tuple[str, ...]
+    """A command, with what follows the key."""
+    value: Callable[[Any], Value] = _raw
+
+
+_JSON = _Kind("json", "JSON.TYPE", ("JSON.GET", "."))
+_OTHER = _Kind("other", "", ("DUMP",))
+_KINDS = (
+    _Kind("string", "STRLEN", ("GET",)),
+    _Kind("hash", "HLEN", ("HGETALL",), _sorted_items),
+    _Kind("list", "LLEN", ("LRANGE", "0", "-1"), lambda reply: tuple(map(_raw, reply))),
+    _Kind("set", "SCARD", ("SMEMBERS",), _sorted),
+    _Kind("zset", "ZCARD", ("ZRANGE", "0", "-1", "WITHSCORES"), _pairs),
 )
+_BY_TYPE = {_raw(kind.name): kind for kind in _KINDS} | {b"ReJSON-RL": _JSON}
 
 
-def _kind(client: redis.Redis, key: bytes) -> str:
-    for kind, command in _PROBES:
-        try:
-            _run(client, command, key)
-        except redis.ResponseError:
-            continue
-        return kind
-    return "json"
+def _all(client: redis.Redis, commands: Iterable[tuple[bytes | str, ...]]) -> list[Any]:
+    """Send commands as they are in one go, and return the reply or the refusal of each."""
+    pipeline = client.pipeline(transaction=False)
+    for command in commands:
+        pipeline.execute_command(*command)
+    return pipeline.execute(raise_on_error=False)
 
 
-def _value(client: redis.Redis, kind: str, key: bytes) -> Value:
-    if kind == "json":
-        return _raw(_run(client, "JSON.GET", key, "."))
-    if kind == "string":
-        return _raw(_run(client, "GET", key))
-    if kind == "zset":
-        pairs: Any = client.zrange(key, 0, -1, withscores=True)
-        return tuple((_raw(member), float(score)) for member, score in pairs)
-    if kind == "hash":
-        items: Any = client.hgetall(key)
-        return tuple(sorted((_raw(name), _raw(value)) for name, value in items.items()))
-    if kind == "set":
-        members: Any = client.smembers(key)
-        return tuple(sorted(_raw(member) for member in members))
-    if kind == "list":
-        elements: Any = client.lrange(key, 0, -1)
-        return tuple(_raw(element) for element in elements)
-    return _raw(_run(client, "DUMP", key))
+def _kinds(client: redis.Redis, keys: Sequence[bytes]) -> list[_Kind]:
+    if not issubclass(client.connection_pool.connection_class, FakeRedisConnection):
+        return [_BY_TYPE.get(_raw(of), _OTHER) for of in _all(client, (("TYPE", k) for k in keys))]
+    # `TYPE` of a JSON key crashes fakeredis.
+    kinds = dict.fromkeys(keys, _JSON)
+    for kind in _KINDS:
+        counts = _all(client, ((kind.counts, key) for key in keys))
+        kinds |= {
+            key: kind
+            for key, count in zip(keys, counts, strict=True)
+            if not isinstance(count, redis.ResponseError)
+        }
+    return [kinds[key] for key in keys]
 
 
 MISSING = -2
@@ -118,15 +131,15 @@ MISSING = -2
 def read_database(client: redis.Redis) -> Database:
     """Every key of the client's database with its whole value and its expiry time."""
     plain = _plain(client)
-    database: Database = {}
-    for key in plain.scan_iter(count=1000):
-        name = _raw(key)
-        kind = _kind(plain, name)
-        value = _value(plain, kind, name)
-        expires_at = int(_run(plain, "PEXPIRETIME", name))
-        if expires_at != MISSING:
-            database[name] = Entry(kind, value, expires_at if expires_at >= 0 else None)
-    return database
+    keys = list(dict.fromkeys(map(_raw, plain.scan_iter(count=1000))))
+    kinds = _kinds(plain, keys)
+    values = _all(plain, ((k.reads[0], n, *k.reads[1:]) for k, n in zip(kinds, keys, strict=True)))
+    times = _all(plain, (("PEXPIRETIME", key) for key in keys))
+    return {
+        key: Entry(kind.name, kind.value(value), expires_at if expires_at >= 0 else None)
+        for key, kind, value, expires_at in zip(keys, kinds, values, map(int, times), strict=True)
+        if expires_at != MISSING
+    }
 
 
 # --------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from redis_retention.engine import (
     ThreadDocuments,
 )
 from redis_retention.layouts import LangGraphRedis
-from redis_retention.sans_io import Operation, Request, command
+from redis_retention.sans_io import Call, Operation, Request, command
 from redis_retention.sources import scan
 from redis_retention.sources.sweep import Sweeper
 from redis_retention.transport import ClientCalls, Transport
@@ -140,7 +140,7 @@ def make_search_indexes(database: redis.Redis, example: Example) -> None:
 
 
 class Watched(Transport):
-    """Looks at the database after each thing that is sent."""
+    """Looks at the database after each call of a script."""
 
     def __init__(self, client: redis.Redis, look: Callable[[], None]) -> None:
         super().__init__(client)
@@ -148,7 +148,8 @@ class Watched(Transport):
 
     def _send_all(self, requests: list[Request]) -> ClientCalls[list[Any]]:
         replies = yield from super()._send_all(requests)
-        self._look()
+        if any(isinstance(request, Call) for request in requests):
+            self._look()
         return replies
 
 
