@@ -126,6 +126,18 @@ class Activity:
     watch: Callable[[Trim], None] | None = None
     layouts: dict[str, list[int]] = field(default_factory=dict)
 
+    def counters(self) -> dict[str, int]:
+        """What a summary line counts."""
+        return {
+            "events": self.events,
+            "dropped": self.events_dropped,
+            "trims": self.trims,
+            "checkpoints_deleted": self.checkpoints_deleted,
+            "keys_deleted": self.keys_deleted,
+            "sweeps": sum(self.sweeps.values()),
+            "errors": sum(self.errors.values()),
+        }
+
     def trimmed(self, trim: Trim) -> None:
         """Count what was deleted, and tell who watches."""
         self.trims += trim.threads
