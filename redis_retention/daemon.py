@@ -10,7 +10,6 @@ import asyncio
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import datetime, timezone
 from time import monotonic
 from typing import Any
 
@@ -76,7 +75,7 @@ class Daemon:
         self._client = client
         self._transport = AsyncTransport(client)
         self._served = served = Served.of(served) if isinstance(served, Engine) else served
-        self._reread = reread or (lambda: self._rules.options)
+        self._reread = reread or (lambda: options)
         self._stop = asyncio.Event()
         self._rules = ServiceRules(
             self._transport, served.policies, options, self.activity, self._use_rules
@@ -104,15 +103,12 @@ class Daemon:
         schedule = self._rules.options.schedule
         if sweep is None or schedule is None:
             return None
-        return SharedSweeper(
-            self._client,
-            self._served.first,
-            lambda: self._completeness.during(
-                self._swept(sweep(self._rules.current, self._note_progress))
-            ),
-            schedule,
-            self.activity,
-        )
+
+        def made() -> Operation[SweepResult]:
+            swept = self._swept(sweep(self._rules.current, self._note_progress))
+            return self._completeness.during(swept)
+
+        return SharedSweeper(self._client, self._served.first, made, schedule, self.activity)
 
     def _swept(self, sweep: Operation[SweepResult]) -> Operation[SweepResult]:
         """A sweep, which may have met formats of which there was nothing before."""
@@ -151,17 +147,7 @@ class Daemon:
 
     def service(self) -> dict[str, Any]:
         """What it does, for `/api/health`."""
-        activity = self.activity
-        return {
-            "listening": activity.listening,
-            "waiting": self.waiting,
-            "sweeping": activity.sweep_running,
-            "sweep_progress": round(activity.sweep_progress, 4),
-            "last_sweep": _iso(activity.sweep_finished),
-            "next_sweep": _iso(activity.sweep_next),
-            "counters": {**activity.counters(), "bytes_deleted": activity.bytes_deleted},
-            "errors": dict(activity.errors),
-        }
+        return self.activity.service(self.waiting)
 
     # --- running ---------------------------------------------------------------------------
 
@@ -204,7 +190,7 @@ class Daemon:
                 await self._transport.run(engine.check_server())
             except ServerLacks as error:
                 lacking = lacking or error
-                self._listener.leave_out(engine)
+                self._listener.routes.leave_out(engine)
         if lacking is not None and not self._served.auto:
             raise lacking
         if not self._served.auto:
@@ -341,13 +327,6 @@ class Daemon:
             line |= {"waiting": self.waiting, "listening": self.activity.listening}
             log.info("last minute", extra=fields(**line))
             before = now
-
-
-def _iso(since_1970: float) -> str | None:
-    """A moment in words; None when it is not known."""
-    if not since_1970:
-        return None
-    return datetime.fromtimestamp(since_1970, timezone.utc).isoformat(timespec="seconds")
 
 
 async def _end_all(tasks: Sequence[asyncio.Task[Any]]) -> None:
