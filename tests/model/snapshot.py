@@ -103,10 +103,10 @@ _BY_TYPE = {_raw(kind.name): kind for kind in _KINDS} | {b"ReJSON-RL": _JSON}
 
 def _all(client: redis.Redis, commands: Iterable[tuple[bytes | str, ...]]) -> list[Any]:
     """Send commands as they are in one go, and return the reply or the refusal of each."""
-    pipeline: Any = client.pipeline(transaction=False)
+    pipeline = client.pipeline(transaction=False)
     for command in commands:
-        pipeline.execute_command(*command)
-    return cast(list[Any], pipeline.execute(raise_on_error=False))
+        pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+    return pipeline.execute(raise_on_error=False)
 
 
 def _kinds(client: redis.Redis, keys: Sequence[bytes]) -> list[_Kind]:
