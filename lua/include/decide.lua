@@ -172,9 +172,11 @@ end
 -- waited for, and nothing in it is pinned. `thread` answers:
 --   has_pins           whether anything in it is pinned
 --   made_at()          when its newest checkpoint was made, nil when nobody can tell
+--   has_begun_to_expire()  whether it was found idle, and its root checkpoints are gone
 --   waits()            whether the newest checkpoint waits for a human
 function decide.is_idle(thread, policy)
   if policy.expire < 0 or thread.has_pins then return false end
+  if thread.has_begun_to_expire() then return true end
   local made_at = thread.made_at()
   if not made_at or made_at >= policy.now() - policy.expire then return false end
   return policy.expire_waiting or not thread.waits()

@@ -141,6 +141,18 @@ local function leaves_below(view, thread, ns, floor, latest, grace)
   return leaves
 end
 
+-- The newest checkpoint older than `id` that exists, nil when there is none.
+local function existing_before(view, thread, space, id)
+  local prefix, found, last = space.prefix, nil, nil
+  index.each_down(view, "(" .. prefix .. id, "[" .. prefix, 5, function(member)
+    local its = entry.id(member, prefix)
+    if its ~= last and layout.exists(thread, space.ns, its) then found = its end
+    last = its
+    return found == nil
+  end)
+  return found
+end
+
 -- What decide.namespace must know of an independent namespace; and
 --   missing       ids that the index knows and whose documents are gone
 --   more_missing  true when there may be more of these: then nothing is deleted for now
@@ -159,16 +171,7 @@ function evidence.checkpoints(view, thread, space, latest, pinned, policy, given
     return older
   end
 
-  function self.existing_before(id)
-    local found, last
-    index.each_down(view, "(" .. prefix .. id, "[" .. prefix, 5, function(member)
-      local its = entry.id(member, prefix)
-      if its ~= last and layout.exists(thread, space.ns, its) then found = its end
-      last = its
-      return found == nil
-    end)
-    return found
-  end
+  function self.existing_before(id) return existing_before(view, thread, space, id) end
 
   if layout.listed then
     self.hides_runs = layout.run_start == nil
@@ -188,8 +191,8 @@ function evidence.checkpoints(view, thread, space, latest, pinned, policy, given
 end
 
 -- What decide.is_idle and decide.has_expired must know of a thread; `latest` is what the root's
--- latest pointer names.
-function evidence.activity(view, thread, latest, its_pins, grace)
+-- latest pointer names, `idle_since` when the thread was found idle, nil if it was not.
+function evidence.activity(view, thread, latest, its_pins, grace, idle_since)
   local self = { has_pins = its_pins.whole_thread or next(its_pins.checkpoints) ~= nil }
   local newest
 
@@ -197,6 +200,11 @@ function evidence.activity(view, thread, latest, its_pins, grace)
     newest = index.newest_id(view, evidence.ROOT.prefix)
     if latest and (not newest or bytes.less(newest, latest)) then newest = latest end
     return newest and (evidence.made_at(thread, "", newest))
+  end
+
+  -- Whatever is put takes away that the thread was idle.
+  function self.has_begun_to_expire()
+    return idle_since ~= nil and not latest and not index.newest_id(view, evidence.ROOT.prefix)
   end
 
   function self.has_recent_leaf()
@@ -209,7 +217,14 @@ function evidence.activity(view, thread, latest, its_pins, grace)
     return recent
   end
 
-  function self.waits() return layout.waits(thread, newest) end
+  -- Where the newest was deleted or has expired, the next one is what LangGraph goes on from.
+  function self.waits()
+    local id = newest
+    if not layout.exists(thread, "", id) then
+      id = existing_before(view, thread, evidence.ROOT, id)
+    end
+    return id ~= nil and layout.waits(thread, id)
+  end
 
   return self
 end
