@@ -31,7 +31,7 @@ end
 
 -- Whether what was decided about a namespace holds as long as some documents exist.
 local function holds(rules, wanted)
-  if rules.for_all or rules.deletes_all or #rules.newest < wanted.keep_last
+  if rules.for_all or rules.deletes_all or rules.crowd or #rules.newest < wanted.keep_last
     or rules.unclear_below ~= decide.LOWEST then return false end
   -- What checkpoints need that are not among the newest N is followed through others.
   return rules.counted == rules.floor or not rules.has_needs

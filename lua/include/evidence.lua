@@ -6,11 +6,10 @@
 --@include include/entry.lua
 --@include include/index.lua
 --@include include/decide.lua
+--@include include/leaves.lua
 
 local evidence = {}
 
--- How far up a leaf's ancestors are followed, and how many documents are read for that in a call.
-local LONGEST_PATH, MOST_PARENTS = 16, 500
 -- Entries read ahead at most when the newest checkpoints are looked up.
 local MOST_AHEAD = 500
 -- Of the newest checkpoints a call of a trim reads so many, and leaves the rest to the next calls.
@@ -97,50 +96,6 @@ local function newest_existing(view, thread, space, count, missing, given)
   return newest
 end
 
--- The leaves of a namespace with ids below `floor`, each {id =, since = when it was first seen}.
-local function leaf_entries(view, ns, floor)
-  local prefix, leaves = entry.of(entry.LEAF, ns), {}
-  index.each_up(view, "[" .. prefix, "(" .. prefix .. floor, function(member)
-    local fields = entry.fields(member)
-    local since, last = tonumber(fields[3]) or 0, leaves[#leaves]
-    if last and last.id == fields[2] then
-      last.since = math.max(last.since, since)
-    else
-      leaves[#leaves + 1] = { id = fields[2], since = since }
-    end
-  end)
-  return leaves
-end
-
--- Follows the ancestors of a leaf up to what the latest pointer names: answers those on the way,
--- the leaf among them, or nil when it does not descend from there. `budget` counts down the
--- documents that may be read; where they are used up, the leaf counts as if it did.
-local function path_from_latest(thread, ns, id, latest, budget)
-  local path, seen = {}, {}
-  while id ~= "" and not seen[id] and #path < LONGEST_PATH do
-    if budget.documents == 0 then return path end
-    budget.documents = budget.documents - 1
-    path[#path + 1], seen[id] = id, true
-    id = layout.parent(thread, ns, id)
-    if id == latest then return path end
-  end
-  return nil
-end
-
-local function leaves_below(view, thread, ns, floor, latest, grace)
-  local leaves, ids = leaf_entries(view, ns, floor), {}
-  if #leaves == 0 then return leaves end
-  for at, leaf in ipairs(leaves) do ids[at] = leaf.id end
-  local exists, budget = layout.existing(thread, ns, ids), { documents = MOST_PARENTS }
-  for _, leaf in ipairs(leaves) do
-    leaf.missing = not exists[leaf.id]
-    if latest and grace > 0 and not leaf.missing then
-      leaf.path = path_from_latest(thread, ns, leaf.id, latest, budget)
-    end
-  end
-  return leaves
-end
-
 -- The newest checkpoint older than `id` that exists, nil when there is none.
 local function existing_before(view, thread, space, id)
   local prefix, found, last = space.prefix, nil, nil
@@ -184,7 +139,7 @@ function evidence.checkpoints(view, thread, space, latest, pinned, policy, given
   end
 
   function self.leaves_below(floor)
-    return leaves_below(view, thread, space.ns, floor, latest, given.grace)
+    return leaves.below(view, thread, space.ns, floor, latest, given)
   end
 
   return self

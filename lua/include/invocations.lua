@@ -32,8 +32,8 @@ function invocations.delete(step, ns)
     step.forget(entry.of(entry.STARTED, entry.fields(member)[2]) .. ns)
   end)
   step.forget(entry.of(entry.WITHOUT_ROOT, ns))
-  local leaves = entry.of(entry.LEAF, ns)
-  step.forget_range("[" .. leaves, index.past(leaves))
+  local of_leaves = entry.of(entry.LEAF, ns)
+  step.forget_range("[" .. of_leaves, index.past(of_leaves))
   return true
 end
 

@@ -33,6 +33,25 @@ local function remember_read(step, ns, id)
   step.add(entry.read_down_to(ns, id, clock.now_ms()))
 end
 
+-- Deletes where there is a crowd of leaves, as `delete(collect, on_retained)` does, and lets the
+-- index forget the old ones. False when something is left for the next call.
+local function delete_in_crowd(step, ns, crowd, delete, collect, on_retained)
+  local collected, retained = 0, false
+  local function counted(ids, first, last)
+    local count = collect(ids, first, last)
+    collected = collected + count
+    return count
+  end
+  if not delete(counted, function(id)
+    retained = true
+    on_retained(id)
+  end) then return false end
+  for _, range in ipairs(crowd.old) do step.forget_range(range[1], range[2]) end
+  if retained or crowd.more or crowd.is_too_large then step.add(entry.without_old_leaves(ns)) end
+  -- If all that a call may read has let nothing go, the next call would not come any further.
+  return not crowd.more and (not crowd.budget.is_spent or collected == 0)
+end
+
 -- Deletes what is not retained of an independent namespace. `collect(ids, first, last)` collects
 -- checkpoints in turn and answers how many, `on_retained(id)` is told of those that are still
 -- there; `oldest` is the oldest that the index knows.
@@ -41,7 +60,13 @@ local function delete_independent(step, ns, oldest, collect, on_retained)
   local prefix = space.prefix
   if oldest and bytes.less(oldest, rules.unclear_below) then on_retained(oldest) end
   local low, high = "[" .. prefix .. rules.unclear_below, "(" .. prefix .. rules.floor
-  if not deletion.between(step, low, high, prefix, rules.retained, collect, on_retained) then
+  local function delete(its_collect, its_on_retained)
+    return deletion.between(step, low, high, prefix, rules.retained, its_collect, its_on_retained)
+  end
+  if rules.crowd then
+    local whole = delete_in_crowd(step, ns, rules.crowd, delete, collect, on_retained)
+    if not whole then return false end
+  elseif not delete(collect, on_retained) then
     return false
   end
   forget_missing(step, ns, space.kind, rules)

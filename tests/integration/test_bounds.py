@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,11 +16,13 @@ from redis_retention.engine import Engine
 from redis_retention.sans_io import Call, Request
 from redis_retention.transport import ClientCalls, Transport
 from tests.integration.threads import DEFAULT, ids
-from tests.model.threads import Operation, PutCheckpoint, task_id, uuid6_at, write_to
+from tests.model.threads import MovePointer, Operation, PutCheckpoint, task_id, uuid6_at, write_to
 
 KEEP_2 = Policy(keep_last=2)
 MOST_COMMANDS = 700
 """That a call of a script may send to the server: some microseconds each."""
+MOST_COMMANDS_OF_FORKS = 1_500
+"""The same where a checkpoint is asked from which one it descends before it is deleted."""
 
 
 class Counting(Transport):
@@ -41,8 +44,9 @@ class Counting(Transport):
 
 def indexed(client: redis.Redis, operations: Iterable[Operation]) -> None:
     """Store a thread, and index it."""
-    put = list(operations)
-    write_to(client, "a", put)
+    done = list(operations)
+    write_to(client, "a", done)
+    put = [one for one in done if isinstance(one, PutCheckpoint)]
     documents = [DEFAULT.document("a", one.ns, one.id) for one in put]
     Transport(client).run(Engine().add_all(documents, b"a"))
 
@@ -114,3 +118,91 @@ def test_many_invocations_of_a_root_that_is_not_known(client: redis.Redis, compl
 
     assert result.left == 2 + (0 if complete else 2_000)
     assert max(counting.commands) <= MOST_COMMANDS
+
+
+# --- ends of forks ------------------------------------------------------------------------------
+
+
+def forks(count: int, below: float = 3_600.0) -> list[PutCheckpoint]:
+    """Forks of one old checkpoint, and the line that the graph has gone on with."""
+    origin, *ends = (uuid6_at(time.time() - below + n, n) for n in range(count + 1))
+    return [
+        PutCheckpoint("", origin),
+        *(PutCheckpoint("", end, origin) for end in ends),
+        *(replace(one, parent=one.parent or origin) for one in graph()),
+    ]
+
+
+def seen_long_ago(client: redis.Redis) -> None:
+    """Let the index say that all leaves were first seen long ago."""
+    key = Engine().index_key(b"a")
+    leaves: Any = client.zrangebylex(key, b"[l", b"(m")
+    for leaf in leaves:
+        client.zrem(key, leaf)
+        client.zadd(key, {leaf[:-13] + b"1000000000000": 0})
+
+
+def test_many_ends_of_forks(client: redis.Redis) -> None:
+    thread = forks(2_500)
+    indexed(client, thread)
+    seen_long_ago(client)
+    counting = Counting(client)
+
+    plan = counting.run(Engine().plan(b"a", KEEP_2))
+    result = counting.run(Engine().trim(b"a", KEEP_2))
+
+    kept = {one.id.encode() for one in thread[-2:]}
+    assert ids_left(client) == kept
+    assert {d.place.checkpoint_id for d in plan.checkpoints if d.reasons} == kept
+    assert result.deleted.checkpoints == len(thread) - 2
+    assert max(counting.commands) <= MOST_COMMANDS_OF_FORKS
+
+
+def ids_left(client: redis.Redis) -> set[bytes]:
+    return {key.rpartition(b":")[2] for key in client.scan_iter(match="checkpoint:a:*", count=1000)}
+
+
+def test_what_descends_from_the_latest_pointer_stays_among_many_forks(client: redis.Redis) -> None:
+    """Two checkpoints of a host whose clock lags, the first of which the pointer names."""
+    thread = forks(1_500)
+    named, ahead = (uuid6_at(time.time() - 7_200 + n, 9_000 + n) for n in range(2))
+    lagging = [PutCheckpoint("", named, thread[-1].id), PutCheckpoint("", ahead, named)]
+    indexed(client, [*thread, *lagging, MovePointer("", named)])
+    seen_long_ago(client)
+
+    Counting(client).run(Engine().trim(b"a", KEEP_2))
+    # What the index no longer knows to be a leaf stays as well.
+    again = Counting(client).run(Engine().trim(b"a", KEEP_2))
+    plan = Counting(client).run(Engine().plan(b"a", KEEP_2))
+
+    assert ids_left(client) == {i.encode() for i in (named, ahead, *(o.id for o in thread[-2:]))}
+    assert again.deleted.checkpoints == 0
+    reasons = {d.place.checkpoint_id.decode(): d.reasons for d in plan.checkpoints}
+    assert (reasons[named], reasons[ahead]) == (("latest",), ("ahead",))
+
+
+def test_forks_that_were_seen_a_moment_ago_stay_and_too_many_of_them_keep_the_others(
+    client: redis.Redis,
+) -> None:
+    thread = forks(1_500)
+    indexed(client, thread)
+    seen_long_ago(client)
+    key = Engine().index_key(b"a")
+    recent = [one.id.encode() for one in thread[100:350]]
+    members = {b"l\0" + i + b"\0%013d" % (time.time() * 1000): 0 for i in recent}
+    few = dict(list(members.items())[:50])
+    client.zadd(key, few)
+
+    Counting(client).run(Engine().trim(b"a", KEEP_2))
+    kept = {*recent[:50], *(one.id.encode() for one in thread[-2:])}
+    assert ids_left(client) == kept
+
+    client.flushall()
+    indexed(client, thread)
+    seen_long_ago(client)
+    client.zadd(key, members)
+    counting = Counting(client)
+    result = counting.run(Engine().trim(b"a", KEEP_2))
+    assert result.deleted.checkpoints == 0
+    assert max(counting.commands) <= MOST_COMMANDS
+    assert counting.run(Engine(grace_ms=0).trim(b"a", KEEP_2)).left == 2

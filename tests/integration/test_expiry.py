@@ -87,8 +87,9 @@ def graph(saver: OrderedSaver, **options: Any) -> Graph:
 
 def ids_left(client: redis.Redis, ns: str) -> list[str]:
     """The ids of a thread's checkpoints that are there, oldest first."""
-    start = DEFAULT.document("a", ns, "")
-    return sorted(key[len(start) :].decode() for key in client.keys(start + b"*"))
+    start = DEFAULT.document("a", ns, "?")[:-1]
+    found: Any = client.keys(start + b"*")
+    return sorted(key[len(start) :].decode() for key in found)
 
 
 def a_moment() -> None:
