@@ -104,7 +104,7 @@ class Retention(_Retention[Client]):
         write_prefix: `RedisSaver`'s ``checkpoint_write_prefix``.
         go_prefix: The ``Prefix`` of langgraphgo's store, with its colon.
         zset_prefix: What stands before the thread in the key of a sorted set of checkpoints.
-        layout: Which storage formats to serve, by their names (docs/savers.md): one, or several;
+        layout: Which storage formats to serve, by their names (docs/formats.md): one, or several;
             ``auto`` serves what there is.
         prefix: What all keys of our own begin with.
         keys_per_call: Keys that one call may delete at most while the server does nothing else.

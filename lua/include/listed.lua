@@ -8,13 +8,13 @@
 --@include include/index.lua
 --@include include/decide.lua
 --@include include/decisions.lua
+--@include include/idle.lua
+--@include include/memory.lua
 --@include include/pins.lua
 --@include include/views.lua
 
 local listed = {}
 
--- Bytes that a call frees at most, unless one checkpoint alone has more.
-local MOST_BYTES = 2 * 1024 * 1024
 -- Names that are looked at for those of which nothing is left.
 local MOST_STALE = 500
 
@@ -26,20 +26,11 @@ local function collect(view, thread, rules, limit)
     local id = entry.id(member, prefix)
     if decide.retains(rules, id) or not layout.exists(thread, "", id) then return true end
     local its_size = layout.size(thread, id)
-    whole = #ids == 0 or #ids < limit and size + its_size <= MOST_BYTES
+    whole = #ids == 0 or #ids < limit and size + its_size <= memory.MOST_FREED
     if whole then ids[#ids + 1], size = id, size + its_size end
     return whole
   end)
   return ids, size, whole
-end
-
--- Notes since when the thread has been idle, or no longer.
-local function mark_idle(key, decided)
-  local known = decided.idle_entry
-  if known and not decided.is_idle then redis.call("ZREM", key, known) end
-  if decided.is_idle and not decided.is_expired and not known then
-    redis.call("ZADD", key, 0, entry.idle(clock.now_ms()))
-  end
 end
 
 -- When names were first found without their checkpoints.
@@ -79,7 +70,10 @@ function listed.step(key, pins_key, thread, policy, limit, given)
   })
   local ids, size, whole = collect(view, thread, decided.namespace(""), limit)
   local checkpoints, keys = layout.delete(thread, ids)
-  mark_idle(key, decided)
+  -- The newest are the last to go here: until then they say how old the thread is.
+  idle.note(decided, true,
+    function(member) redis.call("ZADD", key, 0, member) end,
+    function(member) redis.call("ZREM", key, member) end)
   unlist_stale(key, view, thread, given.grace)
   return { state = whole and "done" or "more", checkpoints = checkpoints, keys = keys,
     left = views.checkpoints(key, thread), bytes = given.estimate_memory and size or 0 }

@@ -11,11 +11,10 @@
 
 local removal = {}
 
--- Bytes of memory that a call frees at most, unless one checkpoint alone has more: some 4 ms, and
--- less where less keys than usual may go.
-local MOST_BYTES, BYTES_PER_KEY = 2 * 1024 * 1024, 10 * 1024
+-- A call that may delete less keys than usual frees less, too.
+local BYTES_PER_KEY = 10 * 1024
 -- Bytes, and checkpoints, after which one more checkpoint is measured before it is deleted.
-local SAMPLED, MOST_UNMEASURED = MOST_BYTES / 2, 32
+local SAMPLED, MOST_UNMEASURED = memory.MOST_FREED / 2, 32
 -- Writes of a checkpoint that speak for all of them.
 local WRITES_MEASURED = 4
 
@@ -42,7 +41,7 @@ end
 -- where the server does not tell.
 local function new_allowance(limit, mean)
   local self, since, taken, step = {}, 0, 0, 0
-  local left = math.min(MOST_BYTES, limit * BYTES_PER_KEY)
+  local left = math.min(memory.MOST_FREED, limit * BYTES_PER_KEY)
 
   local function use(measured)
     mean, taken = measured, math.max(measured, 0)

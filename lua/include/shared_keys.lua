@@ -11,8 +11,6 @@
 
 local shared_keys = {}
 
--- Bytes of memory that a call frees at most, unless a single key has more.
-local MOST_BYTES = 2 * 1024 * 1024
 -- Below this size one key in so many is measured, and the first of each group.
 local LARGE, SAMPLED = 64 * 1024, 8
 
@@ -81,7 +79,7 @@ function shared_keys.allowance()
       blind = true
       return true
     end
-    if used + size > MOST_BYTES and used > 0 then return false end
+    if used + size > memory.MOST_FREED and used > 0 then return false end
     used = used + size
     return true
   end

@@ -2,9 +2,9 @@
 --
 -- Decide, collect what is to be deleted, delete it, bring the index up to date: in this order.
 
---@include include/clock.lua
 --@include layouts/${layout}.lua
 --@include include/entry.lua
+--@include include/idle.lua
 --@include include/index.lua
 --@include include/pins.lua
 --@include include/decisions.lua
@@ -29,16 +29,6 @@ local function replace_unread(step, found)
   for member, members in pairs(found) do
     step.forget(member)
     for _, read in ipairs(members) do step.add(read) end
-  end
-end
-
--- Lets the index say since when the thread has been idle, or no longer say so. It says so, too, as
--- long as something is left of one that has expired.
-local function mark_idle(step, decided, done)
-  local known = decided.idle_entry
-  if known and not decided.is_idle then step.forget(known) end
-  if decided.is_idle and not (decided.is_expired and done) and not known then
-    step.add(entry.idle(clock.now_ms()))
   end
 end
 
@@ -80,7 +70,7 @@ function trimming.step(key, pins_key, thread, policy, limit, given)
   end
   local done = cursor == nil
   replace_unread(step, reader.found)
-  mark_idle(step, decided, done)
+  idle.note(decided, done, step.add, step.forget)
   local handed_on
   if given.token ~= "" then
     if not done and not void then handed_on = continuation.of(step, ended_in, decided, policy) end

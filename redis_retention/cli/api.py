@@ -42,20 +42,7 @@ async def open_backend(
     # A connection may have broken since the last request.
     client = async_client(settings.url, in_cluster, retries=1, reply_seconds=REPLY_SECONDS)
     try:
-        yield Backend(
-            client,
-            policy,
-            trigger=trigger,
-            checkpoint_prefix=settings.checkpoint_prefix,
-            write_prefix=settings.write_prefix,
-            go_prefix=settings.go_prefix,
-            zset_prefix=settings.zset_prefix,
-            layout=settings.layouts,
-            prefix=settings.prefix,
-            keys_per_call=settings.keys_per_call,
-            max_stall=settings.max_stall,
-            grace=settings.grace,
-        )
+        yield Backend(client, policy, trigger=trigger, **settings.of_retention())
     finally:
         with suppress(RedisError, OSError):
             await client.aclose()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -90,6 +90,12 @@ class Settings:
     def prefixes(self) -> Prefixes:
         """What the keys of the savers begin with."""
         return Prefixes(self.checkpoint_prefix, self.write_prefix, self.go_prefix, self.zset_prefix)
+
+    def of_retention(self) -> dict[str, Any]:
+        """What `Retention` takes of these."""
+        given = {**asdict(self), "layout": self.layouts}
+        del given["url"], given["json"]
+        return given
 
     def served(self, *, estimate_memory: bool = False) -> Served:
         """The storage formats that are served.
@@ -229,18 +235,7 @@ def retention(settings: Settings) -> Iterator[Retention]:
     """What trims the threads on the server of the settings."""
     client = connect(settings.url)
     try:
-        yield Retention(
-            client,
-            checkpoint_prefix=settings.checkpoint_prefix,
-            write_prefix=settings.write_prefix,
-            go_prefix=settings.go_prefix,
-            zset_prefix=settings.zset_prefix,
-            layout=settings.layouts,
-            prefix=settings.prefix,
-            keys_per_call=settings.keys_per_call,
-            max_stall=settings.max_stall,
-            grace=settings.grace,
-        )
+        yield Retention(client, **settings.of_retention())
     finally:
         close(client)
 

@@ -265,22 +265,26 @@ class IndexCalls(ScriptCalls):
     def _documents(self, thread: bytes, entries: Iterable[bytes]) -> list[bytes]:
         return [self.document(thread, one) for one in entries]
 
-    def count(self, thread: bytes) -> Operation[tuple[int, int]]:
-        """How many checkpoints a thread's index knows, and keys of the root checkpoints.
-
-        The keys are counted as in `Trimmed.keys_left`.
-        """
-        arguments: list[Argument] = [self._index_start, *self.layout.arguments(), 0, 1]
-        rows = yield from self.call("index/measure", [self.index_key(thread)], arguments)
-        checkpoints, keys = rows[0][:2]
-        return checkpoints, keys
-
     def counts(self, threads: Sequence[bytes]) -> Operation[list[int]]:
         """How many checkpoints are known of some threads."""
-        arguments: list[Argument] = [self._index_start, *self.layout.arguments(), 0, 0]
-        keys = [self.index_key(thread) for thread in threads]
-        rows = yield from self.call("index/measure", keys, arguments)
-        return [row[0] for row in rows]
+        return [row[0] for row in (yield from self._measured(threads, count_keys=False))]
+
+    def count_with_keys(self, thread: bytes) -> Operation[tuple[int, int]]:
+        """The same of one thread, and how many keys, counted as in `Trimmed.keys_left`."""
+        [row] = yield from self._measured([thread], count_keys=True)
+        return row[0], row[1]
+
+    def _measured(self, threads: Sequence[bytes], *, count_keys: bool) -> Operation[list[Any]]:
+        arguments: list[Argument] = [
+            self._index_start,
+            *self.layout.arguments(),
+            0,
+            int(count_keys),
+        ]
+        rows: list[Any] = yield from self.call(
+            "index/measure", [self.index_key(thread) for thread in threads], arguments
+        )
+        return rows
 
     # --- forgetting -------------------------------------------------------------------------------
 

@@ -105,7 +105,7 @@ def _all(client: redis.Redis, commands: Iterable[tuple[bytes | str, ...]]) -> li
     """Send commands as they are in one go, and return the reply or the refusal of each."""
     pipeline = client.pipeline(transaction=False)
     for command in commands:
-        pipeline.execute_command(*command)
+        pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
     return pipeline.execute(raise_on_error=False)
 
 

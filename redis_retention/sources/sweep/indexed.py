@@ -104,7 +104,8 @@ class IndexedThreads:
 
     def _count(self, thread: bytes, entries: Sequence[bytes]) -> Operation[int]:
         if len(entries) >= Known.MOST_ENTRIES:
-            return (yield from self._engine.count(thread))[0]
+            [known] = yield from self._engine.counts([thread])
+            return known
         return len(checkpoints(entries))
 
     def _outdated(self, indexes: Mapping[bytes, list[bytes]]) -> Operation[set[bytes]]:

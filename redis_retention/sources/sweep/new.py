@@ -114,7 +114,7 @@ class NewThreads:
             left, keys = trimmed.left, trimmed.deleted.keys + trimmed.keys_left
         else:
             yield from self._engine.read_roots(thread, ids)
-            left, keys = yield from self._engine.count(thread)
+            left, keys = yield from self._engine.count_with_keys(thread)
         # If not: a stub, writes without their checkpoint, or that its registry does not name.
         shared.needs_second_pass |= keys != new.keys
         shared.result.threads += left > 0
