@@ -12,73 +12,73 @@
 local shared_keys = {}
 
 -- Below this size one key in so many is measured, and the first of each group.
-local LARGE, SAMPLED = 64 * 1024, 8
-
--- The candidates that none of the documents names; nil when one of these cannot be understood.
-function shared_keys.unnamed(documents, candidates)
-  local named, left = layout.shared_keys_named(documents), {}
-  if not named then return nil end
-  for _, key in ipairs(candidates) do
-    if not named[key] then left[#left + 1] = key end
-  end
-  return left
-end
+local LARGE, SAMPLED = 16 * 1024, 16
 
 -- Calls `visit(key, group)` for those to delete, and answers how many may belong to a checkpoint
 -- that is still to come. It skips keys of other threads, and of checkpoints that exist.
 -- `was_there(id)` says of a checkpoint that it was there and is not, or, when `counting`, that it
 -- would be deleted; for all others an age of `age` milliseconds is the proof.
 function shared_keys.each_over(thread, candidates, was_there, age, counting, visit)
-  local owners, now, waiting, known = layout.shared_key_owners(candidates), clock.now_ms(), 0, {}
+  local now, waiting, known = clock.now_ms(), 0, {}
 
-  -- Whether the checkpoint that has written a shared key is gone for good; nil while it is there.
-  local function is_gone(ns, id)
-    if counting and was_there(id) then return true end
-    if redis.call("EXISTS", layout.checkpoint_key(thread, ns, id)) == 1 then return nil end
+  -- What is known of the checkpoint that has written a shared key: "gone" for good, "there", or
+  -- perhaps on its way.
+  local function state_of(ns, id)
+    if counting and was_there(id) then return "gone" end
+    if redis.call("EXISTS", layout.checkpoint_key(thread, ns, id)) == 1 then return "there" end
     local made = clock.of_id(id)
-    return made ~= nil and now - made >= age or was_there(id)
+    if made and now - made >= age or was_there(id) then return "gone" end
+    return "waiting"
   end
 
-  for _, key in ipairs(candidates) do
-    local owner = owners[key]
-    if owner and owner[1] == thread then
-      local writer = owner[2] .. "\0" .. owner[3]
-      if known[writer] == nil then known[writer] = { is_gone(owner[2], owner[3]) } end
-      local state = known[writer][1]
-      if state then
-        visit(key, owner[4])
-      elseif state == false then
-        waiting = waiting + 1
-      end
+  -- Most of them were written a few by each checkpoint.
+  local function known_state(ns, id)
+    local of_ns = known[ns]
+    if not of_ns then
+      of_ns = {}
+      known[ns] = of_ns
     end
+    local state = of_ns[id]
+    if not state then
+      state = state_of(ns, id)
+      of_ns[id] = state
+    end
+    return state
   end
+
+  layout.each_shared_key_owner(candidates, function(key, owner, ns, id, group)
+    if owner ~= thread then return end
+    local state = known_state(ns, id)
+    if state == "gone" then
+      visit(key, group)
+    elseif state == "waiting" then
+      waiting = waiting + 1
+    end
+  end)
   return waiting
 end
 
 -- Keeps to the bytes that a call may free.
 function shared_keys.allowance()
-  local self, used, groups, blind = {}, 0, {}, false
+  local self, used, sizes, left_of, blind = {}, 0, {}, {}, false
 
-  -- The bytes of one key of a group of similar ones; nil where the server does not tell.
-  local function size_of(key, group)
-    local known = groups[group]
-    if not known or known.size >= LARGE or known.since >= SAMPLED then
-      local size = memory.of(key)
-      if not size then return nil end
-      known = { size = size, since = 0 }
-      groups[group] = known
-    end
-    known.since = known.since + 1
-    return known.size
+  -- Measures a key that speaks for those of its group that come after it.
+  local function measure(key, group)
+    local size = memory.of(key)
+    blind = not size
+    sizes[group], left_of[group] = size or 0, size and size < LARGE and SAMPLED or 1
   end
 
   -- Whether one more key may be deleted. The first always may.
   function self.has_room(key, group)
-    local size = not blind and size_of(key, group) or nil
-    if not size then
-      blind = true
-      return true
+    if blind then return true end
+    local left = left_of[group] or 0
+    if left == 0 then
+      measure(key, group)
+      left = left_of[group]
     end
+    left_of[group] = left - 1
+    local size = sizes[group]
     if used + size > memory.MOST_FREED and used > 0 then return false end
     used = used + size
     return true

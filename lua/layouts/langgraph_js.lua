@@ -96,6 +96,6 @@ end
 
 layout.shared_keys_named = blobs.named
 
-layout.shared_key_owners = blobs.owners
+layout.each_shared_key_owner = blobs.each_owner
 
 return layout

@@ -94,10 +94,11 @@ local inspect = {
     if not layout.has_checkpoint(suffix) then inspect_orphan(suffix, nil) end
   end,
   shared = function(key)
-    local owner = layout.shared_key_owners({ key })[key]
-    if owner and is_wanted(owner[1]) and redis.call("EXISTS", index_start .. owner[1]) == 0 then
-      sharing[#sharing + 1] = owner[1]
-    end
+    layout.each_shared_key_owner({ key }, function(_, owner)
+      if is_wanted(owner) and redis.call("EXISTS", index_start .. owner) == 0 then
+        sharing[#sharing + 1] = owner
+      end
+    end)
   end,
   latest = function(key, place)
     if layout.dangling(key) and are_all_wanted(place) then

@@ -1,25 +1,21 @@
 -- Deletes the shared keys of one thread that no checkpoint needs (include/shared_keys.lua). The
--- caller brings the documents that it has found by a look at the database; the look must have begun
--- when what was deleted of the thread was already gone. First it asks which of the keys none of
--- them names, page by page; then it lets these be deleted, without the documents.
+-- caller brings those that no document names (sweep/shared_names.lua), of all that it has found by
+-- a look at the database; the look must have begun when what was deleted of the thread was gone.
 --
 -- KEYS[1]  zset    the thread's index, which is not read: it says where the thread is
--- then     JSON    checkpoint documents to be asked; others do no harm
 --
 -- ARGV[1]  the thread, as it stands in the keys
 -- ARGV[2]  the saver's checkpoint prefix
 -- ARGV[3]  the saver's write prefix
 -- ARGV[4]  milliseconds after which a shared key is over whose writer has no document, the
 --          difference of clocks with them
--- ARGV[5]  "ask" to say which of them none of the documents names, "count" to count those that are
---          over, "delete" to delete them
+-- ARGV[5]  1 to count those that are over, 0 to delete them
 -- ARGV[6]  ids of checkpoints that were there and are gone, or, when this counts, that would be
 --          deleted; parted by NUL
 -- then     the shared keys in question
 --
 -- Reply    {keys deleted, keys too young to delete, {key…}, bytes freed}
---          keys: for "ask" those that none of the documents names; for "delete" those that are left
---          to the next call, since it frees enough
+--          keys: what is left to the next call, since this one frees enough
 --          bytes freed: estimated, 0 where the server does not tell
 --
 -- Other keys it touches: reads and deletes the shared keys; reads whether the checkpoints that
@@ -29,8 +25,7 @@
 --@include include/lists.lua
 --@include include/shared_keys.lua
 
-local thread, age, what = ARGV[1], tonumber(ARGV[4]), ARGV[5]
-local documents, candidates = { unpack(KEYS, 2) }, { unpack(ARGV, 7) }
+local thread, age, counting = ARGV[1], tonumber(ARGV[4]), ARGV[5] == "1"
 layout.use(ARGV[2], ARGV[3])
 
 -- Whether a checkpoint was there and is gone. There may be many of them, and most are old: then
@@ -44,17 +39,12 @@ local function was_there(id)
   return ids_gone[id] or false
 end
 
-if what == "ask" then
-  local unnamed = shared_keys.unnamed(documents, candidates)
-  return { 0, unnamed and 0 or #candidates, unnamed or {}, 0 }
-end
-
 local over, left, allowance = {}, {}, shared_keys.allowance()
-local counting = what == "count"
 local function sort(key, group)
   local has_room = #left == 0 and (counting or allowance.has_room(key, group))
   table.insert(has_room and over or left, key)
 end
+local candidates = { unpack(ARGV, 7) }
 local waiting = shared_keys.each_over(thread, candidates, was_there, age, counting, sort)
 local deleted = #over
 if not counting then

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from itertools import islice
-from typing import Any
 
 from redis_retention.batches import batched
 from redis_retention.engine.deletion import ORPHAN_AGE_MS
@@ -16,8 +15,6 @@ from redis_retention.sans_io import Argument, Operation, command
 
 # Documents whose names of shared keys are read by one call, some 6 microseconds each.
 _DOCUMENTS_PER_CALL = 100
-# Shared keys that it compares these with, a microsecond each.
-_KEYS_PER_QUESTION = 1_000
 # Ids that a call that deletes is told: the newest ones, whose own time is no proof yet.
 _MOST_GONE = 5_000
 
@@ -50,31 +47,42 @@ class SharedKeyCalls(IndexCalls):
         Returns:
             What was deleted, and how many are left because they may be in use soon.
         """
+        unnamed = yield from self._unnamed(thread, documents, shared)
+        if unnamed is None:
+            return Deleted(), len(shared)
         newest_gone = b"\0".join(islice(sorted(gone, reverse=True), _MOST_GONE))
+        head: list[Argument] = [
+            thread,
+            *self.layout.arguments(),
+            older_than_ms,
+            int(counting),
+            newest_gone,
+        ]
         deleted, waiting = Deleted(), 0
-
-        def call(what: str, page: Sequence[bytes], keys: Sequence[bytes]) -> Operation[Any]:
-            head: list[Argument] = [thread, *self.layout.arguments(), older_than_ms, what]
-            index_key = self.index_key(thread)
-            return self.call("sweep/shared_keys", [index_key, *page], [*head, newest_gone, *keys])
-
-        unnamed: list[bytes] = []
-        for some in batched(sorted(shared), _KEYS_PER_QUESTION):
-            left: Sequence[bytes] = some
-            for page in batched(documents, _DOCUMENTS_PER_CALL):
-                _, unclear, left, _ = yield from call("ask", page, left)
-                waiting += unclear
-            unnamed += left
         # Those of one version are most often of one checkpoint.
         unnamed.sort(key=lambda key: key.rpartition(b":")[2])
         for some in batched(unnamed, self.keys_per_call):
-            left = some
+            left: Sequence[bytes] = some
             while left:
-                what = "count" if counting else "delete"
-                keys, young, left, freed = yield from call(what, (), left)
+                keys, young, left, freed = yield from self.call(
+                    "sweep/shared_keys", [self.index_key(thread)], [*head, *left]
+                )
                 deleted.add(0, keys, freed if self._estimate_memory else 0)
                 waiting += young
         return deleted, waiting
+
+    def _unnamed(
+        self, thread: bytes, documents: Sequence[bytes], shared: Collection[bytes]
+    ) -> Operation[list[bytes] | None]:
+        """Those of some shared keys that no document names; None when one cannot be understood."""
+        unnamed = set(shared)
+        for some in batched(documents, _DOCUMENTS_PER_CALL):
+            keys = [self.index_key(thread), *some]
+            named = yield from self.call("sweep/shared_names", keys, self.layout.arguments())
+            if named is None:
+                return None
+            unnamed.difference_update(named)
+        return list(unnamed)
 
     def shared_marks(self, threads: Sequence[bytes]) -> Operation[dict[bytes, bytes]]:
         """The marks in the indexes of threads of which shared keys may be left."""

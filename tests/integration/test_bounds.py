@@ -45,7 +45,9 @@ class Counting(Transport):
 def indexed(client: redis.Redis, operations: Iterable[Operation]) -> None:
     """Store a thread, and index it."""
     done = list(operations)
-    write_to(client, "a", done)
+    with client.pipeline(transaction=False) as pipeline:
+        write_to(pipeline, "a", done)
+        pipeline.execute()
     put = [one for one in done if isinstance(one, PutCheckpoint)]
     documents = [DEFAULT.document("a", one.ns, one.id) for one in put]
     Transport(client).run(Engine().add_all(documents, b"a"))
@@ -78,8 +80,11 @@ def test_many_stateful_subgraphs(client: redis.Redis, policy: Policy) -> None:
     indexed(client, [*graph(), *subgraphs(2_000)])
     counting = Counting(client)
 
+    plan = counting.run(Engine().plan(b"a", policy))
     result = counting.run(Engine().trim(b"a", policy))
 
+    assert len(plan.checkpoints) == 10 + 2_000 * 3
+    assert sum(not one.reasons for one in plan.checkpoints) == result.deleted.checkpoints
     kept = min(policy.keep_last or 0, 3)
     assert result.left == (policy.keep_last or 0) + 2_000 * kept
     assert result.deleted.checkpoints == 10 - (policy.keep_last or 0) + 2_000 * (3 - kept)
@@ -115,7 +120,9 @@ def test_many_invocations_of_a_root_that_is_not_known(client: redis.Redis, compl
     counting = Counting(client)
 
     result = counting.run(Engine(grace_ms=0).trim(b"a", KEEP_2, complete=complete))
+    plan = counting.run(Engine(grace_ms=0).plan(b"a", KEEP_2))
 
+    assert len(plan.checkpoints) == result.left
     assert result.left == 2 + (0 if complete else 2_000)
     assert max(counting.commands) <= MOST_COMMANDS
 
@@ -137,9 +144,8 @@ def seen_long_ago(client: redis.Redis) -> None:
     """Let the index say that all leaves were first seen long ago."""
     key = Engine().index_key(b"a")
     leaves: Any = client.zrangebylex(key, b"[l", b"(m")
-    for leaf in leaves:
-        client.zrem(key, leaf)
-        client.zadd(key, {leaf[:-13] + b"1000000000000": 0})
+    client.zrem(key, *leaves)
+    client.zadd(key, {leaf[:-13] + b"1000000000000": 0 for leaf in leaves})
 
 
 def test_many_ends_of_forks(client: redis.Redis) -> None:
@@ -164,7 +170,7 @@ def ids_left(client: redis.Redis) -> set[bytes]:
 
 def test_what_descends_from_the_latest_pointer_stays_among_many_forks(client: redis.Redis) -> None:
     """Two checkpoints of a host whose clock lags, the first of which the pointer names."""
-    thread = forks(1_500)
+    thread = forks(1_200)
     named, ahead = (uuid6_at(time.time() - 7_200 + n, 9_000 + n) for n in range(2))
     lagging = [PutCheckpoint("", named, thread[-1].id), PutCheckpoint("", ahead, named)]
     indexed(client, [*thread, *lagging, MovePointer("", named)])
@@ -184,7 +190,7 @@ def test_what_descends_from_the_latest_pointer_stays_among_many_forks(client: re
 def test_forks_that_were_seen_a_moment_ago_stay_and_too_many_of_them_keep_the_others(
     client: redis.Redis,
 ) -> None:
-    thread = forks(1_500)
+    thread = forks(1_200)
     indexed(client, thread)
     seen_long_ago(client)
     key = Engine().index_key(b"a")

@@ -15,7 +15,6 @@ from langgraph.types import Command, interrupt
 from redis_retention import AsyncRetention, Policy, Retention
 from redis_retention.engine import Engine
 from redis_retention.sans_io import Request
-from redis_retention.sources import scan
 from redis_retention.transport import ClientCalls, Transport
 from tests.graphs.observe import keys
 from tests.graphs.savers import OrderedSaver
@@ -143,8 +142,10 @@ def test_what_was_put_into_one_that_is_half_gone_stays(
     idle(saver, "a", HOUR + 60)
     old = fill(saver, "a", ids(30, newest_age=HOUR + 60), ns="memory")
     engine = Engine(keys_per_call=20, grace_ms=0)
-    reads = Transport(client)
-    reads.run(scan.trim(engine, b"a", reads.run(scan.find(engine.layout, [b"a"]))[b"a"], KEEP_ALL))
+    documents = [
+        DEFAULT.document("a", ns, i) for ns in ("", "memory") for i in ids_left(client, ns)
+    ]
+    Transport(client).run(engine.add_all(documents, b"a"))
 
     class Writing(Transport):
         """Somebody goes on with the thread when its root is gone."""

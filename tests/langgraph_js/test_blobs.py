@@ -158,6 +158,18 @@ def test_a_version_that_a_fork_on_its_way_has_written_anew_stays(
     assert blobs(stack) >= {"a::log:2", f"a::log:{its.versions['log']}"}
 
 
+@both
+def test_blobs_of_old_releases_of_pythons_saver_stay(stack: redis.Redis, clean: Cleaner) -> None:
+    made = ids(6, newest_age=OLD)
+    line(stack, made)
+    document = {"thread_id": "a", "checkpoint_ns": "__empty__", "checkpoint_id": made[0]}
+    stack.json().set("checkpoint_blob:a:__empty__:log:1", "$", document)
+
+    clean(stack)
+
+    assert blobs(stack) == {"a:__empty__:log:1", "a::log:5", "a::log:6"}
+
+
 def test_a_sweep_gets_what_a_writer_has_left_who_died_before_its_document(
     stack: redis.Redis,
 ) -> None:

@@ -24,7 +24,7 @@ from redis_retention.engine import (
 from redis_retention.layouts import LangGraphRedis
 from redis_retention.sans_io import Argument, Call, Operation, Request, command
 from redis_retention.scripts import Script
-from redis_retention.sources import scan
+from redis_retention.sources import one_thread, scan
 from redis_retention.sources.sweep import Sweeper
 from redis_retention.transport import ClientCalls, Transport
 from tests.conftest import real_server
@@ -166,7 +166,7 @@ def assert_in_order_after_each_call(
 
     small = kind(it.engine.layout, keys_per_call=SMALLEST_KEYS_PER_CALL, grace_ms=0)
     keys = Transport(database).run(scan.find(small.layout, [it.thread]))[it.thread]
-    Watched(database, look).run(scan.trim(small, it.thread, keys, it.policy))
+    Watched(database, look).run(one_thread.trim(small, it.thread, keys, it.policy))
 
     assert found == []
     assert complaints(it.before, read_database(database), it.decision) == []
@@ -252,7 +252,7 @@ def test_names_alone_lead_to_the_same_trim(database: redis.Redis, example: Examp
     transport = Transport(database)
     keys = transport.run(scan.find(engine.layout, [it.thread]))[it.thread]
 
-    transport.run(scan.trim(engine, it.thread, keys, it.policy))
+    transport.run(one_thread.trim(engine, it.thread, keys, it.policy))
 
     assert complaints(it.before, read_database(database), it.decision) == []
 

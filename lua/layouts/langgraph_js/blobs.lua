@@ -8,7 +8,11 @@ local blobs = {}
 
 local PREFIX = "checkpoint_blob:"
 local NAMESPACE, VERSIONS = '$["thread_id","checkpoint_ns"]', "$.checkpoint.channel_versions"
-local OWNER = '$["thread_id","checkpoint_ns","checkpoint_id"]'
+local ID, OWNER = "$.checkpoint_id", '$["thread_id","checkpoint_ns","checkpoint_id"]'
+-- A name with so few colons has none in the thread, the namespace or the channel.
+local ONE_READING = "^" .. PREFIX .. "([^:]*):([^:]*):([^:]*):[^:]*$"
+-- What LangGraph's saver for Python has in keys where this one has nothing.
+local ROOT_OF_OTHERS = ":__empty__:"
 local LARGEST_EXACT = 2 ^ 53
 
 -- A version as JavaScript writes it: whole numbers count in this format; nil for what is none, and
@@ -32,7 +36,7 @@ function blobs.is_blob(key)
 end
 
 -- Adds the blobs that a checkpoint's document names; false when it cannot be told which.
-local function add_named(named, thread, ns, versions)
+local function add_versions(named, thread, ns, versions)
   for channel, version in pairs(versions) do
     local key = blobs.key(thread, ns, channel, version)
     if not key then return false end
@@ -54,34 +58,47 @@ function blobs.named(documents)
     if not place or type(place[1]) ~= "string" or type(place[2]) ~= "string"
       or type(versions) ~= "table" then return end
     local ns = json_documents.read_ns(place[2])
-    fine = add_named(named, place[1], ns, versions) and fine
+    fine = add_versions(named, place[1], ns, versions) and fine
   end)
   return fine and named or nil
 end
 
--- The thread, namespace and id in a reply to OWNER, if the key begins like theirs.
-local function read_owner(key, reply)
-  local thread, ns, id = string.match(reply, '^%["([^"\\]*)","([^"\\]*)","([^"\\]*)"%]$')
-  if not thread then
-    local stated = json_documents.decoded(reply)
-    if not stated or #stated ~= 3 then return nil end
-    thread, ns, id = unpack(stated)
-    if type(thread) ~= "string" or type(ns) ~= "string" or type(id) ~= "string" then return nil end
-  end
-  ns = json_documents.read_ns(ns)
-  local start = PREFIX .. thread .. ":" .. ns .. ":"
-  if string.sub(key, 1, #start) ~= start then return nil end
-  -- What follows are the channel and the version: blobs of one channel are alike.
-  return { thread, ns, id, string.match(key, "^(.*):", #start) }
+-- Of blobs whose names can be read in several ways the documents say whose they are.
+local function each_stated(keys, visit)
+  json_documents.each_reply("", keys, OWNER, function(key, reply)
+    local stated = reply and json_documents.decoded(reply)
+    if not stated or #stated ~= 3 then return end
+    local thread, ns, id = unpack(stated)
+    if type(thread) ~= "string" or type(ns) ~= "string" or type(id) ~= "string" then return end
+    ns = json_documents.read_ns(ns)
+    local start = PREFIX .. thread .. ":" .. ns .. ":"
+    if string.sub(key, 1, #start) == start then
+      visit(key, thread, ns, id, string.match(key, "^(.*):", #start))
+    end
+  end)
 end
 
--- Blobs are written anew by forks that come to the same version: they say who was the last.
-function blobs.owners(keys)
-  local owners = {}
-  json_documents.each_reply("", keys, OWNER, function(key, reply)
-    owners[key] = reply and read_owner(key, reply) or nil
+-- Of the others they need to say only who has written them, which costs half.
+local function each_plain(keys, visit)
+  json_documents.each_reply("", keys, ID, function(key, reply)
+    local id = reply and string.match(reply, '^%["([^"\\]*)"%]$')
+    if not id then return end
+    local thread, ns, channel = string.match(key, ONE_READING)
+    visit(key, thread, ns, id, channel)
   end)
-  return owners
+end
+
+-- Calls `visit(key, thread, ns, id, channel)` of each blob: whose it is, and which checkpoint has
+-- written it last. Forks that come to the same version write it anew.
+function blobs.each_owner(keys, visit)
+  local plain, others = {}, {}
+  for _, key in ipairs(keys) do
+    local list = string.find(key, ONE_READING) and not string.find(key, ROOT_OF_OTHERS, 1, true)
+      and plain or others
+    list[#list + 1] = key
+  end
+  each_plain(plain, visit)
+  each_stated(others, visit)
 end
 
 return blobs
