@@ -19,8 +19,10 @@ from redis_retention.transport import AsyncTransport, Transport
 
 # Puts that wait at most.
 _MOST_WAITING = 10_000
-# Puts that cross nothing wait for so long for others to share a call with.
+# Puts that cross nothing wait for so long for others to share a call with; and so many within puts,
+# since one of these pays for all.
 _WINDOW_SECONDS = 0.05
+_MOST_SHARING = 20
 _RETRY_SECONDS = 1.0
 # For how long a program that ends waits for the last trims.
 _CLOSE_SECONDS = 30.0
@@ -64,36 +66,48 @@ def _all_of(commands: Sequence[Command]) -> Operation[None]:
         yield list(commands)
 
 
+def _due(trimmer: Trimmer, put: Put | None) -> list[Put]:
+    """What is to be worked off within a put."""
+    if put is None:
+        return []
+    return trimmer.puts.take_due(put, window=_WINDOW_SECONDS, most=_MOST_SHARING)
+
+
 class Inline:
-    """Trims within each put, along with the last command of the saver's own."""
+    """Trims within puts, along with the last command of the saver's own."""
 
     def __init__(self, trimmer: Trimmer, transport: Transport) -> None:
         self._trimmer = trimmer
         self._transport = transport
+        _open.add(self)
 
     def put(self, put: Put | None, last: Sequence[Command]) -> None:
-        """Index a checkpoint, and trim its thread when it has crossed its trigger.
+        """Index a checkpoint, now or with a later one, and trim its thread if it is too long.
 
         Args:
             put: What was put, None if nothing is to be done about it.
             last: What the saver has still to send: only that may fail the put.
         """
-        if put is None:
+        self._work_off(_due(self._trimmer, put), last)
+
+    def _work_off(self, puts: list[Put], last: Sequence[Command]) -> None:
+        if not puts:
             self._transport.run(_all_of(last))
             return
-        self._trimmer.puts.count_as_indexed([put])
+        self._trimmer.puts.count_as_indexed(puts)
         try:
-            self._transport.run(self._trimmer.work_off([put], last))
+            self._transport.run(self._trimmer.work_off(puts, last))
         except Exception as error:
-            self._trimmer.puts.forget([put.thread])
-            self._trimmer.failed(error, [put.thread])
+            self._trimmer.puts.forget(_threads(puts))
+            self._trimmer.failed(error, _threads(puts))
             self._transport.run(_all_of(last))
 
     def close(self) -> None:
-        """There is nothing left to do."""
+        """Index what waits."""
+        self._work_off(self._trimmer.puts.take_all(), ())
 
     def stop(self) -> None:
-        """Nor is there when it was not closed."""
+        """The next put of a thread makes up for what waits when it was not closed."""
 
 
 class Worker:
@@ -103,7 +117,7 @@ class Worker:
         self._trimmer = trimmer
         self._transport = transport
         self._begin()
-        _workers.add(self)
+        _open.add(self)
 
     def _begin(self) -> None:
         self._process = os.getpid()
@@ -187,45 +201,49 @@ class Worker:
             self._changed.wait_for(lambda: self._closing, _RETRY_SECONDS)
 
 
-_workers: WeakSet[Worker] = WeakSet()
+_open: WeakSet[Inline | Worker] = WeakSet()
 
 
 def _close_all() -> None:
     """Also a program that ends without closing its savers finishes what waits."""
-    for worker in list(_workers):
-        worker.close()
+    for trims in list(_open):
+        trims.close()
 
 
 atexit.register(_close_all)
 
 
 class AsyncInline:
-    """Trims within each put; like `Inline`, but for the ``await``."""
+    """Trims within puts; like `Inline`, but for the ``await``."""
 
     def __init__(self, trimmer: Trimmer, transport: AsyncTransport) -> None:
         self._trimmer = trimmer
         self._transport = transport
 
     async def put(self, put: Put | None, last: Sequence[Command]) -> None:
-        """Index a checkpoint, and trim its thread when it has crossed its trigger.
+        """Index a checkpoint, now or with a later one, and trim its thread if it is too long.
 
         Args:
             put: What was put, None if nothing is to be done about it.
             last: What the saver has still to send: only that may fail the put.
         """
-        if put is None:
+        await self._work_off(_due(self._trimmer, put), last)
+
+    async def _work_off(self, puts: list[Put], last: Sequence[Command]) -> None:
+        if not puts:
             await self._transport.run(_all_of(last))
             return
-        self._trimmer.puts.count_as_indexed([put])
+        self._trimmer.puts.count_as_indexed(puts)
         try:
-            await self._transport.run(self._trimmer.work_off([put], last))
+            await self._transport.run(self._trimmer.work_off(puts, last))
         except Exception as error:
-            self._trimmer.puts.forget([put.thread])
-            self._trimmer.failed(error, [put.thread])
+            self._trimmer.puts.forget(_threads(puts))
+            self._trimmer.failed(error, _threads(puts))
             await self._transport.run(_all_of(last))
 
     async def close(self) -> None:
-        """There is nothing left to do."""
+        """Index what waits."""
+        await self._work_off(self._trimmer.puts.take_all(), ())
 
 
 class AsyncWorker:

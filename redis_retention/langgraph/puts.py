@@ -5,10 +5,12 @@ The index is what counts: it knows what all processes have put, and outlives the
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -54,6 +56,8 @@ class _Count:
 class _Thread:
     trigger: int | None
     counts: dict[bytes, _Count] = field(default_factory=dict)
+    waiting: list[Put] = field(default_factory=list)
+    taken_at: float = -math.inf
 
 
 class PutCounts:
@@ -124,6 +128,32 @@ class PutCounts:
         else:
             self._threads.move_to_end(thread)
         return known
+
+    def take_due(self, put: Put, *, window: float, most: int) -> list[Put]:
+        """Take a put with those of its thread that wait for one, or let it wait: then nothing.
+
+        Args:
+            put: What was added last.
+            window: Seconds since the last was taken, within which one can wait.
+            most: So many do not wait.
+        """
+        with self._lock:
+            known, now = self._known(put.thread), monotonic()
+            known.waiting.append(put)
+            full = len(known.waiting) >= most
+            if not (put.urgent or full or now - known.taken_at >= window):
+                return []
+            known.taken_at = now
+            return self._take(known)
+
+    def take_all(self) -> list[Put]:
+        """Take all that wait."""
+        with self._lock:
+            return [put for known in self._threads.values() for put in self._take(known)]
+
+    def _take(self, known: _Thread) -> list[Put]:
+        taken, known.waiting = known.waiting, []
+        return taken
 
     def forget(self, threads: Collection[bytes]) -> None:
         """Know nothing of some threads: the next put of each has the server asked again."""

@@ -13,12 +13,15 @@ import redis
 from langgraph.checkpoint.redis import RedisSaver
 
 from redis_retention import InvalidPolicy, Policy, Retention
+from redis_retention.engine import Engine
 from redis_retention.langgraph import (
     AsyncRetentionRedisSaver,
     Mode,
     RetentionRedisSaver,
+    background,
     with_retention,
 )
+from redis_retention.transport import Transport
 from tests.graphs.savers import OrderedSaver
 from tests.integration.threads import fill, ids, place, put
 from tests.langgraph_saver.conftest import MakeSaver
@@ -200,9 +203,10 @@ class CountingConnection(redis.Connection):
 
 
 @ONE
-def test_inline_costs_one_call_more_for_each_put_and_no_round_trip(
-    make_saver: MakeSaver, server: Server, client: redis.Redis
+def test_inline_costs_no_round_trip_and_puts_that_follow_closely_share_a_call(
+    make_saver: MakeSaver, server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(background, "_WINDOW_SECONDS", 3_600)
     pool = redis.ConnectionPool(connection_class=CountingConnection, port=server.port)
     with redis.Redis(connection_pool=pool) as counted:
         plain = RedisSaver(redis_client=counted)
@@ -219,8 +223,35 @@ def test_inline_costs_one_call_more_for_each_put_and_no_round_trip(
         assert sent(saver, "a") == sent(plain, "b") > 0
 
     stats: Any = client.info("commandstats")
-    assert stats["cmdstat_evalsha"]["calls"] == 4 * TRIGGER
+    # The first waits for nothing, the ninth crosses the trigger, and so does each sixth after it.
+    assert stats["cmdstat_evalsha"]["calls"] == 5
     assert count(client) <= TRIGGER
+
+
+def indexed(client: redis.Redis) -> int:
+    """How many checkpoints of thread a the index knows."""
+    return Transport(client).run(Engine().counts([b"a"]))[0]
+
+
+@ONE
+@pytest.mark.parametrize("way", ["wait", "close"])
+def test_inline_indexes_what_waits_with_the_next_put_or_at_the_end(
+    make_saver: MakeSaver, client: redis.Redis, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "_WINDOW_SECONDS", 3_600)
+    saver = make_saver(retention=KEEP, trigger=TRIGGER, mode="inline")
+    first, second, third = ids(3)
+    put(saver, "a", first)
+    put(saver, "a", second, parent=first)
+    assert indexed(client) == 1
+
+    if way == "wait":
+        monkeypatch.setattr(background, "_WINDOW_SECONDS", 0)
+        put(saver, "a", third, parent=second)
+    else:
+        saver.close()
+
+    assert indexed(client) == (3 if way == "wait" else 2)
 
 
 @ONE
