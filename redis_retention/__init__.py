@@ -6,11 +6,11 @@
 >>> retention.trim("my-thread", Policy(keep_last=10))  # doctest: +SKIP
 """
 
+from redis_retention.choice import NoPolicy
 from redis_retention.engine import Place, Rule
 from redis_retention.errors import RetentionError
 from redis_retention.lease import LeaseTaken
 from redis_retention.named import LookIn
-from redis_retention.operations import NoPolicy
 from redis_retention.pins import Pin
 from redis_retention.plan import Plan, PlannedCheckpoint
 from redis_retention.policy import InvalidPolicy, Policy

@@ -5,8 +5,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from itertools import accumulate
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from redis_retention.results import LayoutResult
@@ -126,6 +127,35 @@ class Activity:
     watch: Callable[[Trim], None] | None = None
     layouts: dict[str, list[int]] = field(default_factory=dict)
 
+    def counters(self) -> dict[str, int]:
+        """What a summary line counts."""
+        return {
+            "events": self.events,
+            "dropped": self.events_dropped,
+            "trims": self.trims,
+            "checkpoints_deleted": self.checkpoints_deleted,
+            "keys_deleted": self.keys_deleted,
+            "sweeps": sum(self.sweeps.values()),
+            "errors": sum(self.errors.values()),
+        }
+
+    def service(self, waiting: int) -> dict[str, Any]:
+        """What a service does, for `/api/health`.
+
+        Args:
+            waiting: Changed documents that have not been worked off.
+        """
+        return {
+            "listening": self.listening,
+            "waiting": waiting,
+            "sweeping": self.sweep_running,
+            "sweep_progress": round(self.sweep_progress, 4),
+            "last_sweep": _iso(self.sweep_finished),
+            "next_sweep": _iso(self.sweep_next),
+            "counters": {**self.counters(), "bytes_deleted": self.bytes_deleted},
+            "errors": dict(self.errors),
+        }
+
     def trimmed(self, trim: Trim) -> None:
         """Count what was deleted, and tell who watches."""
         self.trims += trim.threads
@@ -150,3 +180,10 @@ class Activity:
     def swept(self, outcome: str) -> None:
         """Count a sweep by how it ended."""
         self.sweeps[outcome] = self.sweeps.get(outcome, 0) + 1
+
+
+def _iso(since_1970: float) -> str | None:
+    """A moment in words; None when it is not known."""
+    if not since_1970:
+        return None
+    return datetime.fromtimestamp(since_1970, timezone.utc).isoformat(timespec="seconds")

@@ -10,24 +10,20 @@ import asyncio
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
 from time import monotonic
 from typing import Any
 
 from redis.exceptions import RedisError
 
-from redis_retention import policies
 from redis_retention.activity import Activity
 from redis_retention.complete import Completeness
 from redis_retention.engine import Engine, Rule
 from redis_retention.errors import RetentionError, ServerLacks
 from redis_retention.layouts.names import title
 from redis_retention.logs import fields, logger
-from redis_retention.policy import Policy
 from redis_retention.sans_io import Operation
-from redis_retention.schedule import Schedule
 from redis_retention.served import Served
+from redis_retention.service_rules import Options, ServiceRules
 from redis_retention.sources.keyspace import CHECK_SECONDS, Listener, State
 from redis_retention.sources.meeting import meet
 from redis_retention.sources.notifications import advice
@@ -40,7 +36,6 @@ Told = Callable[[float], None]
 """Is called with how much of something is done, from 0 to 1."""
 
 SUMMARY_SECONDS = 60.0
-RULES_SECONDS = 30.0
 _SETTLE_SECONDS = 10.0
 # SIGTERM ends the service within a second, whatever the server does.
 _STOP_SECONDS = 0.7
@@ -49,39 +44,6 @@ _CLOSE_SECONDS = 0.1
 _LONGEST_BACKLOG_SECONDS = 1.0
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What to do; may be read anew while the service runs.
-
-    Attributes:
-        policy: What to keep of threads for which no stored policy counts.
-        trigger: When to trim threads whose rule does not say it.
-        schedule: When to sweep; None for the listener alone.
-        warn_checkpoint_bytes: Above how many bytes a new checkpoint is counted and named; None
-            measures none.
-    """
-
-    policy: Policy | None = None
-    trigger: int | None = None
-    schedule: Schedule | None = field(default_factory=Schedule)
-    warn_checkpoint_bytes: int | None = None
-
-
-def combined(stored: Sequence[Rule], options: Options) -> list[Rule]:
-    """The rules that count: the stored ones, and the given policy in place of the default."""
-    rules = policies.with_default(stored, options.policy, options.trigger)
-    triggered = [_with_trigger(rule, options.trigger) for rule in rules]
-    for rule in triggered:
-        policies.check(rule)
-    return triggered
-
-
-def _with_trigger(rule: Rule, trigger: int | None) -> Rule:
-    if rule.trigger is not None or trigger is None:
-        return rule
-    return replace(rule, trigger=max(trigger, rule.policy.keep_last or 0))
 
 
 class Daemon:
@@ -113,11 +75,11 @@ class Daemon:
         self._client = client
         self._transport = AsyncTransport(client)
         self._served = served = Served.of(served) if isinstance(served, Engine) else served
-        self._options = options
-        self._reread = reread or (lambda: self._options)
+        self._reread = reread or (lambda: options)
         self._stop = asyncio.Event()
-        self._rules_wanted = asyncio.Event()
-        self._rules: list[Rule] = []
+        self._rules = ServiceRules(
+            self._transport, served.policies, options, self.activity, self._use_rules
+        )
         self._ticked = monotonic()
         self._completeness = Completeness(served.first)
         self._completeness_due = asyncio.Event()
@@ -138,16 +100,15 @@ class Daemon:
     def _new_sweeper(
         self, sweep: Callable[[Sequence[Rule], Told], Operation[SweepResult]] | None
     ) -> SharedSweeper | None:
-        schedule = self._options.schedule
+        schedule = self._rules.options.schedule
         if sweep is None or schedule is None:
             return None
-        return SharedSweeper(
-            self._client,
-            self._served.first,
-            lambda: self._completeness.during(self._swept(sweep(self._rules, self._note_progress))),
-            schedule,
-            self.activity,
-        )
+
+        def made() -> Operation[SweepResult]:
+            swept = self._swept(sweep(self._rules.current, self._note_progress))
+            return self._completeness.during(swept)
+
+        return SharedSweeper(self._client, self._served.first, made, schedule, self.activity)
 
     def _swept(self, sweep: Operation[SweepResult]) -> Operation[SweepResult]:
         """A sweep, which may have met formats of which there was nothing before."""
@@ -182,21 +143,11 @@ class Daemon:
 
     def rules_changed(self) -> None:
         """Read the stored policies anew, soon."""
-        self._rules_wanted.set()
+        self._rules.ask()
 
     def service(self) -> dict[str, Any]:
         """What it does, for `/api/health`."""
-        activity = self.activity
-        return {
-            "listening": activity.listening,
-            "waiting": self.waiting,
-            "sweeping": activity.sweep_running,
-            "sweep_progress": round(activity.sweep_progress, 4),
-            "last_sweep": _iso(activity.sweep_finished),
-            "next_sweep": _iso(activity.sweep_next),
-            "counters": {**self._counters(), "bytes_deleted": activity.bytes_deleted},
-            "errors": dict(activity.errors),
-        }
+        return self.activity.service(self.waiting)
 
     # --- running ---------------------------------------------------------------------------
 
@@ -216,8 +167,8 @@ class Daemon:
 
     async def _start(self) -> None:
         await self._require_formats()
-        await self._read_rules()
-        if not self._rules:
+        await self._rules.read()
+        if not self._rules.current:
             raise RetentionError(
                 "nothing says what to keep: give --keep-last or the like, or store a policy with "
                 "`redis-retention policy set`"
@@ -239,7 +190,7 @@ class Daemon:
                 await self._transport.run(engine.check_server())
             except ServerLacks as error:
                 lacking = lacking or error
-                self._listener.leave_out(engine)
+                self._listener.routes.leave_out(engine)
         if lacking is not None and not self._served.auto:
             raise lacking
         if not self._served.auto:
@@ -250,7 +201,7 @@ class Daemon:
         self._listener.meet(met)
 
     async def _serve(self) -> None:
-        log.info("started", extra=fields(rules=len(self._rules)))
+        log.info("started", extra=fields(rules=len(self._rules.current)))
         working = [asyncio.create_task(self._listener.run())]
         if self._sweeper is not None:
             working.append(asyncio.create_task(self._sweep(self._sweeper)))
@@ -259,7 +210,7 @@ class Daemon:
             for task in (
                 self._stop.wait,
                 self._require_events,
-                self._follow_rules,
+                self._rules.follow,
                 self._follow_completeness,
                 self._summarize,
                 self._tick,
@@ -346,39 +297,17 @@ class Daemon:
     def _reload(self) -> None:
         log.info("reading the configuration again")
         try:
-            self._options = self._reread()
+            options = self._reread()
         except Exception as error:
             # A slip in a file must not end a service that runs.
             log.error("kept the old configuration: %s", error)
             return
-        self._listener.warn_above(self._options.warn_checkpoint_bytes)
-        if self._sweeper is not None and self._options.schedule is not None:
-            self._sweeper.reschedule(self._options.schedule)
-        self._rules_wanted.set()
+        self._listener.warn_above(options.warn_checkpoint_bytes)
+        if self._sweeper is not None and options.schedule is not None:
+            self._sweeper.reschedule(options.schedule)
+        self._rules.follow_options(options)
 
-    async def _follow_rules(self) -> None:
-        """Read the stored policies from time to time, and on request."""
-        while True:
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._rules_wanted.wait(), RULES_SECONDS)
-            self._rules_wanted.clear()
-            try:
-                await self._read_rules()
-            except (RedisError, RetentionError, ValueError, OSError) as error:
-                self.activity.failed(error)
-                log.warning("kept the old policies: %s", error)
-
-    async def _read_rules(self) -> None:
-        stored = await self._transport.run(self._served.policies.rules())
-        rules = combined(stored, self._options)
-        if rules != self._rules and self._rules:
-            log.info("policies changed", extra=fields(rules=len(rules)))
-        if rules != self._rules and all(rule.trigger is None for rule in rules):
-            log.warning(
-                "no policy has a trigger, so that events trim nothing: give --trigger, or store "
-                "one with `redis-retention policy set`"
-            )
-        self._rules = rules
+    def _use_rules(self, rules: Sequence[Rule]) -> None:
         self._listener.rules = rules
 
     # --- reporting -------------------------------------------------------------------------
@@ -393,30 +322,11 @@ class Daemon:
         before: dict[str, int] = {}
         while True:
             await asyncio.sleep(SUMMARY_SECONDS)
-            now = self._counters()
+            now = self.activity.counters()
             line = {name: count - before.get(name, 0) for name, count in now.items()}
             line |= {"waiting": self.waiting, "listening": self.activity.listening}
             log.info("last minute", extra=fields(**line))
             before = now
-
-    def _counters(self) -> dict[str, int]:
-        activity = self.activity
-        return {
-            "events": activity.events,
-            "dropped": activity.events_dropped,
-            "trims": activity.trims,
-            "checkpoints_deleted": activity.checkpoints_deleted,
-            "keys_deleted": activity.keys_deleted,
-            "sweeps": sum(activity.sweeps.values()),
-            "errors": sum(activity.errors.values()),
-        }
-
-
-def _iso(since_1970: float) -> str | None:
-    """A moment in words; None when it is not known."""
-    if not since_1970:
-        return None
-    return datetime.fromtimestamp(since_1970, timezone.utc).isoformat(timespec="seconds")
 
 
 async def _end_all(tasks: Sequence[asyncio.Task[Any]]) -> None:

@@ -15,7 +15,7 @@ from redis_retention.policy import Policy
 from redis_retention.results import EachThread, ScanProgress
 from redis_retention.sans_io import Nodes, Operation, command
 from redis_retention.served import Served
-from redis_retention.sources import scan, shared_keys
+from redis_retention.sources import one_thread, scan, shared_keys
 from redis_retention.sources.search import NotSearchable, Search
 
 LookIn: TypeAlias = Literal["auto", "index", "scan"]
@@ -63,7 +63,7 @@ class NamedThreads:
         self._beside = Beside(served)
         # Threads for which the first format could not be asked.
         self._unasked: set[bytes] = set()
-        self._scanned: dict[Engine, dict[bytes, scan.Found]] = {}
+        self._scanned: dict[Engine, dict[bytes, one_thread.Found]] = {}
         self._lacking: ServerLacks | None = None
 
     def trim(
@@ -109,11 +109,13 @@ class NamedThreads:
         wanted = dict(policies[engine])
         if not self._served.auto or engine is self._served.first:
             return wanted
-        scanned = self._scanned.get(engine, {})
+        scanned, asked = self._scanned.get(engine, {}), policies[self._served.first]
         return {
             name: policy
             for name, policy in wanted.items()
-            if self._beside.has(engine, name)
+            # A stored policy may count for some formats only.
+            if name not in asked
+            or self._beside.has(engine, name)
             or name in self._unasked
             or (name in scanned and not scanned[name].empty)
         }
@@ -147,7 +149,7 @@ class NamedThreads:
         if look_in == "auto":
             unsearched, error = yield from self._trim_searched(engine, unsearched, each)
         if unsearched and (yield from self._scan(engine, unsearched.keys(), policies, error)):
-            trim = scan.dry_run if each.result.dry_run else shared_keys.trim
+            trim = one_thread.dry_run if each.result.dry_run else shared_keys.trim
             for name, policy in unsearched.items():
                 # What was found of a thread is not needed once it is trimmed.
                 found = self._scanned[engine].pop(name)
@@ -155,11 +157,11 @@ class NamedThreads:
 
     def _trim_indexed(
         self, engine: Engine, name: bytes, policy: Policy, each: EachThread
-    ) -> Operation[scan.ThreadResult]:
+    ) -> Operation[one_thread.ThreadResult]:
         asking = self._asking(engine)
         if each.result.dry_run:
-            return scan.would_be((yield from asking.plan(name, policy)))
-        return scan.done((yield from asking.trim(name, policy)))
+            return one_thread.would_be((yield from asking.plan(name, policy)))
+        return one_thread.done((yield from asking.trim(name, policy)))
 
     def _trim_searched(
         self, engine: Engine, policies: Policies, each: EachThread
@@ -184,27 +186,27 @@ class NamedThreads:
 
     def _trim_complete(
         self, search: Search, name: bytes, policy: Policy
-    ) -> Operation[scan.ThreadResult]:
+    ) -> Operation[one_thread.ThreadResult]:
         """Trim a thread by its index, which knows all of it, unless somebody has deleted that."""
         trim = partial(search.engine.trim, name, policy)
         trimmed = yield from search.engine.with_sound_index(name, trim)
         if trimmed.unsupported is None and (trimmed.left or trimmed.deleted.keys):
-            return scan.done(trimmed)
+            return one_thread.done(trimmed)
         return (yield from search.trim(name, policy))
 
     def _dry_run_complete(
         self, search: Search, name: bytes, policy: Policy
-    ) -> Operation[scan.ThreadResult]:
+    ) -> Operation[one_thread.ThreadResult]:
         decisions = yield from search.engine.plan(name, policy)
         if decisions.unsupported is None and decisions.checkpoints:
-            return scan.would_be(decisions)
+            return one_thread.would_be(decisions)
         return (yield from self._dry_run_searched(search, name, policy))
 
     def _dry_run_searched(
         self, search: Search, name: bytes, policy: Policy
-    ) -> Operation[scan.ThreadResult]:
+    ) -> Operation[one_thread.ThreadResult]:
         found = yield from search.find(name)
-        return (yield from scan.dry_run(search.engine, name, found, policy))
+        return (yield from one_thread.dry_run(search.engine, name, found, policy))
 
     # --- plans ----------------------------------------------------------------------------------
 
@@ -229,12 +231,12 @@ class NamedThreads:
                     return decisions
             try:
                 found = yield from Search(asking).find(name)
-                return (yield from scan.plan(asking, name, found, policy))
+                return (yield from one_thread.plan(asking, name, found, policy))
             except NotSearchable as error:
                 why = error
         if not (yield from self._scan(engine, {name}, policies, why)):
             return None
-        return (yield from scan.plan(asking, name, self._scanned[engine].pop(name), policy))
+        return (yield from one_thread.plan(asking, name, self._scanned[engine].pop(name), policy))
 
     # --- the whole database -----------------------------------------------------------------------
 

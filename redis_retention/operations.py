@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import TypeAlias
 
-from redis_retention.engine import Engine, Place, Rule
-from redis_retention.errors import RetentionError, ServerLacks
+from redis_retention.choice import Choice
+from redis_retention.engine import Place, Rule
+from redis_retention.errors import RetentionError
 from redis_retention.layouts import too_long_id
 from redis_retention.layouts.names import title
 from redis_retention.lease import Lease
@@ -16,30 +16,19 @@ from redis_retention.named import LookIn, NamedThreads, look_in_of
 from redis_retention.pinned import ServedPins
 from redis_retention.pins import Pin
 from redis_retention.plan import Plan, planned
-from redis_retention.policies import (
-    DEFAULT_PATTERN,
-    check,
-    for_layout,
-    matching,
-    rule_for,
-    with_default,
-)
+from redis_retention.policies import DEFAULT_PATTERN, check, matching
 from redis_retention.policy import Policy
-from redis_retention.results import EachThread, ScanProgress, TrimResult
+from redis_retention.results import EachThread, ScanProgress, TrimResult, combined
 from redis_retention.sans_io import Operation
 from redis_retention.served import Served
 from redis_retention.served_stats import largest_of, measure_all, stats_of
-from redis_retention.sources.sweep import Progress, sweep_dry, sweep_formats
+from redis_retention.sources.sweep import Progress, sweep_formats, sweep_formats_dry
 from redis_retention.stats import Stats, ThreadSize
 from redis_retention.stopping import stoppable
 
 ThreadId: TypeAlias = "str | bytes"
 
 _UNMATCHED = "no stored policy matches its id"
-
-
-class NoPolicy(RetentionError):
-    """No policy was given, and none that is stored matches."""
 
 
 class Operations:
@@ -49,8 +38,8 @@ class Operations:
         self, served: Served, policy: Policy | None = None, trigger: int | None = None
     ) -> None:
         self._served = served
-        self._default = policy, trigger
         self._policies = served.policies
+        self._choice = Choice(served, (policy, trigger))
         self._pins = ServedPins(served)
 
     # --- threads ----------------------------------------------------------------------------------
@@ -90,10 +79,10 @@ class Operations:
             engine: EachThread(TrimResult(dry_run=dry_run), only_one=len(names) == 1)
             for engine in self._served.engines
         }
-        policies = yield from self._policies_of(names, policy)
+        policies = yield from self._choice.of_threads(names, policy)
         yield from named.trim(policies, each)
         matched = set().union(*policies.values())
-        result = _combined(each, dry_run)
+        result = combined(each, dry_run=dry_run)
         result.threads = len(matched)
         result.threads_trimmed = len(set().union(*(one.trimmed for one in each.values())))
         result.leave_alone({name: _UNMATCHED for name in names if name not in matched})
@@ -112,7 +101,7 @@ class Operations:
         """Say what `trim` would do to each checkpoint of a thread, and why. Changes nothing."""
         named = NamedThreads(self._served, look_in_of(look_in, indexed_only), on_scan)
         name = self._name(thread)
-        decisions = yield from named.plan((yield from self._policies_of([name], policy)))
+        decisions = yield from named.plan((yield from self._choice.of_threads([name], policy)))
         return planned(name, {title(engine.layout): one for engine, one in decisions.items()})
 
     def sweep(
@@ -167,10 +156,10 @@ class Operations:
         begun = perf_counter()
         pattern = _encoded(match)
         check(Rule(pattern, policy or Policy(), trigger))
-        rules = yield from self._rules_of_sweep(policy, trigger)
+        rules = yield from self._choice.of_sweep(policy, trigger)
         result: TrimResult
         if dry_run:
-            result = yield from self._sweep_dry(rules, pattern)
+            result = yield from sweep_formats_dry(self._served, rules, pattern)
         else:
             result = yield from sweep_formats(
                 self._served,
@@ -181,27 +170,6 @@ class Operations:
                 alone=alone,
             )
         result.elapsed_ms = (perf_counter() - begun) * 1000
-        return result
-
-    def _sweep_dry(self, rules: Sequence[Rule], pattern: bytes) -> Operation[TrimResult]:
-        each: dict[Engine, EachThread] = {}
-        lacking: ServerLacks | None = None
-        for engine in self._served.engines:
-            counted = EachThread(TrimResult(dry_run=True))
-            counting = for_layout(rules, title(engine.layout))
-            try:
-                yield from sweep_dry(engine, counting, pattern, counted.add)
-            except ServerLacks as error:
-                if not self._served.auto:
-                    raise
-                lacking = error
-                continue
-            each[engine] = counted
-        result = _combined(each, dry_run=True)
-        if lacking is not None and not result.layouts:
-            raise lacking
-        result.threads = sum(one.result.threads for one in each.values())
-        result.threads_trimmed = sum(len(one.trimmed) for one in each.values())
         return result
 
     # --- sizes ------------------------------------------------------------------------------------
@@ -320,45 +288,7 @@ class Operations:
 
     def use(self, policy: Policy | None, trigger: int | None = None) -> None:
         """Let another policy take the place of the stored default from now on."""
-        self._default = policy, trigger
-
-    def _rules(self) -> Operation[list[Rule]]:
-        """The rules that count where no policy is given."""
-        stored = yield from self._policies.rules()
-        return with_default(stored, *self._default)
-
-    def _policies_of(
-        self, names: Sequence[bytes], policy: Policy | None
-    ) -> Operation[dict[Engine, dict[bytes, Policy]]]:
-        """The policy of each thread in each format, without those that no stored one matches."""
-        if policy is not None:
-            return {engine: dict.fromkeys(names, policy) for engine in self._served.engines}
-        rules = yield from self._rules()
-        found = {}
-        for engine in self._served.engines:
-            counting = for_layout(rules, title(engine.layout))
-            matched = {name: rule_for(counting, name) for name in names}
-            found[engine] = {name: rule.policy for name, rule in matched.items() if rule}
-        if names and not any(found.values()):
-            raise NoPolicy("no policy given, and no stored one matches")
-        return found
-
-    def _rules_of_sweep(self, policy: Policy | None, trigger: int | None) -> Operation[list[Rule]]:
-        if policy is not None:
-            return [Rule(b"*", policy, trigger)]
-        rules = yield from self._rules()
-        if not rules:
-            raise NoPolicy("no policy given, and none is stored")
-        return [replace(rule, trigger=trigger or rule.trigger) for rule in rules]
-
-
-def _combined(each: Mapping[Engine, EachThread], dry_run: bool) -> TrimResult:
-    """What was done in all formats, but for how many threads."""
-    result = TrimResult(dry_run=dry_run)
-    for engine, one in each.items():
-        one.finish()
-        result.include(title(engine.layout), one.result, one.threads)
-    return result
+        self._choice.default = policy, trigger
 
 
 def _encoded(text: str | bytes) -> bytes:

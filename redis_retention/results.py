@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from redis_retention.errors import Refusals
+from redis_retention.layouts.names import title
 from redis_retention.sans_io import Operation
-from redis_retention.sources.scan import ThreadResult
+from redis_retention.sources.one_thread import ThreadResult
+
+if TYPE_CHECKING:
+    from redis_retention.engine import Engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,3 +171,12 @@ class EachThread:
     def finish(self) -> None:
         """Count in what has failed."""
         self.result.refuse(self._refusals.reasons)
+
+
+def combined(each: Mapping[Engine, EachThread], *, dry_run: bool) -> TrimResult:
+    """What was done in all formats, but for how many threads."""
+    result = TrimResult(dry_run=dry_run)
+    for engine, one in each.items():
+        one.finish()
+        result.include(title(engine.layout), one.result, one.threads)
+    return result

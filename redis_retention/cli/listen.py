@@ -11,8 +11,8 @@ from redis_retention.cli.configured import Configured
 from redis_retention.cli.connection import Settings, pass_settings
 from redis_retention.cli.options import global_options
 from redis_retention.cli.serving import Service, serve, service_options
-from redis_retention.daemon import Options
 from redis_retention.policy import Policy
+from redis_retention.service_rules import Options
 
 
 @click.command(cls=Configured, serve=serve)

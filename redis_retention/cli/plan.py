@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from redis_retention import bodies
+from redis_retention.choice import NoPolicy
 from redis_retention.cli.connection import Settings, pass_settings, retention
 from redis_retention.cli.options import (
     NO_POLICY,
@@ -21,7 +22,6 @@ from redis_retention.cli.options import (
 from redis_retention.cli.output import age, named, new_table, show, show_json, shown
 from redis_retention.cli.scanning import scan_shown
 from redis_retention.named import LookIn
-from redis_retention.operations import NoPolicy
 from redis_retention.pins import Pin
 from redis_retention.plan import REASONS, Plan, PlannedCheckpoint
 from redis_retention.policy import Policy

@@ -21,6 +21,7 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from redis_retention import bodies
+from redis_retention.choice import NoPolicy
 from redis_retention.cli.connection import Settings, pass_settings, retention
 from redis_retention.cli.options import (
     COUNT,
@@ -31,7 +32,6 @@ from redis_retention.cli.options import (
     policy_options,
 )
 from redis_retention.cli.output import show_json, show_result
-from redis_retention.operations import NoPolicy
 from redis_retention.policy import Policy
 from redis_retention.sources.sweep import Progress
 

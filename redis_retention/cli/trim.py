@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import click
 
 from redis_retention import bodies
+from redis_retention.choice import NoPolicy
 from redis_retention.cli.connection import Settings, pass_settings, retention
 from redis_retention.cli.options import (
     NO_POLICY,
@@ -21,7 +22,6 @@ from redis_retention.cli.output import show_json, show_result
 from redis_retention.cli.scanning import scan_shown
 from redis_retention.errors import RetentionError
 from redis_retention.named import LookIn
-from redis_retention.operations import NoPolicy
 from redis_retention.policy import Policy
 
 _STANDARD_INPUT = b"-"

@@ -19,7 +19,7 @@ from redis_retention.errors import RetentionError
 from redis_retention.layouts import Family
 from redis_retention.sans_io import Argument, Command, Operation
 from redis_retention.sources import scan
-from redis_retention.sources.scan import Found
+from redis_retention.sources.one_thread import Found
 from redis_retention.sources.search import NotSearchable, Search
 
 # Documents copied by one call: some 30 microseconds each when they are small.

@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ReadOnlyError, ResponseError
 
+from redis_retention.errors import RetentionError
 from redis_retention.layouts import Events
 from redis_retention.sans_io import Command, Nodes, Operation, command, send
-from redis_retention.transport import AsyncTransport
+from redis_retention.transport import AsyncClient, AsyncTransport
+
+if TYPE_CHECKING:
+    from redis_retention.sources.subscription import Subscription
 
 SETTING = "notify-keyspace-events"
 # What the letter A stands for.
@@ -176,3 +181,23 @@ async def _within(seconds: float, wait: Callable[[], Awaitable[Any]]) -> bool:
     except asyncio.TimeoutError:
         return False
     return True
+
+
+@asynccontextmanager
+async def opened(client: AsyncClient, on_gap: Callable[[str], None]) -> AsyncIterator[Subscription]:
+    """A subscription, closed in the end.
+
+    Raises:
+        RetentionError: This redis-py has none.
+    """
+    try:
+        from redis_retention.sources.subscription import open_subscription
+    except ImportError as error:
+        raise RetentionError(
+            "this redis-py cannot listen to keyspace notifications: pip install 'redis>=8'"
+        ) from error
+    subscription = open_subscription(client, on_gap)
+    try:
+        yield subscription
+    finally:
+        await subscription.close()

@@ -18,8 +18,8 @@ from redis_retention.engine import Engine, OrphanGroup
 from redis_retention.layouts import Family, SearchIndex
 from redis_retention.policy import Policy
 from redis_retention.sans_io import Command, Nodes, Operation, command
-from redis_retention.sources import scan
-from redis_retention.sources.scan import Found, ThreadResult
+from redis_retention.sources import one_thread
+from redis_retention.sources.one_thread import Found, ThreadResult
 
 _KEYS_PER_PAGE = 1000
 # Cursors that are not read to their end are few, and expire soon.
@@ -111,10 +111,10 @@ class Search:
         trimmed = yield from self.engine.trim(
             thread, policy, complete=self._complete, names=names or None
         )
-        result = scan.done(trimmed)
+        result = one_thread.done(trimmed)
         if trimmed.unsupported is not None:
             read = yield from self.engine.read(thread, before.writes_seen())
-            result.kept = scan.checkpoints(read)
+            result.kept = one_thread.checkpoints(read)
             return result
         yield from self._delete_orphans(thread, before, missing, result)
         return result

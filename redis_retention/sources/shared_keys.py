@@ -16,8 +16,9 @@ from redis_retention.engine import ORPHAN_AGE_MS, Deleted, Engine
 from redis_retention.layouts import Family, Layout
 from redis_retention.policy import Policy
 from redis_retention.sans_io import Nodes, Operation
-from redis_retention.sources import scan
-from redis_retention.sources.scan import MOST_SHARED, Found, ThreadResult
+from redis_retention.sources import one_thread, scan
+from redis_retention.sources.one_thread import Found, ThreadResult
+from redis_retention.sources.scan import MOST_SHARED
 
 _LOOKED_FOR = frozenset({Family.CHECKPOINT, Family.SHARED})
 
@@ -33,8 +34,8 @@ def _ids(suffixes: Iterable[bytes]) -> set[bytes]:
 
 
 def trim(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Operation[ThreadResult]:
-    """Do what `scan.trim` does, and delete the shared keys that no checkpoint needs then."""
-    result = yield from scan.trim(engine, thread, found, policy)
+    """Do what `one_thread.trim` does, and delete the shared keys that no checkpoint needs then."""
+    result = yield from one_thread.trim(engine, thread, found, policy)
     if not has_shared_keys(engine.layout) or result.left_alone is not None:
         return result
     if result.deleted.checkpoints or found.has_more_shared:

@@ -17,11 +17,12 @@ import pytest
 import redis
 
 from redis_retention import Policy, Retention, lease, sweeping
-from redis_retention.daemon import Daemon, Options
+from redis_retention.daemon import Daemon
 from redis_retention.engine import Engine, Rule
 from redis_retention.layouts import LangGraphRedis
 from redis_retention.policies import Policies
 from redis_retention.schedule import Schedule
+from redis_retention.service_rules import Options
 from redis_retention.sources.sweep import Sweeper
 from redis_retention.transport import Transport
 from tests.daemon.interfering import Interfered
@@ -108,7 +109,7 @@ class Meddled:
         names = list(self.client.scan_iter(f"*:{thread}:*", count=1000))
         self.client.delete(INDEX + thread, PINS + thread, *names)
         self.use(RULE)
-        await until(lambda: self.daemon._rules == [RULE])
+        await until(lambda: self.daemon._rules.current == [RULE])
 
 
 def store(client: redis.Redis, *rules: Rule) -> None:

@@ -16,9 +16,9 @@ from click.testing import CliRunner
 from redis_retention.cli import run as module
 from redis_retention.cli.connection import Settings
 from redis_retention.cli.serving import Service
-from redis_retention.daemon import Options, combined
 from redis_retention.policy import InvalidPolicy, Policy
 from redis_retention.schedule import Schedule
+from redis_retention.service_rules import Options, combined
 from tests.daemon import service as processes
 from tests.daemon.writers import Writer, ids
 from tests.servers.start import Server

@@ -13,7 +13,7 @@ from langgraph.checkpoint.redis import RedisSaver
 from redis_retention import Policy, Retention
 from redis_retention.engine import Engine
 from redis_retention.sans_io import Request
-from redis_retention.sources import scan
+from redis_retention.sources import one_thread, scan
 from redis_retention.transport import ClientCalls, Transport
 from tests.graphs.savers import without_search
 from tests.graphs.scenarios import Chat
@@ -51,7 +51,7 @@ def full_trim(client: redis.Redis, transport: Transport) -> None:
     """What `Retention.trim` does, with small calls."""
     engine = Engine(keys_per_call=20)
     found = transport.run(scan.find(engine.layout, [b"a"]))[b"a"]
-    transport.run(scan.trim(engine, b"a", found, KEEP_10))
+    transport.run(one_thread.trim(engine, b"a", found, KEEP_10))
 
 
 def test_deleted_between_any_two_calls_of_a_trim_nothing_is_lost(stack: redis.Redis) -> None:

@@ -13,7 +13,7 @@ from langgraph.checkpoint.redis import RedisSaver
 from redis_retention import Policy, Retention
 from redis_retention.engine import LARGEST_KEYS_PER_CALL, Engine, OrphanGroup
 from redis_retention.sans_io import Request
-from redis_retention.sources import scan
+from redis_retention.sources import one_thread, scan
 from redis_retention.transport import ClientCalls, Transport
 from tests.integration.looking import WAYS, Looks
 from tests.integration.threads import (
@@ -324,7 +324,7 @@ def test_of_a_checkpoint_with_thousands_of_writes_the_document_is_deleted_first(
         Transport(stack).run(engine.update_index(b"a", found.writes_seen()))
         watched.run(engine.trim(b"a", KEEP_2))
     else:
-        watched.run(scan.trim(engine, b"a", found, KEEP_2))
+        watched.run(one_thread.trim(engine, b"a", found, KEEP_2))
 
     assert watched.seen[-1] == (False, 0)
     assert all(writes == MANY for there, writes in watched.seen if there)

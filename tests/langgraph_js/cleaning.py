@@ -10,7 +10,7 @@ import redis
 from redis_retention import Policy
 from redis_retention.engine import Engine, Rule
 from redis_retention.layouts import LangGraphJs
-from redis_retention.sources import scan, shared_keys
+from redis_retention.sources import one_thread, scan, shared_keys
 from redis_retention.sources.sweep import Sweeper
 from redis_retention.transport import Transport
 from tests.langgraph_js.documents import Line
@@ -35,7 +35,7 @@ def dry_run(client: redis.Redis, policy: Policy = KEEP_2, thread: str = "a") -> 
     """How many keys `trim` would delete."""
     transport, name = Transport(client), thread.encode()
     found = transport.run(scan.find(LangGraphJs(), [name]))[name]
-    return transport.run(scan.dry_run(engine(), name, found, policy)).deleted.keys
+    return transport.run(one_thread.dry_run(engine(), name, found, policy)).deleted.keys
 
 
 def trim_by_index(client: redis.Redis, policy: Policy = KEEP_2, thread: str = "a") -> int:

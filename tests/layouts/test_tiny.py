@@ -10,7 +10,7 @@ import redis
 
 from redis_retention import Policy
 from redis_retention.engine import Engine, Rule
-from redis_retention.sources import scan
+from redis_retention.sources import one_thread, scan
 from redis_retention.sources.keyspace import Listener
 from redis_retention.sources.sweep import Sweeper
 from redis_retention.transport import Transport
@@ -32,7 +32,7 @@ def test_a_trim_deletes_what_is_not_retained_with_its_writes(client: redis.Redis
     transport = Transport(client)
 
     found = transport.run(scan.find(Tiny(), [b"a:b"]))[b"a:b"]
-    result = transport.run(scan.trim(engine(), b"a:b", found, KEEP_2))
+    result = transport.run(one_thread.trim(engine(), b"a:b", found, KEEP_2))
 
     assert stored(client) == names("a:b", made[-2:]) | names("a", made)
     assert (result.deleted.checkpoints, result.deleted.keys, result.kept) == (3, 12, 2)
@@ -45,7 +45,7 @@ def test_a_plan_says_what_that_trim_does(client: redis.Redis) -> None:
     transport = Transport(client)
 
     found = transport.run(scan.find(Tiny(), [b"a"]))[b"a"]
-    decisions = transport.run(scan.plan(engine(), b"a", found, KEEP_2))
+    decisions = transport.run(one_thread.plan(engine(), b"a", found, KEEP_2))
 
     reasons = [(d.place.checkpoint_id.decode(), d.reasons) for d in decisions.checkpoints]
     assert reasons == [(made[0], ()), (made[1], ()), (made[2], ("last",)), (made[3], ("last",))]

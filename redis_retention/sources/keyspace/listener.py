@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from enum import Enum
@@ -15,7 +14,6 @@ from redis.exceptions import ReadOnlyError, RedisClusterException, RedisError
 from redis_retention import policies
 from redis_retention.activity import Activity
 from redis_retention.engine import Engine, Rule
-from redis_retention.errors import RetentionError
 from redis_retention.layouts import too_long
 from redis_retention.layouts.names import title
 from redis_retention.logs import fields, logger
@@ -23,7 +21,7 @@ from redis_retention.served import Served
 from redis_retention.sources.keyspace.inbox import ROOM, Inbox
 from redis_retention.sources.keyspace.routes import Route, Routes
 from redis_retention.sources.keyspace.tracking import PASSING, Tracker
-from redis_retention.sources.notifications import Heard, Probe, Switch, advice, switch_on
+from redis_retention.sources.notifications import Heard, Probe, Switch, advice, opened, switch_on
 from redis_retention.transport import AsyncClient, AsyncTransport, reconnect
 
 if TYPE_CHECKING:
@@ -140,10 +138,6 @@ class Listener:
         for route in self.routes.all:
             route.tracker.large.threshold = size
 
-    def leave_out(self, engine: Engine) -> None:
-        """Wait for no events of a format that the server cannot hold."""
-        self.routes.leave_out(engine)
-
     def meet(self, engines: Iterable[Engine]) -> None:
         """Listen to formats as well of which there is something now."""
         for engine in engines:
@@ -229,7 +223,7 @@ class Listener:
 
     @asynccontextmanager
     async def _subscribed(self) -> AsyncIterator[Subscription]:
-        async with _opened(self._client, self._note_gap) as subscription:
+        async with opened(self._client, self._note_gap) as subscription:
             self._patterns = set()
             await subscription.listen_to({}, {self._probe_channel: self._heard_probe})
             await self._listen_to_new(subscription)
@@ -237,8 +231,7 @@ class Listener:
 
     async def _listen_to_new(self, subscription: Subscription) -> None:
         """Subscribe to the documents of formats of which there is something now."""
-        starts = (one.decode("utf-8", "surrogateescape") for one in self.routes.starts())
-        new = {f"{self._channel}{_escaped(start)}*" for start in starts} - self._patterns
+        new = self.routes.patterns(self._channel) - self._patterns
         if new:
             await subscription.listen_to(dict.fromkeys(new, self._heard), {})
             self._patterns |= new
@@ -270,11 +263,9 @@ class Listener:
         """Ask for a sweep when dropped events could be made up for."""
         if self._full and not self.waiting:
             self._full = False
-            log.info("all events that were kept are worked off", extra=self._counted())
+            dropped = fields(dropped=self.activity.events_dropped)
+            log.info("all events that were not dropped are worked off", extra=dropped)
             self._note_gap("events were dropped")
-
-    def _counted(self) -> dict[str, dict[str, Any]]:
-        return fields(dropped=self.activity.events_dropped)
 
     # --- checking --------------------------------------------------------------------------
 
@@ -358,25 +349,3 @@ async def _cancelled(task: asyncio.Task[Any]) -> None:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
-
-
-@asynccontextmanager
-async def _opened(
-    client: AsyncClient, on_gap: Callable[[str], None]
-) -> AsyncIterator[Subscription]:
-    try:
-        from redis_retention.sources.subscription import open_subscription
-    except ImportError as error:
-        raise RetentionError(
-            "this redis-py cannot listen to keyspace notifications: pip install 'redis>=8'"
-        ) from error
-    subscription = open_subscription(client, on_gap)
-    try:
-        yield subscription
-    finally:
-        await subscription.close()
-
-
-def _escaped(prefix: str) -> str:
-    """A prefix that a pattern takes literally. An ACL rule must say it in the same way."""
-    return re.sub(r"([*?\[\\])", r"\\\1", prefix)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -69,13 +70,16 @@ class Routes:
                 return [(route, change)]
         return [one for one in found if one[0].met]
 
-    def starts(self) -> list[bytes]:
-        """What names of documents begin with, of formats of which there is something.
+    def patterns(self, channel: str) -> set[str]:
+        """Patterns of channels for the documents of formats of which there is something.
 
-        No start begins with another one.
+        Args:
+            channel: What the names of channels begin with.
         """
         starts = {start for route in self._met() for start in route.starts}
-        return sorted(one for one in starts if not one.startswith(tuple(starts - {one})))
+        # No start begins with another one.
+        wanted = (one for one in starts if not one.startswith(tuple(starts - {one})))
+        return {f"{channel}{_escaped(one)}*" for one in wanted}
 
     def events(self) -> Events:
         """The events that tell of documents, as far as there is something of their formats."""
@@ -97,3 +101,8 @@ class Routes:
         for route in self.all:
             if route.engine is engine:
                 route.met = False
+
+
+def _escaped(start: bytes) -> str:
+    """Text that a pattern takes literally. An ACL rule must say it in the same way."""
+    return re.sub(r"([*?\[\\])", r"\\\1", start.decode("utf-8", "surrogateescape"))

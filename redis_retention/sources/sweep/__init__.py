@@ -15,9 +15,9 @@ Where several storage formats are served, each has a sweep of its own (`formats`
 notes of which others there is something (`others`).
 """
 
-from redis_retention.sources.sweep.dry_run import sweep_dry
+from redis_retention.sources.sweep.dry_run import sweep_formats_dry
 from redis_retention.sources.sweep.formats import sweep_formats
 from redis_retention.sources.sweep.progress import Progress, Stage, SweepResult
 from redis_retention.sources.sweep.sweeper import Sweeper
 
-__all__ = ["Progress", "Stage", "SweepResult", "Sweeper", "sweep_dry", "sweep_formats"]
+__all__ = ["Progress", "Stage", "SweepResult", "Sweeper", "sweep_formats", "sweep_formats_dry"]

@@ -6,34 +6,59 @@ from collections.abc import Callable, Sequence
 
 from redis_retention.batches import batched
 from redis_retention.engine import Engine, Rule
+from redis_retention.errors import ServerLacks
 from redis_retention.glob import parse
-from redis_retention.policies import is_eligible, rule_for
+from redis_retention.layouts.names import title
+from redis_retention.policies import for_layout, is_eligible, rule_for
+from redis_retention.results import EachThread, TrimResult, combined
 from redis_retention.sans_io import Operation
-from redis_retention.sources import scan
+from redis_retention.served import Served
+from redis_retention.sources import one_thread, scan
 
 # Threads that one pass over the database searches for.
 _THREADS_PER_PASS = 500
 
 
-def sweep_dry(
+def sweep_formats_dry(served: Served, rules: Sequence[Rule], match: bytes) -> Operation[TrimResult]:
+    """Count what a sweep of all formats would delete.
+
+    Args:
+        served: The formats.
+        rules: The first that counts for a format and whose pattern matches a thread counts for it.
+        match: A glob for the threads to look at.
+
+    Raises:
+        ServerLacks: The server can hold none of the formats.
+        RetentionError: The server is a cluster, in which a script may not look at all keys.
+    """
+    each: dict[Engine, EachThread] = {}
+    lacking: ServerLacks | None = None
+    for engine in served.engines:
+        counted = EachThread(TrimResult(dry_run=True))
+        counting = for_layout(rules, title(engine.layout))
+        try:
+            yield from _sweep_dry(engine, counting, match, counted.add)
+        except ServerLacks as error:
+            if not served.auto:
+                raise
+            lacking = error
+            continue
+        each[engine] = counted
+    result = combined(each, dry_run=True)
+    if lacking is not None and not result.layouts:
+        raise lacking
+    result.threads = sum(one.result.threads for one in each.values())
+    result.threads_trimmed = sum(len(one.trimmed) for one in each.values())
+    return result
+
+
+def _sweep_dry(
     engine: Engine,
     rules: Sequence[Rule],
     match: bytes,
-    add: Callable[[bytes, Operation[scan.ThreadResult]], Operation[None]],
+    add: Callable[[bytes, Operation[one_thread.ThreadResult]], Operation[None]],
 ) -> Operation[None]:
-    """Count what a sweep would delete.
-
-    The names of the threads are remembered, and some hundreds of threads are found in each pass.
-
-    Args:
-        engine: What to do with a thread.
-        rules: The first whose pattern matches a thread counts for it.
-        match: A glob for the threads to look at.
-        add: Runs the dry run of each thread, and counts the result in.
-
-    Raises:
-        RetentionError: The server is a cluster, in which a script may not look at all keys.
-    """
+    # The names of the threads are remembered, and some hundreds of threads are found in each pass.
     yield from scan.refuse_cluster()
     yield from engine.check_server()
     names = yield from scan.thread_names(engine.layout)
@@ -53,16 +78,16 @@ def sweep_dry(
 
 
 def _trim(
-    engine: Engine, name: bytes, found: scan.Found, rule: Rule | None
-) -> Operation[scan.ThreadResult]:
+    engine: Engine, name: bytes, found: one_thread.Found, rule: Rule | None
+) -> Operation[one_thread.ThreadResult]:
     if rule is None or not is_eligible(len(found.documents), rule):
-        return scan.ThreadResult(kept=len(found.documents))
-    return (yield from scan.dry_run(engine, name, found, rule.policy))
+        return one_thread.ThreadResult(kept=len(found.documents))
+    return (yield from one_thread.dry_run(engine, name, found, rule.policy))
 
 
 def _trim_listed(
     engine: Engine, name: bytes, checkpoints: int, rule: Rule | None
-) -> Operation[scan.ThreadResult]:
+) -> Operation[one_thread.ThreadResult]:
     if rule is None or not is_eligible(checkpoints, rule):
-        return scan.ThreadResult(kept=checkpoints)
-    return scan.would_be((yield from engine.plan(name, rule.policy)))
+        return one_thread.ThreadResult(kept=checkpoints)
+    return one_thread.would_be((yield from engine.plan(name, rule.policy)))
