@@ -9,7 +9,7 @@
 -- ARGV[2]  the saver's checkpoint prefix
 -- ARGV[3]  the saver's write prefix
 -- ARGV[4]  the index entry that the last page ended with, "" for the first page
--- ARGV[5]  checkpoints to decide about in this call at most
+-- ARGV[5]  checkpoints to decide about in this call at most; less in many namespaces
 -- ARGV[6]  milliseconds for which a leaf is retained
 -- ARGV[7]… the policy, five values (include/policy.lua)
 -- ARGV[12] 0 to read the index; 1 when the thread's index entries follow, all that there are, in
@@ -59,14 +59,21 @@ local function is_first_of(kind, ns, id)
   return first ~= nil and entry.fields(first)[2] == id
 end
 
+-- To decide about a namespace costs as much as so many more rows.
+local OF_NAMESPACE = 5
+local last_decided, invocation, its_reasons
+
+-- An invocation is retained or deleted as a whole.
+local function decide_namespace(kind, ns)
+  invocation = kind == entry.INVOCATION and #decided.roots(ns) > 0
+  its_reasons = invocation and decided.invocation(ns) or nil
+  last_decided, page = kind .. ns, page - OF_NAMESPACE
+end
+
 local function row(kind, ns, id)
-  local invocation = kind == entry.INVOCATION and #decided.roots(ns) > 0
-  local reasons
-  if invocation then
-    reasons = decided.invocation(ns)
-  else
-    reasons = decide.reasons(decided.namespace(ns), id)
-  end
+  if kind .. ns ~= last_decided then decide_namespace(kind, ns) end
+  local reasons = its_reasons
+  if not invocation then reasons = decide.reasons(decided.namespace(ns), id) end
   if reasons then return { ns, id, table.concat(reasons, ","), "" } end
   local emptied = invocation or decided.namespace(ns).deletes_all
   return { ns, id, "", emptied and is_first_of(kind, ns, id) and "pointer" or "checkpoint" }
@@ -110,14 +117,14 @@ local function add_rows(reply, kind)
     if unread then return false end
     local fields = entry.fields(member)
     if is_shown(kind, fields[1], fields[2]) then
-      if page == 0 then return false end
+      if page <= 0 then return false end
       reply[#reply + 1] = shown(kind, fields[1], fields[2])
       page = named < MOST_NAMED and page - 1 or 0
     end
     last = member
     return true
   end)
-  return page == 0 and last or nil
+  return page <= 0 and last or nil
 end
 
 local reply = { "plan", "", "", "" }

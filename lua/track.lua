@@ -74,7 +74,7 @@ local function work_off(thread, batch)
   if not crossed then return nil end
   local result = trimming.step(batch.key, pins_start .. thread, thread, batch.rule.policy, limit,
     { again = false, complete = false, estimate_memory = estimate_memory, grace = grace,
-      token = "" })
+      token = "", cursor = "" })
   return { thread, result.state, result.checkpoints, result.keys, result.left, result.bytes }
 end
 

@@ -14,17 +14,19 @@
 -- ARGV[8]  1 when an earlier call of the same trim has deleted already, else 0
 -- ARGV[9]  1 when the index is known to have all of the thread's checkpoints, else 0
 -- ARGV[10] milliseconds for which a leaf is retained
--- ARGV[11]… the policy, five values (include/policy.lua)
+-- ARGV[11] where the call before has come to, "" for the first call
+-- ARGV[12]… the policy, five values (include/policy.lua)
 -- then     ids of root checkpoints that the index may not know, oldest first: those that are this
 --          thread's are added to it unread
 --
 -- Reply    {state, checkpoints deleted, keys deleted (the checkpoints with them), checkpoints
---          left in the index, bytes freed, keys left, ns, id, what continue.lua needs…}
+--          left in the index, bytes freed, keys left, ns, id, next, what continue.lua needs…}
 --          state "done": nothing is left to delete; "more": call continue.lua or, where nothing is
 --          handed on to it, this again, after this reply; "unsupported": nothing was done, because
 --          of checkpoint {ns, id}
 --          bytes freed: 0 when that was not asked, -1 where the server does not tell
 --          keys left: as in include/counting.lua; 0 when that was not asked
+--          next: what to give as ARGV[11] to the next call of this script
 --          what continue.lua needs: as it is, see include/continuation.lua
 --
 -- Other keys it touches are the saver's, of this thread only (the layout names them all): reads
@@ -42,14 +44,16 @@
 local index_key, pins_key, thread = KEYS[1], KEYS[2], ARGV[1]
 local limit, estimate_memory, count_left = tonumber(ARGV[4]), ARGV[5] == "1", ARGV[6] == "1"
 local token, again, complete = ARGV[7], ARGV[8] == "1", ARGV[9] == "1"
-local grace, wanted, new_roots = tonumber(ARGV[10]), policy.read(ARGV, 11), { unpack(ARGV, 16) }
+local grace, cursor, wanted = tonumber(ARGV[10]), ARGV[11], policy.read(ARGV, 12)
+local new_roots = { unpack(ARGV, 17) }
 layout.use(ARGV[2], ARGV[3])
 
 if #new_roots > 0 then indexing.add_roots(index_key, thread, new_roots) end
 local result = trimming.step(index_key, pins_key, thread, wanted, limit,
   { again = again, complete = complete, estimate_memory = estimate_memory, grace = grace,
-    token = token })
-local place = result.place or { "", "" }
+    token = token, cursor = cursor })
+local unsupported = result.unsupported or { "", "" }
 return { result.state, result.checkpoints, result.keys, result.left, result.bytes,
-  count_left and counting.root_keys(index_key, thread) or 0, place[1], place[2],
+  count_left and counting.root_keys(index_key, thread) or 0, unsupported[1], unsupported[2],
+  result.cursor or "",
   unpack(result.continuation or {}) }

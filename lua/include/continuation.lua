@@ -22,14 +22,16 @@ local continuation = {}
 -- Ids that are handed on at most: each call looks all of them up.
 local MOST_IDS = 200
 
-local function is_last(ns, decided, rules)
-  local all = decided.namespaces()
-  return #rules.missing == 0 and #rules.leaves == 0 and all[#all] == ns
+-- Whether nothing is left to do after a namespace. It may say no where that is so.
+local function is_last(view, ns, rules)
+  return #rules.missing == 0 and #rules.leaves == 0
+    and not index.namespace_from(view, entry.INDEPENDENT, ns .. index.BEHIND_ROOT)
+    and not index.first(view, entry.WITHOUT_ROOT)
 end
 
 -- Whether what was decided about a namespace holds as long as some documents exist.
 local function holds(rules, wanted)
-  if rules.for_all or rules.deletes_all or #rules.newest < wanted.keep_last
+  if rules.for_all or rules.deletes_all or rules.crowd or #rules.newest < wanted.keep_last
     or rules.unclear_below ~= decide.LOWEST then return false end
   -- What checkpoints need that are not among the newest N is followed through others.
   return rules.counted == rules.floor or not rules.has_needs
@@ -42,18 +44,19 @@ local function mean_text(step)
 end
 
 -- What a step hands on, nil when the next call has to decide anew. `ns` is the independent
--- namespace in which the step has ended, `decided` what include/decisions.lua has answered,
--- `wanted` the policy.
+-- namespace in which the step has ended, nil if it has ended elsewhere, `decided` what
+-- include/decisions.lua has answered, `wanted` the policy.
 function continuation.of(step, ns, decided, wanted)
-  if decided.has_pins or decided.is_idle or decided.idle_entry then return nil end
+  if not ns or decided.has_pins or decided.is_idle or decided.idle_entry then return nil end
   -- Invocations are deleted with the root checkpoints that started them.
   if index.first(step.view, entry.STARTED) then return nil end
   local rules, retained = decided.namespace(ns), {}
   if not holds(rules, wanted) then return nil end
   for id in pairs(rules.retained) do retained[#retained + 1] = id end
   if #rules.newest + #retained > MOST_IDS then return nil end
-  local found = { evidence.space(ns).prefix, rules.floor, decided.latest(ns) or "",
-    is_last(ns, decided, rules) and "1" or "0", mean_text(step), tostring(#rules.newest) }
+  local last = is_last(step.view, ns, rules) and "1" or "0"
+  local found = { evidence.space(ns).prefix, rules.floor, decided.latest(ns) or "", last,
+    mean_text(step), tostring(#rules.newest) }
   for _, id in ipairs(rules.newest) do found[#found + 1] = id end
   for _, id in ipairs(retained) do found[#found + 1] = id end
   return found

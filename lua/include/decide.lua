@@ -17,6 +17,7 @@
 --   retained       {[id] = {reason...}}: what is retained in between
 --   counted        the id from which on the reason is "last"
 --   leaves         the leaves below the floor, each {id =, missing = whether its document is gone}
+--   crowd          what becomes of the leaves where they are very many (include/leaves.lua), or nil
 --   missing        ids that the index knows and whose documents are gone
 --   for_all        the one reason of all checkpoints, nil when each has its own
 --   deletes_all    true when no checkpoint is retained
@@ -81,6 +82,18 @@ local function retain_leaves(rules, now, grace)
   end
 end
 
+-- Of a crowd of leaves it is not known what descends from what the latest pointer names: that is
+-- asked of each checkpoint below the floor about which it matters.
+local function retain_in_crowd(rules, crowd)
+  if crowd.more or crowd.is_too_large then rules.unclear_below = decide.HIGHEST end
+  if not crowd.is_ahead then return end
+  setmetatable(rules.retained, { __index = function(retained, id)
+    if not bytes.less(id, rules.floor) or not crowd.is_ahead(id) then return nil end
+    rawset(retained, id, { "ahead" })
+    return rawget(retained, id)
+  end })
+end
+
 -- The rules for an independent namespace, but for what its checkpoints need of their ancestors
 -- (include/ancestors.lua adds that). `checkpoints` answers for it:
 --   newest               the newest checkpoints that exist, newest first, `keep_last` if there are
@@ -93,7 +106,8 @@ end
 --                        namespace in which runs are not told apart
 --   hides_runs           nobody can tell where runs begin
 --   leaves_below(id)     {id =, since = ms, missing = bool, path = ids from what the latest pointer
---                        names to this leaf, nil when it does not descend from there}
+--                        names to this leaf, nil when it does not descend from there}; and of very
+--                        many what include/leaves.lua says of a crowd
 -- `policy` is what include/policy.lua reads; `grace` the milliseconds for which a leaf is retained.
 function decide.namespace(checkpoints, policy, grace)
   local counted = checkpoints.newest[policy.keep_last] or decide.LOWEST
@@ -109,8 +123,9 @@ function decide.namespace(checkpoints, policy, grace)
     retain_runs(rules, checkpoints, policy.keep_runs, checkpoints.pinned)
   end
   if checkpoints.latest then decide.retain(rules, checkpoints.latest, "latest") end
-  rules.leaves = checkpoints.leaves_below(rules.floor)
+  rules.leaves, rules.crowd = checkpoints.leaves_below(rules.floor)
   retain_leaves(rules, policy.now, grace)
+  if rules.crowd then retain_in_crowd(rules, rules.crowd) end
   return rules
 end
 
@@ -172,9 +187,11 @@ end
 -- waited for, and nothing in it is pinned. `thread` answers:
 --   has_pins           whether anything in it is pinned
 --   made_at()          when its newest checkpoint was made, nil when nobody can tell
+--   has_begun_to_expire()  whether it was found idle, and its root checkpoints are gone
 --   waits()            whether the newest checkpoint waits for a human
 function decide.is_idle(thread, policy)
   if policy.expire < 0 or thread.has_pins then return false end
+  if thread.has_begun_to_expire() then return true end
   local made_at = thread.made_at()
   if not made_at or made_at >= policy.now() - policy.expire then return false end
   return policy.expire_waiting or not thread.waits()

@@ -53,11 +53,12 @@ end
 --   latest(ns)        the id that the latest pointer of a namespace names, nil without one
 --   is_expired        all of the thread is deleted
 --   is_idle           it is idle; unless it is expired, it must be found so once more
+--   retains_all       all of it is retained
 --   idle_entry        the index entry that says since when, nil when there is none
 --   namespace(ns)     the rules for an independent namespace; beside what decide.lua says:
 --                     newest, missing, more_missing, read_to (include/evidence.lua), has_needs
 --                     (include/ancestors.lua)
---   namespaces()      the independent namespaces, the root first
+--   is_independent(kind, ns)  whether a namespace that has entries of that kind is independent
 --   roots(ns)         the root checkpoints that say they have started a namespace, oldest first
 --   retains_root(id)  whether a root checkpoint is retained, or may still arrive
 --   invocation(ns)    why the namespace of an invocation is retained, nil when it is deleted
@@ -82,14 +83,16 @@ function decisions.of_thread(view, thread, policy, its_pins, given)
 
   if policy.expire >= 0 then
     self.idle_entry = index.first(view, entry.IDLE)
-    local activity = evidence.activity(view, thread, latest(""), its_pins, given.grace)
-    self.is_idle = not its_pins.whole_thread and decide.is_idle(activity, policy)
     local since = self.idle_entry and tonumber(entry.fields(self.idle_entry)[2])
+    local activity = evidence.activity(view, thread, latest(""), its_pins, given.grace, since)
+    self.is_idle = not its_pins.whole_thread and decide.is_idle(activity, policy)
     self.is_expired = self.is_idle and decide.has_expired(activity, since, policy, given.grace)
   end
 
   local whole_thread =
     decide.whole_thread(its_pins.whole_thread, self.is_idle, self.is_expired, policy)
+
+  self.retains_all = whole_thread ~= nil and not whole_thread.deletes_all
 
   local function pinned(ns) return its_pins.checkpoints[ns] or {} end
 
@@ -168,15 +171,9 @@ function decisions.of_thread(view, thread, policy, its_pins, given)
     })
   end
 
-  function self.namespaces()
-    local found = {}
-    for _, ns in ipairs(index.namespaces(view, entry.INDEPENDENT)) do
-      if not layout.has_task_id(ns) then found[#found + 1] = ns end
-    end
-    for _, ns in ipairs(index.namespaces(view, entry.WITHOUT_ROOT)) do
-      if #self.roots(ns) == 0 then found[#found + 1] = ns end
-    end
-    return found
+  function self.is_independent(kind, ns)
+    if kind == entry.INDEPENDENT then return not layout.has_task_id(ns) end
+    return kind == entry.WITHOUT_ROOT and #self.roots(ns) == 0
   end
 
   return self

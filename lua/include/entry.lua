@@ -15,6 +15,7 @@
 --   b {id}                         a run begins with root checkpoint {id}
 --   l {ns} NUL {id} NUL {ms}       a leaf: no checkpoint is known to name this one as its parent;
 --                                  {ms} is when it was first seen, by the server's clock
+--   l {ns} NUL NUL {ms}            old leaves are no longer noted (include/leaves.lua)
 --   m {token}                      a trim of several calls is under way (include/continuation.lua)
 --   v {ns} NUL {id} NUL {ms}       a trim has read the newest checkpoints down to this one at {ms},
 --                                  and will go on there (include/evidence.lua)
@@ -110,6 +111,12 @@ end
 -- The entry of a leaf first seen at `ms`.
 function entry.leaf(ns, id, ms)
   return entry.of(entry.LEAF, ns) .. id .. string.format("\0%013d", math.max(ms, 0))
+end
+
+-- The entry that says that old leaves of a namespace are no longer noted. It is like that of a leaf
+-- without an id, so that it is read with the others, and before them.
+function entry.without_old_leaves(ns)
+  return entry.leaf(ns, "", 0)
 end
 
 -- Between which bounds the entry of a checkpoint as a leaf is, whenever it was first seen.

@@ -6,11 +6,10 @@
 --@include include/entry.lua
 --@include include/index.lua
 --@include include/decide.lua
+--@include include/leaves.lua
 
 local evidence = {}
 
--- How far up a leaf's ancestors are followed, and how many documents are read for that in a call.
-local LONGEST_PATH, MOST_PARENTS = 16, 500
 -- Entries read ahead at most when the newest checkpoints are looked up.
 local MOST_AHEAD = 500
 -- Of the newest checkpoints a call of a trim reads so many, and leaves the rest to the next calls.
@@ -97,48 +96,16 @@ local function newest_existing(view, thread, space, count, missing, given)
   return newest
 end
 
--- The leaves of a namespace with ids below `floor`, each {id =, since = when it was first seen}.
-local function leaf_entries(view, ns, floor)
-  local prefix, leaves = entry.of(entry.LEAF, ns), {}
-  index.each_up(view, "[" .. prefix, "(" .. prefix .. floor, function(member)
-    local fields = entry.fields(member)
-    local since, last = tonumber(fields[3]) or 0, leaves[#leaves]
-    if last and last.id == fields[2] then
-      last.since = math.max(last.since, since)
-    else
-      leaves[#leaves + 1] = { id = fields[2], since = since }
-    end
+-- The newest checkpoint older than `id` that exists, nil when there is none.
+local function existing_before(view, thread, space, id)
+  local prefix, found, last = space.prefix, nil, nil
+  index.each_down(view, "(" .. prefix .. id, "[" .. prefix, 5, function(member)
+    local its = entry.id(member, prefix)
+    if its ~= last and layout.exists(thread, space.ns, its) then found = its end
+    last = its
+    return found == nil
   end)
-  return leaves
-end
-
--- Follows the ancestors of a leaf up to what the latest pointer names: answers those on the way,
--- the leaf among them, or nil when it does not descend from there. `budget` counts down the
--- documents that may be read; where they are used up, the leaf counts as if it did.
-local function path_from_latest(thread, ns, id, latest, budget)
-  local path, seen = {}, {}
-  while id ~= "" and not seen[id] and #path < LONGEST_PATH do
-    if budget.documents == 0 then return path end
-    budget.documents = budget.documents - 1
-    path[#path + 1], seen[id] = id, true
-    id = layout.parent(thread, ns, id)
-    if id == latest then return path end
-  end
-  return nil
-end
-
-local function leaves_below(view, thread, ns, floor, latest, grace)
-  local leaves, ids = leaf_entries(view, ns, floor), {}
-  if #leaves == 0 then return leaves end
-  for at, leaf in ipairs(leaves) do ids[at] = leaf.id end
-  local exists, budget = layout.existing(thread, ns, ids), { documents = MOST_PARENTS }
-  for _, leaf in ipairs(leaves) do
-    leaf.missing = not exists[leaf.id]
-    if latest and grace > 0 and not leaf.missing then
-      leaf.path = path_from_latest(thread, ns, leaf.id, latest, budget)
-    end
-  end
-  return leaves
+  return found
 end
 
 -- What decide.namespace must know of an independent namespace; and
@@ -159,16 +126,7 @@ function evidence.checkpoints(view, thread, space, latest, pinned, policy, given
     return older
   end
 
-  function self.existing_before(id)
-    local found, last
-    index.each_down(view, "(" .. prefix .. id, "[" .. prefix, 5, function(member)
-      local its = entry.id(member, prefix)
-      if its ~= last and layout.exists(thread, space.ns, its) then found = its end
-      last = its
-      return found == nil
-    end)
-    return found
-  end
+  function self.existing_before(id) return existing_before(view, thread, space, id) end
 
   if layout.listed then
     self.hides_runs = layout.run_start == nil
@@ -181,15 +139,15 @@ function evidence.checkpoints(view, thread, space, latest, pinned, policy, given
   end
 
   function self.leaves_below(floor)
-    return leaves_below(view, thread, space.ns, floor, latest, given.grace)
+    return leaves.below(view, thread, space.ns, floor, latest, given)
   end
 
   return self
 end
 
 -- What decide.is_idle and decide.has_expired must know of a thread; `latest` is what the root's
--- latest pointer names.
-function evidence.activity(view, thread, latest, its_pins, grace)
+-- latest pointer names, `idle_since` when the thread was found idle, nil if it was not.
+function evidence.activity(view, thread, latest, its_pins, grace, idle_since)
   local self = { has_pins = its_pins.whole_thread or next(its_pins.checkpoints) ~= nil }
   local newest
 
@@ -197,6 +155,11 @@ function evidence.activity(view, thread, latest, its_pins, grace)
     newest = index.newest_id(view, evidence.ROOT.prefix)
     if latest and (not newest or bytes.less(newest, latest)) then newest = latest end
     return newest and (evidence.made_at(thread, "", newest))
+  end
+
+  -- Whatever is put takes away that the thread was idle.
+  function self.has_begun_to_expire()
+    return idle_since ~= nil and not latest and not index.newest_id(view, evidence.ROOT.prefix)
   end
 
   function self.has_recent_leaf()
@@ -209,7 +172,14 @@ function evidence.activity(view, thread, latest, its_pins, grace)
     return recent
   end
 
-  function self.waits() return layout.waits(thread, newest) end
+  -- Where the newest was deleted or has expired, the next one is what LangGraph goes on from.
+  function self.waits()
+    local id = newest
+    if not layout.exists(thread, "", id) then
+      id = existing_before(view, thread, evidence.ROOT, id)
+    end
+    return id ~= nil and layout.waits(thread, id)
+  end
 
   return self
 end

@@ -199,16 +199,23 @@ function index.members_of(view, kind, ns, id)
   return view.up("[" .. start, "(" .. start .. "\1", 10)
 end
 
--- The namespaces that have entries of `kind`, in order; the root, "", is the first.
-function index.namespaces(view, kind)
-  local found, low = {}, "[" .. kind
-  while true do
-    local member = view.up(low, "(" .. entry.beyond(kind), 1)[1]
-    if not member then return found end
-    local ns = entry.fields(member)[1]
-    found[#found + 1] = ns
-    low = "(" .. kind .. ns .. "\1"
+-- Above every root namespace's entry and below those of all other namespaces.
+index.BEHIND_ROOT = "\1"
+
+-- The first namespace from `ns` on that has entries of `kind`, nil when there is none.
+function index.namespace_from(view, kind, ns)
+  local member = view.up("[" .. kind .. ns, "(" .. entry.beyond(kind), 1)[1]
+  return member and entry.fields(member)[1]
+end
+
+-- Calls `visit(ns)` for each of them in order, until it answers false; whether it never did.
+function index.each_namespace(view, kind, ns, visit)
+  ns = index.namespace_from(view, kind, ns)
+  while ns do
+    if not visit(ns) then return false end
+    ns = index.namespace_from(view, kind, ns .. "\1")
   end
+  return true
 end
 
 return index

@@ -10,6 +10,8 @@ local invocations = {}
 
 -- Entries read at a time.
 local AHEAD = 20
+-- Begins the cursor of a call that has passed over some.
+local PASSED = "+"
 
 -- Deletes the namespace of an invocation, its pointer with the last of it; false when (a part of)
 -- it is left for the next call.
@@ -30,8 +32,8 @@ function invocations.delete(step, ns)
     step.forget(entry.of(entry.STARTED, entry.fields(member)[2]) .. ns)
   end)
   step.forget(entry.of(entry.WITHOUT_ROOT, ns))
-  local leaves = entry.of(entry.LEAF, ns)
-  step.forget_range("[" .. leaves, index.past(leaves))
+  local of_leaves = entry.of(entry.LEAF, ns)
+  step.forget_range("[" .. of_leaves, index.past(of_leaves))
   return true
 end
 
@@ -53,8 +55,9 @@ local function delete_if_over(step, member)
   if step.forgotten[member] then return true end
   local decided = step.decisions
   local reasons = decided.invocation(ns)
-  if reasons and (reasons[1] ~= "invocation" or decided.retains_root(root)) then return true end
   if not reasons and not has_later_root(step, ns, root) then return invocations.delete(step, ns) end
+  step.look(1)
+  if reasons and (reasons[1] ~= "invocation" or decided.retains_root(root)) then return true end
   -- Another root retains it. Without its document this one would look as if it were to arrive.
   step.forget(member)
   step.forget(entry.of(entry.STARTED_BY, ns) .. root)
@@ -66,17 +69,24 @@ local function root_of(member)
 end
 
 -- The invocations in the order of their roots, to be asked for as the roots are met in theirs.
-function invocations.by_root(step)
-  local first, past = "[" .. entry.STARTED, "(" .. entry.beyond(entry.STARTED)
-  local waiting = index.reader(step.view, first, past, AHEAD)
-  local self, passed = {}, false
+-- `cursor` is where an earlier call of the same trim has come to, "" when there was none.
+function invocations.by_root(step, cursor)
+  local last, passed_before = string.sub(cursor, 2), string.sub(cursor, 1, 1) == PASSED
+  local first = last == "" and "[" .. entry.STARTED or "(" .. last
+  local waiting = index.reader(step.view, first, "(" .. entry.beyond(entry.STARTED), AHEAD)
+  local self, passed = {}, passed_before
+
+  local function skip(member)
+    last = member
+    waiting.skip()
+  end
 
   -- Deletes what roots older than `oldest` have started; nil is newer than all.
   function self.delete_older(oldest)
     local member = waiting.peek()
     while member and (not oldest or bytes.less(root_of(member), oldest)) do
-      if not delete_if_over(step, member) then return false end
-      waiting.skip()
+      if step.is_tired() or not delete_if_over(step, member) then return false end
+      skip(member)
       member = waiting.peek()
     end
     return true
@@ -88,13 +98,15 @@ function invocations.by_root(step)
     local member = waiting.peek()
     while member do
       local its = root_of(member)
+      if its ~= root and not bytes.less(its, root) then return true end
+      if step.is_tired() then return false end
       if its ~= root then
-        if not bytes.less(its, root) then return true end
+        step.look(1)
         passed = true
       elseif not delete_if_over(step, member) then
         return false
       end
-      waiting.skip()
+      skip(member)
       member = waiting.peek()
     end
     return true
@@ -102,6 +114,12 @@ function invocations.by_root(step)
 
   -- Whether there are any that have not been met yet.
   function self.any() return waiting.peek() ~= nil end
+
+  -- Where the next call goes on.
+  function self.cursor() return (passed and PASSED or "-") .. last end
+
+  -- Whether an earlier call has passed over some.
+  function self.has_passed_before() return passed_before end
 
   -- Whether there are invocations of roots older than `oldest` that were not decided as such.
   function self.any_older(oldest)

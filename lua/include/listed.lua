@@ -70,7 +70,8 @@ function listed.step(key, pins_key, thread, policy, limit, given)
   })
   local ids, size, whole = collect(view, thread, decided.namespace(""), limit)
   local checkpoints, keys = layout.delete(thread, ids)
-  idle.note(decided,
+  -- The newest are the last to go here: until then they say how old the thread is.
+  idle.note(decided, true,
     function(member) redis.call("ZADD", key, 0, member) end,
     function(member) redis.call("ZREM", key, member) end)
   unlist_stale(key, view, thread, given.grace)

@@ -21,7 +21,7 @@ local MOST_UNREAD, MOST_MISSING = 60, 500
 
 local function left_alone(key, place)
   return { state = "unsupported", checkpoints = 0, keys = 0, left = index.checkpoints(key),
-    bytes = 0, place = place }
+    bytes = 0, unsupported = place }
 end
 
 -- Lets the index say what the documents say that were read, where it knew only their names.
@@ -43,12 +43,15 @@ end
 --   complete         the index has all checkpoints of the thread
 --   estimate_memory  estimate how much is freed
 --   grace            milliseconds for which a leaf is retained
+--   cursor           where the call before has come to, "" at the beginning
 --   token            marks the index, "" when every call is to decide anew
 -- Answers
---   {state =, checkpoints =, keys =, left =, bytes =, place = {ns, id}, continuation = texts}
--- state: "done", "more" (call again) or "unsupported" (nothing was done, because of the checkpoint
--- at `place`); left: checkpoints in the index after it; bytes: of memory, estimated, -1 where the
--- server does not tell; continuation: what the next call may go on with, or nil.
+--   {state =, checkpoints =, keys =, left =, bytes =, unsupported = {ns, id}, cursor =,
+--    continuation = texts}
+-- state: "done", "more" (call again) or "unsupported" (nothing was done, because of that
+-- checkpoint); left: checkpoints in the index after it; bytes: of memory, estimated, -1 where the
+-- server does not tell; cursor: where the next call goes on, nil at the end; continuation: what it
+-- may go on with without deciding again, or nil.
 function trimming.step(key, pins_key, thread, policy, limit, given)
   if layout.listed then return listed.step(key, pins_key, thread, policy, limit, given) end
   local view = index.stored(key)
@@ -59,14 +62,15 @@ function trimming.step(key, pins_key, thread, policy, limit, given)
   if decided.unsupported then return left_alone(key, decided.unsupported) end
   local step, reader = steps.new(view, thread, limit), decided.reader
   step.decisions = decided
-  local done, ended_in = namespaces.delete(step)
+  local cursor, ended_in = namespaces.delete(step, given.cursor)
   local void = reader.exhausted or reader.unsupported
   if void then
     -- Some of it was decided on unread documents: the index learns what they say, and that is all.
-    step, done = steps.new(view, thread, limit), false
+    step, cursor = steps.new(view, thread, limit), given.cursor
   end
+  local done = cursor == nil
   replace_unread(step, reader.found)
-  idle.note(decided, step.add, step.forget)
+  idle.note(decided, done, step.add, step.forget)
   local handed_on
   if given.token ~= "" then
     if not done and not void then handed_on = continuation.of(step, ended_in, decided, policy) end
@@ -76,7 +80,8 @@ function trimming.step(key, pins_key, thread, policy, limit, given)
   local left = steps.carry_out(step, key, done, given.again, given.estimate_memory)
   if reader.unsupported then return left_alone(key, reader.unsupported) end
   return { state = done and "done" or "more", checkpoints = step.removal.checkpoints,
-    keys = step.removal.keys, left = left, bytes = step.removal.bytes, continuation = handed_on }
+    keys = step.removal.keys, left = left, bytes = step.removal.bytes, cursor = cursor,
+    continuation = handed_on }
 end
 
 return trimming

@@ -46,9 +46,10 @@ end
 
 local function collect_all()
   for _, kind in ipairs({ entry.INDEPENDENT, entry.INVOCATION, entry.UNSUPPORTED }) do
-    for _, ns in ipairs(index.namespaces(view, kind)) do
-      if not collect_namespace(kind, ns) then return false end
-    end
+    local whole = index.each_namespace(view, kind, "", function(ns)
+      return collect_namespace(kind, ns)
+    end)
+    if not whole then return false end
   end
   return true
 end

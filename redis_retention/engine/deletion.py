@@ -39,7 +39,7 @@ class DeletionCalls(IndexCalls):
             names: Ids of root checkpoints that the index may not know, which go into it by their
                 names alone. If there is such a list, `keys_left` is counted.
         """
-        result, handed_on, again = Trimmed(), list[bytes](), 0
+        result, handed_on, again, cursor = Trimmed(), list[bytes](), 0, b""
         token = secrets.token_hex(8)
         names, count = names or (), int(names is not None)
         if len(names) > NAMES_PER_CALL:
@@ -52,9 +52,10 @@ class DeletionCalls(IndexCalls):
             if handed_on:
                 reply = yield from self.paced("continue", own, [*saver, *how, *handed_on])
             else:
-                how += [again, int(complete), self.grace_ms, *policy.arguments(), *names]
+                how += [again, int(complete), self.grace_ms, cursor]
+                how += [*policy.arguments(), *names]
                 reply = yield from self.paced("trim", own, [*saver, *how])
-                handed_on = reply[8:]
+                cursor, handed_on = reply[8], reply[9:]
             state, checkpoints, keys, result.left, bytes_freed, result.keys_left = reply[:6]
             result.deleted.add(checkpoints, keys, self._estimated(bytes_freed))
             if state == b"unsupported":

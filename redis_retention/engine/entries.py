@@ -77,6 +77,11 @@ def without_time(leaf: bytes) -> bytes:
     return leaf[:-_LEAF_TIME]
 
 
+def says_without_old_leaves(entry: bytes) -> bool:
+    """Whether an entry says that old leaves of a namespace are not noted any more."""
+    return entry[:1] == b"l" and not place(entry).checkpoint_id
+
+
 def _between(entries: Sequence[bytes], start: bytes, end: bytes) -> Sequence[bytes]:
     """The entries from `start` on and before `end`."""
     return entries[bisect_left(entries, start) : bisect_left(entries, end)]

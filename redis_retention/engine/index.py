@@ -215,7 +215,9 @@ class IndexCalls(ScriptCalls):
         entries = yield from command("ZRANGEBYLEX", self.index_key(thread), b"[e", b"(u")
         since = {entry.without_time(one): one for one in entries if one[:1] == b"l"}
         known = {entry.leaf_start(one) for one in entries if entry.is_checkpoint(one)}
-        found.entries += [one for one in entries if one[:1] == b"e"]
+        found.entries += [
+            one for one in entries if one[:1] == b"e" or entry.says_without_old_leaves(one)
+        ]
         for some in batched(sorted(documents), DOCUMENTS_PER_CALL):
             seen = [documents[key] for key in some]
             reply = yield from self.call(

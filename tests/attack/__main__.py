@@ -35,11 +35,13 @@ class Tried:
     found: list[str] = field(default_factory=list)
 
 
-def attack_all(server: str, wanted: list[Attack], seconds: float, seed: int) -> dict[str, Tried]:
+def attack_all(
+    server: str, wanted: list[Attack], seconds: float, seed: int, most: int | None
+) -> dict[str, Tried]:
     """Take turns, so that each attack has its share of the time."""
     tried: defaultdict[str, Tried] = defaultdict(Tried)
     end = time.monotonic() + seconds
-    left = {attack.name: attack.rounds for attack in wanted}
+    left = {attack.name: min(attack.rounds, most or attack.rounds) for attack in wanted}
     while any(left.values()) and time.monotonic() < end:
         for attack in wanted:
             if left[attack.name] and time.monotonic() < end:
@@ -90,6 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--server", choices=WITH_MODULES, default=WITH_MODULES[0])
     parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--rounds", type=int, help="of each attack at most")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     parser.add_argument("--only", help="attacks whose names contain this")
     parser.add_argument("--without", action="append", default=[], help="leave such ones out")
@@ -101,7 +104,7 @@ def main() -> None:
         and not any(word in attack.name for word in options.without)
     ]
     print(f"seed {options.seed} on {options.server}, for {options.minutes:g} minutes", flush=True)
-    tried = attack_all(options.server, wanted, options.minutes * 60, options.seed)
+    tried = attack_all(options.server, wanted, options.minutes * 60, options.seed, options.rounds)
     print("\n".join(table(tried)))
     sys.exit(any(one.found for one in tried.values()))
 

@@ -13,6 +13,9 @@ from langgraph.graph import START, StateGraph
 from langgraph.types import Command, interrupt
 
 from redis_retention import AsyncRetention, Policy, Retention
+from redis_retention.engine import Engine
+from redis_retention.sans_io import Request
+from redis_retention.transport import ClientCalls, Transport
 from tests.graphs.observe import keys
 from tests.graphs.savers import OrderedSaver
 from tests.graphs.scenarios import (
@@ -28,14 +31,16 @@ from tests.graphs.scenarios import (
     StatefulSubgraph,
     say,
 )
-from tests.integration.threads import fill, ids, put
+from tests.integration.threads import DEFAULT, fill, ids, put
 from tests.integration.watching import NONE, Changes, changes, snapshot
+from tests.model.threads import PutCheckpoint, task_id, write_to
 from tests.servers.start import Server
 
 CONFIG: RunnableConfig = {"configurable": {"thread_id": "a"}}
 HOUR = 3600.0
 AFTER_AN_HOUR = Policy(keep_last=10, expire_after=timedelta(hours=1))
 AT_ONCE = timedelta(milliseconds=1)
+KEEP_ALL = Policy(keep_last=100)
 EXPIRE = Policy(keep_last=100, expire_after=AT_ONCE)
 EXPIRE_WAITING = Policy(keep_last=100, expire_after=AT_ONCE, expire_waiting=True)
 
@@ -79,6 +84,13 @@ def graph(saver: OrderedSaver, **options: Any) -> Graph:
     return builder.compile(checkpointer=saver, **options)
 
 
+def ids_left(client: redis.Redis, ns: str) -> list[str]:
+    """The ids of a thread's checkpoints that are there, oldest first."""
+    start = DEFAULT.document("a", ns, "?")[:-1]
+    found: Any = client.keys(start + b"*")
+    return sorted(key[len(start) :].decode() for key in found)
+
+
 def a_moment() -> None:
     """Until the newest checkpoint is older than `AT_ONCE`."""
     begun = time.time()
@@ -101,6 +113,55 @@ def test_an_idle_thread_is_deleted_entirely(
 
     assert snapshot(client) == others  # not even an index is left
     assert (result.checkpoints_deleted, result.checkpoints_kept) == (10, 0)
+
+
+@pytest.mark.parametrize("grace", [timedelta(0), timedelta(milliseconds=1)])
+def test_a_large_one_is_deleted_entirely_though_its_root_goes_first(
+    saver: OrderedSaver, client: redis.Redis, grace: timedelta
+) -> None:
+    others = snapshot(client)
+    newest = idle(saver, "a", HOUR + 60)[-1]
+    fill(saver, "a", ids(30, newest_age=HOUR + 60), ns="memory")
+    for number, name in enumerate(ids(10, newest_age=HOUR + 60)):
+        put_invocation = PutCheckpoint(f"node:{task_id(number)}", name, parents=(("", newest),))
+        write_to(client, "a", [put_invocation])
+    retention = Retention(client, grace=grace, keys_per_call=10)
+
+    results = []
+    for _ in range(2):  # Without a grace period once would do.
+        results.append(retention.trim("a", AFTER_AN_HOUR))
+        a_moment()
+
+    assert snapshot(client) == others
+    assert sum(result.checkpoints_deleted for result in results) == 45
+
+
+def test_what_was_put_into_one_that_is_half_gone_stays(
+    saver: OrderedSaver, client: redis.Redis
+) -> None:
+    idle(saver, "a", HOUR + 60)
+    old = fill(saver, "a", ids(30, newest_age=HOUR + 60), ns="memory")
+    engine = Engine(keys_per_call=20, grace_ms=0)
+    documents = [
+        DEFAULT.document("a", ns, i) for ns in ("", "memory") for i in ids_left(client, ns)
+    ]
+    Transport(client).run(engine.add_all(documents, b"a"))
+
+    class Writing(Transport):
+        """Somebody goes on with the thread when its root is gone."""
+
+        def _send_all(self, requests: list[Request]) -> ClientCalls[list[Any]]:
+            replies = yield from super()._send_all(requests)
+            if not ids_left(client, "") and not renewed:
+                renewed.extend(fill(saver, "a", 1))
+                self.run(engine.track([DEFAULT.document("a", "", renewed[0])]))
+            return replies
+
+    renewed: list[str] = []
+    Writing(client).run(engine.trim(b"a", AFTER_AN_HOUR))
+
+    assert ids_left(client, "") == renewed
+    assert ids_left(client, "memory") == old[-10:]
 
 
 def test_a_thread_expires_when_it_was_found_idle_a_grace_period_ago(
@@ -256,6 +317,24 @@ def test_a_thread_that_waits_for_a_human_is_retained(
     assert changes(before, snapshot(client)) == NONE
     waiting.invoke(Command(resume="yes"), CONFIG)
     assert waiting.get_state(CONFIG).next == ()
+
+
+def test_where_the_newest_is_gone_the_one_before_it_says_whether_somebody_is_waited_for(
+    saver: OrderedSaver, client: redis.Redis, retention: Retention
+) -> None:
+    asking(saver)
+    newest = ids(1, newest_age=0)[0]
+    put(saver, "a", newest)
+    retention.trim("a", KEEP_ALL)
+    client.delete(DEFAULT.document("a", "", newest))
+    there = ids_left(client, "")
+    a_moment()
+
+    retention.trim("a", EXPIRE, indexed_only=True)
+
+    assert ids_left(client, "") == there
+    retention.trim("a", EXPIRE_WAITING, indexed_only=True)
+    assert ids_left(client, "") == []
 
 
 @pytest.mark.parametrize("wait", WAITING, ids=lambda wait: wait.__name__)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 import pytest
@@ -21,7 +22,8 @@ from redis_retention.engine import (
     ThreadDocuments,
 )
 from redis_retention.layouts import LangGraphRedis
-from redis_retention.sans_io import Call, Operation, Request, command
+from redis_retention.sans_io import Argument, Call, Operation, Request, command
+from redis_retention.scripts import Script
 from redis_retention.sources import one_thread, scan
 from redis_retention.sources.sweep import Sweeper
 from redis_retention.transport import ClientCalls, Transport
@@ -260,6 +262,38 @@ def test_by_names_alone_each_call_leaves_the_thread_whole(
     database: redis.Redis, example: Example
 ) -> None:
     assert_in_order_after_each_call(ByNames, database, example)
+
+
+# What a call looks at at most, and next to nothing instead.
+BOUNDS = {
+    "MOST_LOOKS, OF_NAMESPACE = 120, 3": "MOST_LOOKS, OF_NAMESPACE = 1, 1",
+    "FEW, MOST_READ = 200, 1000": "FEW, MOST_READ = 0, 2",
+}
+
+
+@cache
+def with_small_bounds(script: Script) -> Script:
+    text = script.text
+    if script.name == "trim":
+        assert all(bound in text for bound in BOUNDS)
+    for bound, small in BOUNDS.items():
+        text = text.replace(bound, small)
+    return Script.of(script.name, text)
+
+
+class LooksAtLittle(Engine):
+    """Looks at one namespace, and at one invocation, by each call."""
+
+    def _prepared(
+        self, name: str, keys: Sequence[Argument], arguments: Sequence[Argument]
+    ) -> tuple[Call, bytes | None]:
+        call, thread = super()._prepared(name, keys, arguments)
+        return replace(call, script=with_small_bounds(call.script)), thread
+
+
+@given(examples(now=NOW))
+def test_so_does_each_call_that_looks_at_little(database: redis.Redis, example: Example) -> None:
+    assert_in_order_after_each_call(LooksAtLittle, database, example)
 
 
 def sweep(database: redis.Redis, it: Arranged) -> None:

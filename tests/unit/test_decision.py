@@ -306,6 +306,7 @@ def thread(
     has_pins: bool = False,
     has_recent_leaf: bool = False,
     waits: bool = False,
+    has_begun_to_expire: bool = False,
 ) -> Any:
     made_at = None if days_old is None else NOW - int(days_old * DAY)
     return lua().table_from(
@@ -314,6 +315,7 @@ def thread(
             "made_at": lambda: made_at,
             "has_recent_leaf": lambda: has_recent_leaf,
             "waits": lambda: waits,
+            "has_begun_to_expire": lambda: has_begun_to_expire,
         }
     )
 
@@ -325,7 +327,9 @@ def thread(
         ({"days_old": 30.5}, {}, True),
         ({"days_old": 30}, {}, False),
         ({"days_old": None}, {}, False),
+        ({"days_old": None, "has_begun_to_expire": True}, {}, True),
         ({"has_pins": True}, {}, False),
+        ({"has_pins": True, "has_begun_to_expire": True}, {}, False),
         ({"waits": True}, {}, False),
         ({"waits": True}, {"expire_waiting": True}, True),
         ({}, {"expire_days": -1}, False),
