@@ -109,11 +109,13 @@ class NamedThreads:
         wanted = dict(policies[engine])
         if not self._served.auto or engine is self._served.first:
             return wanted
-        scanned = self._scanned.get(engine, {})
+        scanned, asked = self._scanned.get(engine, {}), policies[self._served.first]
         return {
             name: policy
             for name, policy in wanted.items()
-            if self._beside.has(engine, name)
+            # A stored policy may count for some formats only.
+            if name not in asked
+            or self._beside.has(engine, name)
             or name in self._unasked
             or (name in scanned and not scanned[name].empty)
         }

@@ -12,7 +12,7 @@ from redis_retention.served import Served
 from redis_retention.sources.keyspace import Listener
 from tests.daemon.service import Service, eventually
 from tests.daemon.test_metrics import get
-from tests.layouts.formats import FORMATS, Format, keys
+from tests.layouts.formats import FORMATS, HOSTILE, Format, keys
 from tests.servers.start import Server
 
 NAMED = [one for one in FORMATS if isinstance(one.layout, str)]
@@ -51,6 +51,45 @@ def test_all_that_there_are_are_swept_and_listened_to(
     for one in NAMED:
         trims(stack, one, "new", 6)
     assert running.stop() == 0
+
+
+@pytest.mark.parametrize("served", [*NAMED, None], ids=[*(one.title for one in NAMED), AUTO])
+def test_a_listener_deletes_what_is_of_its_formats_alone(
+    redis_stack: Server, stack: redis.Redis, service: Callable[..., Service], served: Format | None
+) -> None:
+    # What is there already tells which formats there are.
+    for one in NAMED:
+        one.fill(stack, "old", 2)
+    layout = served.title if served else AUTO
+    running = service(redis_stack, *POLICY, "--layout", layout, command="listen")
+    running.wait_for("ready")
+    written = {
+        (one, thread): one.fill(stack, thread, 5)
+        for thread in HOSTILE
+        for one in NAMED
+        if not one.refuses(thread)
+    }
+    trimmed = {of for of in written if served in (of[0], None)}
+
+    eventually(lambda: all(left(stack, *of, written[of]) == 2 for of in trimmed))
+    assert running.stop() == 0
+
+    remaining = keys(stack)
+    old: set[bytes] = set()
+    others: set[bytes] = set()
+    for of, added in written.items():
+        one, thread = of
+        first, last = (added[:-2], added[-2:]) if of in trimmed else ([], added)
+        old.update(*first)
+        others.update(*last, one.lists(thread))
+        assert left(stack, one, thread, added) == (2 if of in trimmed else 5)
+    assert others <= remaining
+    # A pointer came with the first checkpoint; blobs are left to sweeps.
+    assert {
+        key
+        for key in old & remaining
+        if not key.startswith((b"checkpoint_latest:", b"checkpoint_blob:"))
+    } == set()
 
 
 def test_one_that_appears_is_served_from_the_next_sweep_on(

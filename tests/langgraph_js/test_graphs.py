@@ -9,17 +9,28 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, TypeAlias
 
 import pytest
 import redis
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
 
-from redis_retention import Policy
+from redis_retention import Policy, Retention
 from redis_retention.engine import Engine, Rule
 from redis_retention.layouts import LangGraphJs
 from redis_retention.sources import scan, shared_keys
 from redis_retention.sources.sweep import Sweeper
 from redis_retention.transport import Transport
+from tests.graphs import observe
+from tests.graphs.savers import OrderedSaver
+from tests.graphs.scenarios import (
+    ManySubgraphs,
+    NestedSubgraphs,
+    Scenario,
+    StatefulInsideStateless,
+)
 from tests.langgraph_js.documents import readings, state
 from tests.langgraph_js.program import Program
 from tests.servers.start import Server
@@ -89,10 +100,14 @@ class Run:
             self._note_ids()
             self.trims.beside_a_writer()
 
-    def _note_ids(self) -> None:
+    def present(self) -> list[str]:
+        """The root checkpoints that there are, oldest first."""
         start = f"checkpoint:{self.thread}::"
         keys = self.client.scan_iter(f"{start}*", count=1000)
-        self.ids = sorted({*self.ids, *(key.decode().removeprefix(start) for key in keys)})
+        return sorted(key.decode().removeprefix(start) for key in keys)
+
+    def _note_ids(self) -> None:
+        self.ids = sorted({*self.ids, *self.present()})
 
 
 @dataclass
@@ -229,6 +244,55 @@ def test_a_trimmed_graph_runs_like_one_that_is_never_trimmed(
     ran = trimmed.runs()
     assert ran == control.runs()
     assert ran != {k.removeprefix(f"{TRIMMED} "): n for k, n in before.items()}
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [ManySubgraphs(calls=5), StatefulInsideStateless(turns=4), NestedSubgraphs()],
+    ids=lambda scenario: scenario.name,
+)
+def test_subgraphs_of_both_savers_run_under_one_name(
+    program: Program, server: Server, client: redis.Redis, scenario: Scenario
+) -> None:
+    """Threads of the same id, with subgraphs, of Python's saver and of this one."""
+    program.connect(server.port)
+    saver = OrderedSaver(redis_client=client)
+    saver.setup()
+    control = Run(program, client, "subgraphs", CONTROL)
+    trimmed = Run(program, client, "subgraphs", TRIMMED)
+    retention, policy = Retention(client, grace=timedelta(0)), Policy(keep_last=1)
+
+    def readings_of_both() -> tuple[dict[Any, Any], dict[Any, Any]]:
+        # Only the metadata tells documents of subgraphs apart: it is a text in Python's.
+        of_python: list[observe.Key] = []
+        of_js: list[observe.Key] = []
+        for key in observe.keys(saver, TRIMMED):
+            name = f"checkpoint:{TRIMMED}:{key.ns or '__empty__'}:{key.id}"
+            metadata: Any = client.json().get(name, "$.metadata")
+            (of_python if isinstance(metadata[0], str) else of_js).append(key)
+        python = observe.tuples(saver, TRIMMED, of_python)
+        js = {
+            (key.ns, key.id): program.do("tuple", thread=TRIMMED, ns=key.ns, checkpoint=key.id)
+            for key in [*of_js, *(observe.Key("", one) for one in trimmed.present())]
+        }
+        return python, js
+
+    def trim_both() -> None:
+        step = say(f"step {len(trimmed.ids)}")
+        assert without_ids(step(trimmed)) == without_ids(step(control))
+        before = readings_of_both()
+        retention.trim(TRIMMED, policy)
+        retention.sweep(policy, match=TRIMMED)
+        for then, now in zip(before, readings_of_both(), strict=True):
+            assert 0 < len(now) < len(then)
+            assert now == {place: then[place] for place in now}
+        assert without_ids(trimmed.state()) == without_ids(control.state())
+
+    config: RunnableConfig = {"configurable": {"thread_id": TRIMMED}}
+    seen = scenario.run(scenario.build(saver), config, trim_both)
+
+    assert seen == scenario.run(scenario.build(InMemorySaver()), config)
+    assert trimmed.runs() == control.runs()
 
 
 def test_a_shallow_savers_keys_are_left_alone(program: Program, stack: redis.Redis) -> None:

@@ -81,16 +81,26 @@ def python_saver(stack: redis.Redis) -> RedisSaver:
     return saver
 
 
+# With subgraphs, and with ids that read like them.
+NAMES = ("a", "a:b", "a::b", "a:__empty__", "a:memory", f"a:{INVOCATION}")
+PLACES = [(name, ns) for name in NAMES for ns in ("", "memory", INVOCATION)]
+
+
 def of_both(saver: RedisSaver, client: redis.Redis) -> set[bytes]:
     """Threads of the same names of both savers, with what both leave behind; Python's keys."""
-    for ns in ("", "memory", INVOCATION):
-        fill(saver, "a", ids(4, newest_age=OLD), ns=ns)
-        put_python_writes(saver, "a", ids(1, newest_age=OLD + 100)[0], ns=ns)
+    for name, ns in PLACES:
+        fill(saver, name, ids(4, newest_age=OLD), ns=ns)
+        put_python_writes(saver, name, ids(1, newest_age=OLD + 100)[0], ns=ns)
     python = set(client.scan_iter(count=1000))
-    for ns in ("", "memory", INVOCATION):
-        line(client, ids(4, newest_age=OLD), ns=ns)
-        put_writes(client, "a", ids(1, newest_age=OLD + 100)[0], ns=ns)
+    for name, ns in PLACES:
+        line(client, ids(4, newest_age=OLD), name, ns=ns)
+        put_writes(client, name, ids(1, newest_age=OLD + 100)[0], ns=ns)
     return python
+
+
+def trim_all(client: redis.Redis) -> None:
+    for name in NAMES:
+        trim(client, Policy(keep_last=1), name)
 
 
 def js_sweep(client: redis.Redis) -> None:
@@ -102,7 +112,7 @@ def python_sweep(client: redis.Redis) -> None:
     Transport(client).run(Sweeper(Engine(grace_ms=0), [rule]).sweep())
 
 
-@pytest.mark.parametrize("clean", [lambda client: trim(client, Policy(keep_last=1)), js_sweep])
+@pytest.mark.parametrize("clean", [trim_all, js_sweep])
 def test_no_key_of_pythons_saver_is_touched(
     python_saver: RedisSaver, stack: redis.Redis, clean: Callable[[redis.Redis], object]
 ) -> None:
@@ -115,12 +125,12 @@ def test_no_key_of_pythons_saver_is_touched(
     assert changed.gone
     assert changed == Changes(gone=changed.gone - python)
     # Of each namespace one document of JavaScript, and four and a stub of Python.
-    assert len(documents(stack)) == 3 + 15
-    assert len(blobs(stack)) == 3
+    assert len(documents(stack)) == (1 + 5) * len(PLACES)
+    assert len(blobs(stack)) == len(PLACES)
 
 
 def python_trim(client: redis.Redis) -> object:
-    return Retention(client, layout="langgraph-redis").trim("a", Policy(keep_last=1))
+    return Retention(client, layout="langgraph-redis").trim(NAMES, Policy(keep_last=1))
 
 
 @pytest.mark.parametrize("clean", [python_trim, python_sweep])

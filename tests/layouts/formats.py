@@ -115,15 +115,8 @@ def _js_refuses(thread: str) -> bool:
 
 FORMATS = [
     Format("langgraph-redis", "langgraph-redis", _write_python),
-    Format(
-        "langgraph-js", "langgraph-js", _WriteJs(), lambda thread: bool(set(thread) & set("*?[]\\"))
-    ),
+    Format("langgraph-js", "langgraph-js", _WriteJs(), _js_refuses),
     Format("langgraphgo", "langgraphgo", _write_go, lists=_go_lists),
-    Format(
-        "zset",
-        "zset",
-        _write_zset,
-        lists=lambda thread: frozenset({f"checkpoint:{thread}".encode()}),
-    ),
+    Format("zset", "zset", _write_zset, lists=_zset_list),
     Format("tiny", Tiny(), _write_tiny),
 ]

@@ -11,12 +11,15 @@ import redis
 from redis_retention import Policy, Retention
 from redis_retention.layouts.names import AUTO
 from redis_retention.named import LookIn
+from redis_retention.plan import PlannedCheckpoint
 from tests.layouts.formats import FORMATS, HOSTILE, Format, Keys, contents, keys
 
 KEEP = 2
 CHECKPOINTS = 5
 POLICY = Policy(keep_last=KEEP)
 TITLES = [one.title for one in FORMATS]
+NAMED = [one for one in FORMATS if isinstance(one.layout, str)]
+of_each = pytest.mark.parametrize("one", NAMED, ids=[one.title for one in NAMED])
 
 Threads = dict[tuple[str, str], list[Keys]]
 
@@ -56,16 +59,21 @@ def check(
     before: dict[bytes, object],
     threads: Threads,
     trimmed: Callable[[str, str], bool],
+    pinned: Keys | None = None,
 ) -> None:
     """What was trimmed has its newest checkpoints, and all else is as it was, key by key."""
     after = contents(client, keys(client))
-    assert before.keys() - after.keys() == of_old_checkpoints(threads, trimmed)
+    assert before.keys() - after.keys() == of_old_checkpoints(threads, trimmed) - (
+        pinned or frozenset()
+    )
     changed = {key for key in after if after[key] != before[key]}
     lists = {one.title: one.lists for one in FORMATS}
     assert changed == {
         key for title, thread in threads if trimmed(title, thread) for key in lists[title](thread)
     }
-    assert {size(client, key) for key in changed} <= {KEEP}
+    assert {size(client, key) for key in changed} <= (
+        {KEEP} if pinned is None else {KEEP, KEEP + 1}
+    )
 
 
 def size(client: redis.Redis, name: bytes) -> int:
@@ -138,3 +146,69 @@ def test_only_what_there_is_is_named(stack: redis.Redis, dry_run: bool) -> None:
     assert list(retention.trim("a", POLICY, dry_run=dry_run).layouts) == [first.title]
     assert list(retention.sweep(POLICY, dry_run=dry_run).layouts) == [first.title]
     assert list(retention.stats().layouts) == ([] if dry_run else [first.title])
+
+
+@of_each
+def test_a_stored_policy_of_one_format_touches_no_threads_of_others(
+    stack: redis.Redis, one: Format
+) -> None:
+    threads = fill_all(stack)
+    before = contents(stack, keys(stack))
+    retention = serving(stack)
+    retention.set_policy(POLICY, "a:b", layout=one.title)
+    retention.trim("a:b")
+    check(stack, before, threads, lambda *of: of == (one.title, "a:b"))
+
+    retention.set_policy(POLICY, layout=one.title)
+    retention.sweep()
+    check(stack, before, threads, lambda title, _: title == one.title)
+
+
+@of_each
+def test_it_wins_over_that_of_all_formats(stack: redis.Redis, one: Format) -> None:
+    threads = fill_all(stack)
+    before = contents(stack, keys(stack))
+    retention = serving(stack)
+    retention.set_policy(POLICY)
+    retention.set_policy(Policy(keep_last=CHECKPOINTS), layout=one.title)
+    retention.sweep()
+    check(stack, before, threads, lambda title, _: title != one.title)
+
+
+@of_each
+def test_a_pin_names_its_format_and_retains_nothing_of_others(
+    stack: redis.Redis, one: Format
+) -> None:
+    threads = fill_all(stack)
+    before = contents(stack, keys(stack))
+    retention = serving(stack)
+    oldest = serving(stack, one).plan("a", Policy(keep_last=CHECKPOINTS)).checkpoints[0]
+    retention.pin("a", oldest.checkpoint_id)
+    serving(stack, one).pin("a:b")
+
+    assert [pin.layout for pin in retention.pins("a")] == [one.title]
+    retention.sweep(POLICY)
+
+    pinned = threads[one.title, "a"][0]
+    check(stack, before, threads, lambda *of: of != (one.title, "a:b"), pinned)
+    left = _left(stack, one, "a")
+    assert (left[0].checkpoint_id, len(left)) == (oldest.checkpoint_id, KEEP + 1)
+    assert len(_left(stack, one, "a:b")) == CHECKPOINTS
+    for other in NAMED:
+        assert other is one or len(_left(stack, other, "a")) == KEEP
+
+
+def _left(client: redis.Redis, one: Format, thread: str) -> list[PlannedCheckpoint]:
+    """The checkpoints that a thread has in a format, the oldest first."""
+    return serving(client, one).plan(thread, Policy(keep_last=CHECKPOINTS)).checkpoints
+
+
+@of_each
+def test_a_pinned_thread_is_so_in_all_formats(stack: redis.Redis, one: Format) -> None:
+    threads = fill_all(stack)
+    before = contents(stack, keys(stack))
+    retention = serving(stack)
+    retention.pin("a:b")
+    serving(stack, one).unpin("a:b")
+    retention.sweep(POLICY)
+    check(stack, before, threads, lambda *of: of[1] != "a:b" or of[0] == one.title)
