@@ -11,10 +11,12 @@ from benchmarks.measure import Sample, cpu, interleaved, ratio, spread, times, t
 from benchmarks.report import Section
 from benchmarks.scale import Scale
 from benchmarks.ways import (
+    CHECKPOINTS_PER_SCRIPT,
     DEFAULT,
     FLOOR,
     INDEXED,
     KEYS_PER_UNLINK,
+    LEAST,
     LOOP,
     NEED_SEARCH,
     PRUNE,
@@ -29,7 +31,7 @@ HEADER = ("", "ms", "server CPU, ms", "round trips", "prune takes", "CPU to floo
 SMALL_TRIM = 200
 """Below so many checkpoints less is aimed at: deciding costs the same and deletes less."""
 
-ALL = (DEFAULT, UNSEEN, SERVICE, INDEXED, SCAN, PRUNE, LOOP, FLOOR)
+ALL = (DEFAULT, UNSEEN, SERVICE, INDEXED, SCAN, PRUNE, LOOP, LEAST, FLOOR)
 
 ABOUT = f"""\
 One thread is cut down to its newest {KEEP} checkpoints, beside other threads of {THREAD}. Its
@@ -38,7 +40,9 @@ a thread written anew, measured once the server is at rest; afterwards it is mad
 the same keys are gone whoever deleted them. The default command is measured with an index that is
 ready, for a thread that it never saw, and where the service says that the indexes are complete.
 The floor is UNLINK of the keys that go, in batches of {KEYS_PER_UNLINK}, packed before the clock
-starts and sent over a bare socket. The loop and `prune` need RediSearch."""
+starts and sent over a bare socket. The least script is told which checkpoints go,
+{CHECKPOINTS_PER_SCRIPT} at a time, and finds their writes by their registries: no decision, no
+proof, no index. The loop and `prune` need RediSearch."""
 
 Samples = Mapping[str, Sequence[Sample]]
 

@@ -19,6 +19,8 @@ from redis_retention.scripts import load
 
 POLICY = Policy(keep_last=KEEP)
 KEYS_PER_UNLINK = 500
+CHECKPOINTS_PER_SCRIPT = 50
+"""As many as a trim of 200 keys a call deletes, here with four keys each."""
 SERVED = "served:"
 
 Way: TypeAlias = Callable[[Lab, Filled], Callable[[], object]]
@@ -61,6 +63,36 @@ def floor(lab: Lab, *threads: Filled, scan: bool = False) -> Callable[[], object
             lab.wire.scan()
         for call in packed:
             lab.wire.ask(call)
+
+    return act
+
+
+_LEAST = """
+local documents, others = {}, {}
+for at = 3, #ARGV do
+  documents[#documents + 1] = ARGV[1] .. ARGV[at]
+  for _, key in ipairs(redis.call("ZRANGE", ARGV[2] .. ARGV[at], 0, -1)) do
+    others[#others + 1] = key
+  end
+  others[#others + 1] = ARGV[2] .. ARGV[at]
+end
+return redis.call("UNLINK", unpack(documents)) + redis.call("UNLINK", unpack(others))
+"""
+
+
+def least_script(lab: Lab, thread: Filled) -> Callable[[], object]:
+    """A script that is told which checkpoints go, and finds their writes.
+
+    It decides nothing, proves nothing and keeps no index, so that no script that trims can cost
+    much less.
+    """
+    ids = [keys[0].rpartition(b":")[2] for keys in thread.checkpoints[:-KEEP]]
+    starts = [f"{family}:{thread.name}:__empty__:" for family in ("checkpoint", "write_keys_zset")]
+    sha = lab.admin.script_load(_LEAST)
+
+    def act() -> None:
+        for at in range(0, len(ids), CHECKPOINTS_PER_SCRIPT):
+            lab.client.evalsha(sha, 0, *starts, *ids[at : at + CHECKPOINTS_PER_SCRIPT])
 
     return act
 
@@ -137,6 +169,7 @@ UNSEEN = "redis-retention trim, never seen"
 SERVICE = "redis-retention trim, beside run"
 INDEXED = "redis-retention trim --indexed-only"
 SCAN = "redis-retention trim --scan"
+LEAST = "the least script"
 PLAN = "redis-retention plan"
 
 WAYS: dict[str, Way] = {
@@ -147,6 +180,7 @@ WAYS: dict[str, Way] = {
     SCAN: by_scan,
     PRUNE: prune,
     LOOP: loop,
+    LEAST: least_script,
     FLOOR: floor,
     PLAN: plan,
 }
