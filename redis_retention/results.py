@@ -95,7 +95,7 @@ class TrimResult:
         self.threads += 1
         self.threads_trimmed += result.deleted.keys > 0
         self.checkpoints_deleted += result.deleted.checkpoints
-        self.checkpoints_kept += result.kept
+        self.checkpoints_kept += result.left
         self.keys_deleted += result.deleted.keys
         if result.deleted.bytes:
             self.bytes_deleted = (self.bytes_deleted or 0) + result.deleted.bytes
@@ -165,7 +165,7 @@ class EachThread:
         done = yield from operation
         if done.deleted.keys:
             self.trimmed.add(thread)
-        self.threads += bool(done.kept or done.deleted.keys)
+        self.threads += bool(done.left or done.deleted.keys)
         self.result.add(thread, done)
 
     def finish(self) -> None:

@@ -362,7 +362,7 @@ def test_once_it_was_answered_it_expires(
     assert snapshot(client) == empty
 
 
-def test_a_thread_whose_step_failed_may_go(
+def test_a_thread_whose_step_failed_may_expire(
     saver: OrderedSaver, client: redis.Redis, retention: Retention
 ) -> None:
     empty = snapshot(client)
