@@ -1,7 +1,7 @@
 """What a trim must retain and what it must delete, said as plainly as possible.
 
 This is the oracle that the engine is tested against. It is slow, reads the whole
-database, and was written from the safety rules (numbered 1 to 8 in the design) and from
+database, and was written from the safety rules (numbered as in docs/guarantees.md) and from
 what LangGraph and its saver do, never from the engine's code. One function a rule.
 
     decision = decide(read_database(client), thread_id, Policy(keep_last=10), now)
