@@ -67,7 +67,8 @@ class TrimResult:
         threads_trimmed: Threads of which something was deleted.
         checkpoints_deleted: Checkpoint documents deleted, in all namespaces.
         checkpoints_kept: Checkpoint documents left in the threads looked at.
-        keys_deleted: All keys of the saver that are gone, the documents with them.
+        keys_deleted: All keys of the saver that are gone, the documents with them. Of formats that
+            list their checkpoints these are the checkpoints, whether they are keys or members.
         dry_run: Nothing was deleted, the numbers say what would be.
         elapsed_ms: How long it took, in milliseconds.
         left_alone: Threads that were not touched because something in them is not understood,
