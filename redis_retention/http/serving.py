@@ -18,7 +18,6 @@ log = logger("http")
 
 # SIGTERM ends a service within a second: what is not answered by then is not.
 _STOP_SECONDS = 0.5
-_MOST_CONNECTIONS = 200
 _WAITING_CONNECTIONS = 128
 
 
