@@ -7,8 +7,8 @@
 -- ARGV[2]  the saver's checkpoint prefix
 -- ARGV[3]  the saver's write prefix
 -- ARGV[4]  1 to describe each checkpoint for people, else 0
--- then     for each checkpoint: its namespace, its id, and what goes with it (plan.lua): "" when it
---          is retained, "checkpoint", or "pointer" when the pointer of its namespace goes too
+-- then     for each checkpoint: its namespace, its id, and what deleting it deletes (plan.lua): ""
+--          for one retained, "checkpoint", or "pointer" when that of its namespace is deleted too
 --
 -- Reply    {{documents, keys, description…}…}, for each checkpoint in turn; not for all when these
 --          are large: call again with the others
@@ -62,11 +62,11 @@ local function describe(row, ns, id)
   row[#row + 1], measured = tostring(size or ""), measured + (size or 0)
 end
 
--- The row of a checkpoint; `goes` says what goes with it.
-local function row_of(ns, id, goes)
+-- The row of a checkpoint; `deleted` says what deleting it deletes.
+local function row_of(ns, id, deleted)
   local documents, keys = 0, 0
-  if goes ~= "" then documents, keys = cost(ns, id) end
-  if goes == "pointer" then keys = keys + existing({ layout.latest_key(thread, ns) }) end
+  if deleted ~= "" then documents, keys = cost(ns, id) end
+  if deleted == "pointer" then keys = keys + existing({ layout.latest_key(thread, ns) }) end
   local row = { documents, keys }
   if describing then describe(row, ns, id) end
   return row

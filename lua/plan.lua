@@ -16,13 +16,14 @@
 --          the order of bytes; 2 when they follow and may not be all
 -- then     the index entries
 --
--- Reply    {state, next, ns, id, {ns, id, reasons, goes}…}
+-- Reply    {state, next, ns, id, {ns, id, reasons, deleted}…}
 --          state "plan"; or "unsupported" because of checkpoint {ns, id}; or "unread" when the
 --          index knows only the names of some: read these, and bring the entries
 --          next: what to give as ARGV[4] for the page that follows, "" at the end
 --          reasons: parted by commas (include/decide.lua), "" for a checkpoint to delete
---          goes: what goes with it, as describe.lua wants to know: "" for one retained, "pointer"
---          for the first checkpoint of a namespace that is deleted whole, else "checkpoint"
+--          deleted: what deleting it deletes, as describe.lua takes it: "" for one retained,
+--          "pointer" for the first checkpoint of a namespace that is deleted whole, else
+--          "checkpoint"
 --
 -- Other keys it touches, all read-only: checkpoint documents, pointers, registries and write
 -- documents of this thread.

@@ -67,7 +67,8 @@ class TrimResult:
         threads_trimmed: Threads of which something was deleted.
         checkpoints_deleted: Checkpoint documents deleted, in all namespaces.
         checkpoints_kept: Checkpoint documents left in the threads looked at.
-        keys_deleted: All keys of the saver that are gone, the documents with them.
+        keys_deleted: All keys of the saver that are gone, the documents with them. Of formats that
+            list their checkpoints these are the checkpoints, whether they are keys or members.
         dry_run: Nothing was deleted, the numbers say what would be.
         elapsed_ms: How long it took, in milliseconds.
         left_alone: Threads that were not touched because something in them is not understood,
@@ -95,7 +96,7 @@ class TrimResult:
         self.threads += 1
         self.threads_trimmed += result.deleted.keys > 0
         self.checkpoints_deleted += result.deleted.checkpoints
-        self.checkpoints_kept += result.kept
+        self.checkpoints_kept += result.left
         self.keys_deleted += result.deleted.keys
         if result.deleted.bytes:
             self.bytes_deleted = (self.bytes_deleted or 0) + result.deleted.bytes
@@ -165,7 +166,7 @@ class EachThread:
         done = yield from operation
         if done.deleted.keys:
             self.trimmed.add(thread)
-        self.threads += bool(done.kept or done.deleted.keys)
+        self.threads += bool(done.left or done.deleted.keys)
         self.result.add(thread, done)
 
     def finish(self) -> None:

@@ -31,9 +31,9 @@ function indexing.read(key, only, writes)
 end
 
 -- Adds members to the index at `key`. A trim that is under way must decide anew then, so its mark
--- goes. That comes first: at `maxmemory` a script is refused whose first write adds, but not one
--- that has deleted. What an index costs is little beside what its trim frees. Answers how many of
--- the members are new.
+-- is removed. That comes first: at `maxmemory` a script is refused whose first write adds, but not
+-- one that has deleted. What an index costs is little beside what its trim frees. Answers how many
+-- of the members are new.
 function indexing.add(key, members)
   redis.call("ZREMRANGEBYLEX", key, "[" .. entry.MARK, "(" .. entry.beyond(entry.MARK))
   return redis.call("ZADD", key, unpack(entry.scored(members)))

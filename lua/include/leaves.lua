@@ -14,8 +14,9 @@ local leaves = {}
 
 -- How far up ancestors are followed, and how many documents are read for that in a call.
 local LONGEST_PATH, MOST_PARENTS = 16, 500
--- More leaves than this are a crowd; and how many of their entries a call reads.
-local FEW, MOST_READ = 200, 1000
+-- More leaves than this are a crowd. Of that so many are retained that are not old, and a call
+-- forgets so many old ones.
+local FEW, MOST_RECENT, MOST_OLD = 200, 200, 1000
 
 -- Follows the ancestors of a leaf up to what the latest pointer names: answers those on the way,
 -- the leaf among them, or nil when it does not descend from there. `budget` counts down the
@@ -89,23 +90,22 @@ end
 --   budget        of the documents that this reads
 local function read_crowd(view, low, high, given)
   local crowd, recent, now = { old = {} }, {}, clock.now_ms()
-  local left, range = given.at_end and math.huge or MOST_READ, nil
+  local left, range = given.at_end and math.huge or MOST_OLD, nil
   index.each_up(view, low, high, function(member)
-    crowd.more = left == 0
-    if crowd.more then return false end
-    left = left - 1
     local fields = entry.fields(member)
     local since = tonumber(fields[3]) or 0
     if now - since < given.grace then
       recent[#recent + 1], range = { id = fields[2], since = since }, nil
     else
+      crowd.more, left = left == 0, left - 1
+      if crowd.more then return false end
       if not range then
         range = { "[" .. member }
         crowd.old[#crowd.old + 1] = range
       end
       range[2] = "[" .. member
     end
-    crowd.is_too_large = #recent > FEW
+    crowd.is_too_large = #recent > MOST_RECENT
     return not crowd.is_too_large
   end)
   return recent, crowd

@@ -118,7 +118,7 @@ end
 
 -- Invocations at which a call looks in vain, some 30 microseconds each. What it deletes is bounded
 -- anyway. To decide about an independent namespace costs as much as about a few of them.
-local MOST_LOOKS, OF_NAMESPACE = 120, 3
+local MOST_LOOKS, OF_NAMESPACE = 60, 3
 
 -- Lets a step count what it looks at.
 local function let_tire(step)

@@ -14,7 +14,7 @@
 -- Other keys it touches are the saver's, of this thread only: reads registries; deletes checkpoint
 -- and write documents, registries and pointers.
 --
--- The pointer of a namespace goes with the first of its checkpoints, the newest go first: from the
+-- The newest are deleted first, the pointer of a namespace with the first of these: from the
 -- first call on, LangGraph finds nothing to go on from.
 
 --@include layouts/${layout}.lua

@@ -87,10 +87,10 @@ end
 
 -- Why checkpoints of the runs are retained: {[id] = reason}. The needs of each retained checkpoint
 -- are followed up; an ancestor that is retained for others needs only what these ask of it.
-local function needed(ns, known, going)
-  local kept, walked = {}, {}
-  for id in pairs(its_pins.whole_thread and going or its_pins.checkpoints[ns] or {}) do
-    if going[id] then kept[id] = "pinned" end
+local function needed(ns, known, asked)
+  local retained, walked = {}, {}
+  for id in pairs(its_pins.whole_thread and asked or its_pins.checkpoints[ns] or {}) do
+    if asked[id] then retained[id] = "pinned" end
   end
 
   local function where_is(id, channel)
@@ -105,7 +105,7 @@ local function needed(ns, known, going)
   local function follow(parent, channel)
     while parent and parent ~= "" and not walked[channel .. "\0" .. parent] do
       walked[channel .. "\0" .. parent] = true
-      if going[parent] then kept[parent] = kept[parent] or "delta" end
+      if asked[parent] then retained[parent] = retained[parent] or "delta" end
       local where
       where, parent = where_is(parent, channel)
       if where ~= "above" then return end
@@ -117,26 +117,26 @@ local function needed(ns, known, going)
       for _, channel in ipairs(its.channels) do
         if not its.has_value[channel] then follow(its.parent, channel) end
       end
-      if its.pending_sends and going[its.parent] and not kept[its.parent]
+      if its.pending_sends and asked[its.parent] and not retained[its.parent]
         and layout.has_sends(thread, ns, its.parent) then
-        kept[its.parent] = "sends"
+        retained[its.parent] = "sends"
       end
     end
   end
 
   for _, id in ipairs(known.ids) do
-    if not going[id] or kept[id] == "pinned" then follow_all(id) end
+    if not asked[id] or retained[id] == "pinned" then follow_all(id) end
   end
-  return kept
+  return retained
 end
 
 -- Collects what is to delete of a namespace, the newest first. Answers what was collected whole,
 -- and one of which (a part) is left for the next call, nil when there is none.
-local function collect(to_delete, ns, known, going, kept)
+local function collect(to_delete, ns, known, asked, retained)
   local starts, whole = layout.key_starts(thread, ns), {}
   for at = #known.ids, 1, -1 do
     local id = known.ids[at]
-    if going[id] and not kept[id] then
+    if asked[id] and not retained[id] then
       if to_delete.collect(starts, { id }, 1, 1) == 0 then return whole, id end
       whole[#whole + 1] = id
     end
@@ -170,21 +170,21 @@ if unsupported then
   return { "unsupported", 0, 0, { fields[1], fields[2] or "", "" } }
 end
 
-local to_delete, going, done = removal.new(limit), candidates(), true
+local to_delete, asked, done = removal.new(limit), candidates(), true
 local spaces, rows = {}, {}
-for ns, ids in pairs(going) do
+for ns, ids in pairs(asked) do
   local known = read_namespace(ns)
   if known.unsupported then return { "unsupported", 0, 0, { ns, known.unsupported, "" } } end
-  local kept = needed(ns, known, ids)
+  local retained = needed(ns, known, ids)
   for _, id in ipairs(known.ids) do
-    if kept[id] then rows[#rows + 1] = { ns, id, kept[id] } end
+    if retained[id] then rows[#rows + 1] = { ns, id, retained[id] } end
   end
-  spaces[#spaces + 1] = { ns = ns, known = known, ids = ids, kept = kept }
+  spaces[#spaces + 1] = { ns = ns, known = known, ids = ids, retained = retained }
 end
 for _, space in ipairs(spaces) do
   if not done then break end
   local left
-  space.whole, left = collect(to_delete, space.ns, space.known, space.ids, space.kept)
+  space.whole, left = collect(to_delete, space.ns, space.known, space.ids, space.retained)
   done = left == nil
 end
 to_delete.run()

@@ -253,8 +253,8 @@ def _tell(story: Story) -> None:
 
 
 def _short(plan: Plan) -> Table:
-    deleted, kept = plan.deleted, plan.kept
-    return table([*deleted[:_SHOWN_OF_DELETED], None, *kept])
+    deleted, retained = plan.deleted, plan.kept
+    return table([*deleted[:_SHOWN_OF_DELETED], None, *retained])
 
 
 def _comparison(before: Stock, after: Stock) -> Table:

@@ -116,9 +116,9 @@ def _fate(one: PlannedCheckpoint, notes: Mapping[tuple[str | None, str | None], 
     return fate
 
 
-def legend(kept: Iterable[PlannedCheckpoint]) -> list[Text]:
+def legend(retained: Iterable[PlannedCheckpoint]) -> list[Text]:
     """What the given reasons mean."""
-    given = {reason for one in kept for reason in one.reasons}
+    given = {reason for one in retained for reason in one.reasons}
     return [
         Text(f"{reason:>10}  {meaning}", style="dim")
         for reason, meaning in REASONS.items()
@@ -128,8 +128,9 @@ def legend(kept: Iterable[PlannedCheckpoint]) -> list[Text]:
 
 def totals(made: Plan) -> Text:
     """How much is retained, how much is deleted."""
-    kept, deleted = len(made.kept), len(made.deleted)
-    text = Text(f"\n{counted(kept, 'checkpoint')} {'is' if kept == 1 else 'are'} retained, ")
+    retained, deleted = len(made.kept), len(made.deleted)
+    are = "is" if retained == 1 else "are"
+    text = Text(f"\n{counted(retained, 'checkpoint')} {are} retained, ")
     text.append(f"{deleted:,} deleted", style="bold")
     if deleted:
         text.append(f", with {counted(sum(one.keys for one in made.deleted), 'key')}")

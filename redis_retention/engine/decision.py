@@ -77,12 +77,12 @@ class DecisionCalls(IndexCalls):
         self, thread: bytes, rows: Sequence[Sequence[bytes]], describe: bool
     ) -> Operation[list[Decision]]:
         """What `plan.lua` has decided, with what it costs."""
-        asked = [(ns, id, goes) for ns, id, _, goes in rows if goes or describe]
+        asked = [(ns, id, deleted) for ns, id, _, deleted in rows if deleted or describe]
         found = yield from self._described(thread, asked, describe)
         costs = iter(found)
         return [
-            _decision(ns, id, reasons, next(costs) if goes or describe else (0, 0))
-            for ns, id, reasons, goes in rows
+            _decision(ns, id, reasons, next(costs) if deleted or describe else (0, 0))
+            for ns, id, reasons, deleted in rows
         ]
 
     def _described(

@@ -102,10 +102,10 @@ def delete_runs(engine: Engine, runs: Iterable[str]) -> Operation[list[KeptCheck
     for name in names:
         documents.update(dict.fromkeys((yield from _documents_of(engine, name))))
     places = yield from _places(documents, set(names))
-    kept: list[KeptCheckpoint] = []
+    retained: list[KeptCheckpoint] = []
     for thread, some in places.items():
-        kept += yield from _delete_runs(engine, thread, names, some)
-    return kept
+        retained += yield from _delete_runs(engine, thread, names, some)
+    return retained
 
 
 def _documents_of(engine: Engine, run: bytes) -> Operation[list[bytes]]:

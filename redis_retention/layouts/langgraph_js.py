@@ -50,7 +50,7 @@ class LangGraphJs:
         }
 
     def search_indexes(self) -> dict[Family, SearchIndex]:
-        """None: the saver's own would answer with Python's threads as well."""
+        """None: a search proves nothing of blobs, so a trim looks at the whole database anyway."""
         return {}
 
     def stored_thread(self, thread: str | bytes) -> bytes:

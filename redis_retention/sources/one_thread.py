@@ -110,12 +110,12 @@ class ThreadResult:
 
     Attributes:
         deleted: What was deleted.
-        kept: Checkpoint documents left.
+        left: Checkpoint documents left.
         left_alone: Why nothing was done, None when something could be.
     """
 
     deleted: Deleted = field(default_factory=Deleted)
-    kept: int = 0
+    left: int = 0
     left_alone: str | None = None
 
 
@@ -134,12 +134,12 @@ def _trim(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Operat
     trimmed = yield from engine.trim(thread, policy, complete=found.complete)
     result = done(trimmed)
     if trimmed.unsupported is not None:
-        result.kept = checkpoints(read)
+        result.left = checkpoints(read)
         return result
     orphans, stubs = yield from engine.delete_orphans(
         thread, found.orphan_groups(read.statuses), found.possible_leftovers(read.statuses)
     )
-    result.kept = checkpoints(read) - trimmed.deleted.checkpoints + stubs
+    result.left = checkpoints(read) - trimmed.deleted.checkpoints + stubs
     result.deleted.add(orphans.checkpoints, orphans.keys)
     return result
 
@@ -157,7 +157,7 @@ def dry_run(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Oper
     read = yield from engine.read(thread, found.writes_seen())
     decisions = yield from engine.plan(thread, policy, read.entries, complete=found.complete)
     result = would_be(decisions)
-    result.kept = checkpoints(read)
+    result.left = checkpoints(read)
     if decisions.unsupported is not None:
         return result
     to_delete = {d.place for d in decisions.checkpoints if not d.reasons}
@@ -171,7 +171,7 @@ def dry_run(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Oper
         found.possible_leftovers(read.statuses),
         entries=newest_of_each_namespace(read.entries, to_delete),
     )
-    result.kept += stubs - result.deleted.checkpoints
+    result.left += stubs - result.deleted.checkpoints
     result.deleted.add(orphans.checkpoints, orphans.keys)
     if found.shared:
         documents = [key for suffix, key in found.documents.items() if suffix not in suffixes]
@@ -193,7 +193,7 @@ def would_be(decisions: Decisions) -> ThreadResult:
     result = ThreadResult(left_alone=_why(decisions.unsupported))
     for decision in decisions.checkpoints:
         result.deleted.add(decision.documents, decision.keys)
-        result.kept += bool(decision.reasons)
+        result.left += bool(decision.reasons)
     return result
 
 

@@ -114,7 +114,7 @@ class Search:
         result = one_thread.done(trimmed)
         if trimmed.unsupported is not None:
             read = yield from self.engine.read(thread, before.writes_seen())
-            result.kept = one_thread.checkpoints(read)
+            result.left = one_thread.checkpoints(read)
             return result
         yield from self._delete_orphans(thread, before, missing, result)
         return result
@@ -166,7 +166,7 @@ class Search:
         ]
         pointers = sorted(self._pointers(orphaned) - self._pointers(after.documents))
         orphans, stubs = yield from self.engine.delete_orphans(thread, groups, pointers)
-        result.kept += stubs
+        result.left += stubs
         result.deleted.add(orphans.checkpoints, orphans.keys)
 
     # --- names ------------------------------------------------------------------------------------

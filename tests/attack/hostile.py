@@ -291,7 +291,7 @@ POISONS: tuple[Poison, ...] = (wrong_type, random_members, others_documents, cyc
 
 
 def poisoned_indexes(arena: Arena) -> None:
-    """The index is a cache: whatever it says, only what the documents prove goes."""
+    """The index is a cache: whatever it says, only what the documents prove is deleted."""
     arena.prepare()
     for thread in (*arena.victims, "nobody"):
         arena.random.choice(POISONS)(arena, f"retention:index:checkpoint:{thread}")

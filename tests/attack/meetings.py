@@ -153,5 +153,5 @@ ATTACKS = [
     Attack("two trims beside a writer", "the newest are there", trimmed_twice, rounds=50),
     Attack("search indexes dropped", "ends well or in one line", search_index_dropped, rounds=50),
     Attack("prune and copy cut off", "done again, all is done", saver_cut_off, rounds=50),
-    Attack("20,000 pins", "nothing goes", pinned_thousandfold, rounds=10),
+    Attack("20,000 pins", "nothing is deleted", pinned_thousandfold, rounds=10),
 ]

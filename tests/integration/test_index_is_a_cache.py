@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -11,8 +13,9 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.redis import RedisSaver
 
 from redis_retention import Policy, Retention
-from redis_retention.engine import Engine
-from redis_retention.sans_io import Request
+from redis_retention.engine import Engine, ThreadDocuments
+from redis_retention.errors import RetentionError
+from redis_retention.sans_io import Operation, Request
 from redis_retention.sources import one_thread, scan
 from redis_retention.transport import ClientCalls, Transport
 from tests.graphs.savers import without_search
@@ -27,6 +30,7 @@ from tests.integration.watching import (
     searchable,
     snapshot,
 )
+from tests.servers.start import Server
 
 KEEP_10 = Policy(keep_last=10)
 INDEX = Engine().index_key(b"a")
@@ -224,3 +228,57 @@ def test_where_only_names_are_known_a_trim_reads_what_it_keeps(
     assert changes(before, snapshot(client)) == Changes(gone=keys_of(before.keys(), "a", gone))
     assert (result.checkpoints_deleted, result.checkpoints_kept) == (len(gone), len(kept))
     assert [c.checkpoint_id for c in retention.plan("a", policy).checkpoints if c.kept] == kept
+
+
+# --- refused ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def guest(server: Server, client: Any, *rules: str) -> Iterator[redis.Redis]:
+    """A client of a user who may do everything but what the rules say."""
+    client.execute_command("ACL", "SETUSER", "guest", "reset", "on", ">secret", "+@all", *rules)
+    try:
+        with redis.Redis.from_url(server.url, username="guest", password="secret") as guest:
+            yield guest
+    finally:
+        client.execute_command("ACL", "DELUSER", "guest")
+
+
+def documents_of(thread: str, names: list[str]) -> list[bytes]:
+    return [DEFAULT.document(thread, "", name) for name in names]
+
+
+def test_an_update_that_the_server_refuses_is_no_update(
+    server: Server, client: redis.Redis
+) -> None:
+    """What the index could not take in must not count as looked at."""
+    documents = documents_of("a", fill_fast(client, "a", 60))
+    Transport(client).run(Engine().add_all(documents[:20], b"a"))
+
+    def update() -> Operation[ThreadDocuments]:
+        return Engine().update_index(b"a", dict.fromkeys(documents, 1))
+
+    with (
+        guest(server, client, "~*", "-zadd") as writer,
+        pytest.raises(RetentionError, match=r"zadd|ZADD|permissions"),
+    ):
+        Transport(writer).run(update())
+
+    assert Transport(client).run(Engine().counts([b"a"])) == [20]
+    assert Transport(client).run(update()).statuses == dict.fromkeys(documents, "checkpoint")
+    assert Transport(client).run(Engine().counts([b"a"])) == [60]
+
+
+def test_what_the_server_refuses_for_one_thread_is_reported_with_it_and_others_are_added(
+    server: Server, client: redis.Redis
+) -> None:
+    documents = {name: documents_of(name, fill_fast(client, name, 10)) for name in ("a", "b")}
+    other = Engine().index_key(b"b").decode()
+
+    with guest(server, client, "~checkpoint*", "~write_keys_zset*", f"~{other}") as writer:
+        added = Transport(writer).run(Engine().add([*documents["a"], *documents["b"]]))
+
+    assert added.refused.keys() == {b"a"}
+    assert "ermission" in added.refused[b"a"]
+    assert added.statuses == ["checkpoint"] * 20
+    assert Transport(client).run(Engine().counts([b"a", b"b"])) == [0, 10]

@@ -105,7 +105,7 @@ NEIGHBOURS: list[Callable[[redis.Redis], None]] = [
 ]
 
 
-def assert_only_our_oldest_go(
+def assert_only_our_oldest_are_deleted(
     saver: RedisSaver, client: redis.Redis, act: Callable[[], None]
 ) -> None:
     """Of all keys, those of our thread's checkpoints beyond the newest two."""
@@ -137,7 +137,7 @@ def test_others_data_stays_as_it_is(
         retention.trim(THREAD, KEEP_2)
         retention.trim(THREAD, KEEP_2, indexed_only=True)
 
-    assert_only_our_oldest_go(saver, client, trim)
+    assert_only_our_oldest_are_deleted(saver, client, trim)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_a_sweep_leaves_others_data_as_it_is(
         for _ in range(2):
             retention.sweep(KEEP_2)
 
-    assert_only_our_oldest_go(saver, client, sweep)
+    assert_only_our_oldest_are_deleted(saver, client, sweep)
 
 
 def test_names_that_are_mixed_with_another_savers_are_told_apart(

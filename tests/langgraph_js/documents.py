@@ -23,6 +23,10 @@ def registry_key(thread: str, ns: str, checkpoint_id: str) -> str:
     return f"write_keys_zset:{thread}:{ns}:{checkpoint_id}"
 
 
+def _place(thread: str, ns: str, checkpoint_id: str) -> dict[str, Any]:
+    return {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": checkpoint_id}
+
+
 def put_blobs(
     client: redis.Redis,
     thread: str,
@@ -35,9 +39,7 @@ def put_blobs(
     """The first half of `put`: the values that its step has written."""
     for channel, value in values.items():
         document = {
-            "thread_id": thread,
-            "checkpoint_ns": ns or "__empty__",
-            "checkpoint_id": checkpoint_id,
+            **_place(thread, ns or "__empty__", checkpoint_id),
             "channel": channel,
             "version": str(versions[channel]),
             "type": "json",
@@ -63,9 +65,7 @@ def put_document(
     """The second half of `put`: the document."""
     has_writes = client.exists(registry_key(thread, ns, checkpoint_id))
     document: Any = {
-        "thread_id": thread,
-        "checkpoint_ns": ns or "__empty__",
-        "checkpoint_id": checkpoint_id,
+        **_place(thread, ns or "__empty__", checkpoint_id),
         "parent_checkpoint_id": parent,
         "checkpoint": {
             "v": version,
@@ -113,9 +113,7 @@ def put_writes(
     for number, (channel, value) in enumerate(writes, first):
         key = f"checkpoint_write:{thread}:{ns}:{checkpoint_id}:{task}:{number}"
         document: Any = {
-            "thread_id": thread,
-            "checkpoint_ns": ns,
-            "checkpoint_id": checkpoint_id,
+            **_place(thread, ns, checkpoint_id),
             "task_id": task,
             "idx": number,
             "channel": channel,

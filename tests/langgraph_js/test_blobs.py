@@ -45,7 +45,7 @@ both = pytest.mark.parametrize("clean", [trim, sweep])
 
 
 @both
-def test_blobs_of_deleted_checkpoints_go(client: redis.Redis, clean: Cleaner) -> None:
+def test_blobs_of_deleted_checkpoints_are_deleted(client: redis.Redis, clean: Cleaner) -> None:
     made = ids(6, newest_age=OLD)
     line(client, made)
 
@@ -72,7 +72,7 @@ def test_a_dry_run_counts_what_a_trim_deletes(stack: redis.Redis) -> None:
 
 
 @both
-def test_what_a_kept_checkpoint_reads_from_blobs_stays(client: redis.Redis, clean: Cleaner) -> None:
+def test_what_a_retained_checkpoint_reads_is_retained(client: redis.Redis, clean: Cleaner) -> None:
     made = ids(6, newest_age=OLD)
     its = Line(client, "a")
     its.add(made[0], ("profile", "log"))
@@ -88,7 +88,7 @@ def test_what_a_kept_checkpoint_reads_from_blobs_stays(client: redis.Redis, clea
 
 
 @both
-def test_a_fork_of_a_kept_checkpoint_finds_the_values_that_this_has_itself(
+def test_a_fork_of_a_retained_checkpoint_finds_the_values_that_this_has_itself(
     stack: redis.Redis, clean: Cleaner
 ) -> None:
     made = ids(7, newest_age=OLD)
@@ -101,7 +101,7 @@ def test_a_fork_of_a_kept_checkpoint_finds_the_values_that_this_has_itself(
 
 
 @both
-def test_what_a_fork_names_stays(stack: redis.Redis, clean: Cleaner) -> None:
+def test_what_a_fork_names_is_retained(stack: redis.Redis, clean: Cleaner) -> None:
     made = ids(8, newest_age=OLD)
     its = line(stack, made[:2])
     fork = its.fork()
@@ -117,7 +117,7 @@ def test_what_a_fork_names_stays(stack: redis.Redis, clean: Cleaner) -> None:
     assert channel_values(stack, "a", "", made[7]) == before
 
 
-def test_what_a_checkpoint_names_that_no_index_knows_stays(stack: redis.Redis) -> None:
+def test_what_a_checkpoint_names_that_no_index_knows_is_retained(stack: redis.Redis) -> None:
     made = ids(8, newest_age=OLD)
     its = line(stack, made[:2])
     fork = its.fork()
@@ -134,7 +134,7 @@ def test_what_a_checkpoint_names_that_no_index_knows_stays(stack: redis.Redis) -
 
 
 @both
-def test_blobs_ahead_of_their_document_stay(stack: redis.Redis, clean: Cleaner) -> None:
+def test_blobs_ahead_of_their_document_are_retained(stack: redis.Redis, clean: Cleaner) -> None:
     *made, late = ids(5)
     versions = {**line(stack, made).versions, "log": 9}
     put_blobs(stack, "a", late, {"log": "on its way"}, versions)
@@ -146,7 +146,7 @@ def test_blobs_ahead_of_their_document_stay(stack: redis.Redis, clean: Cleaner) 
 
 
 @both
-def test_a_version_that_a_fork_on_its_way_has_written_anew_stays(
+def test_a_version_that_a_fork_on_its_way_has_written_anew_is_retained(
     stack: redis.Redis, clean: Cleaner
 ) -> None:
     *made, late = ids(6)
@@ -159,7 +159,7 @@ def test_a_version_that_a_fork_on_its_way_has_written_anew_stays(
 
 
 @both
-def test_blobs_of_old_releases_of_pythons_saver_stay(stack: redis.Redis, clean: Cleaner) -> None:
+def test_blobs_of_pythons_old_releases_are_retained(stack: redis.Redis, clean: Cleaner) -> None:
     made = ids(6, newest_age=OLD)
     line(stack, made)
     document = {"thread_id": "a", "checkpoint_ns": "__empty__", "checkpoint_id": made[0]}
@@ -181,18 +181,18 @@ def test_a_sweep_gets_what_a_writer_has_left_who_died_before_its_document(
     assert blobs(stack) == {"a::log:1", "a::log:2"}
 
 
-def test_what_a_late_write_has_brought_back_goes_with_the_next_trim(stack: redis.Redis) -> None:
+def test_the_next_trim_deletes_what_a_late_write_has_brought_back(stack: redis.Redis) -> None:
     made = ids(4)
     line(stack, made)
     old: Any = stack.json().get(checkpoint_key("a", "", made[0]))
     trim(stack)
-    kept = state(stack)
+    retained = state(stack)
 
     put_writes(stack, "a", made[0])
     stack.json().set(checkpoint_key("a", "", made[0]), "$", old)
     trim(stack)
 
-    assert state(stack) == kept
+    assert state(stack) == retained
 
 
 def test_a_trim_by_the_index_leaves_the_blobs_to_a_sweep(stack: redis.Redis) -> None:
@@ -251,7 +251,7 @@ def test_namespaces_have_versions_of_their_own(stack: redis.Redis, clean: Cleane
 
 
 @both
-def test_blobs_of_an_invocation_go_with_its_checkpoints(stack: redis.Redis, clean: Cleaner) -> None:
+def test_blobs_of_an_invocation_are_deleted_with_it(stack: redis.Redis, clean: Cleaner) -> None:
     made = ids(6, newest_age=OLD)
     ns = "sub:3f8d06a6-9b5d-5541-b097-30e69e628a0f"
     line(stack, (made[0], *made[3:]))
@@ -274,7 +274,7 @@ def test_of_an_expired_thread_nothing_is_left(stack: redis.Redis) -> None:
     assert set(stack.scan_iter()) == set()
 
 
-def test_blobs_of_a_thread_that_others_have_deleted_go(stack: redis.Redis) -> None:
+def test_blobs_of_a_thread_that_others_have_deleted_are_deleted(stack: redis.Redis) -> None:
     for ns in ("", "memory", "sub:3f8d06a6-9b5d-5541-b097-30e69e628a0f"):
         put_blobs(stack, "a", ids(1, newest_age=OLD)[0], {"log": 1}, {"log": 1}, ns=ns)
 
@@ -330,7 +330,7 @@ def test_of_large_blobs_a_call_frees_a_few(stack: redis.Redis) -> None:
 
 
 @pytest.mark.parametrize("version", [1.5, 2.0**60, [1], None])
-def test_where_a_version_cannot_be_understood_all_blobs_stay(
+def test_where_a_version_cannot_be_understood_all_blobs_are_retained(
     stack: redis.Redis, version: object
 ) -> None:
     made = ids(4, newest_age=OLD)

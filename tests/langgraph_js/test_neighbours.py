@@ -55,7 +55,7 @@ def keys_of(thread: Thread, one: str, channel: str, version: int) -> set[bytes]:
     # Patterns of sweeps are shorter than ids may be.
     [(text, clean) for text in ALLOWED.values() for clean in (trim, sweep) if len(text) < 256],
 )
-def test_exactly_the_old_checkpoints_of_this_thread_go(
+def test_exactly_the_old_checkpoints_of_this_thread_are_deleted(
     stack: redis.Redis, thread: str, clean: Callable[..., int]
 ) -> None:
     doomed: set[bytes] = set()
@@ -112,17 +112,20 @@ def python_sweep(client: redis.Redis) -> None:
     Transport(client).run(Sweeper(Engine(grace_ms=0), [rule]).sweep())
 
 
+def changed_by(clean: Callable[[redis.Redis], object], client: redis.Redis) -> Changes:
+    before = snapshot(client)
+    clean(client)
+    changed = changes(before, snapshot(client))
+    assert changed.gone
+    return changed
+
+
 @pytest.mark.parametrize("clean", [trim_all, js_sweep])
 def test_no_key_of_pythons_saver_is_touched(
     python_saver: RedisSaver, stack: redis.Redis, clean: Callable[[redis.Redis], object]
 ) -> None:
     python = of_both(python_saver, stack)
-    before = snapshot(stack)
-
-    clean(stack)
-
-    changed = changes(before, snapshot(stack))
-    assert changed.gone
+    changed = changed_by(clean, stack)
     assert changed == Changes(gone=changed.gone - python)
     # Of each namespace one document of JavaScript, and four and a stub of Python.
     assert len(documents(stack)) == (1 + 5) * len(PLACES)
@@ -138,16 +141,11 @@ def test_nor_does_pythons_touch_a_key_of_this_one(
     python_saver: RedisSaver, stack: redis.Redis, clean: Callable[[redis.Redis], object]
 ) -> None:
     python = of_both(python_saver, stack)
-    before = snapshot(stack)
-
-    clean(stack)
-
-    changed = changes(before, snapshot(stack))
-    assert changed.gone
+    changed = changed_by(clean, stack)
     assert changed == Changes(gone=changed.gone & python)
 
 
-def test_writes_that_a_shallow_saver_needs_stay_and_those_it_has_left_go(
+def test_writes_that_a_shallow_saver_needs_are_retained_and_those_it_has_left_deleted(
     stack: redis.Redis,
 ) -> None:
     left, current, next_one = ids(3, newest_age=OLD)
@@ -198,15 +196,15 @@ async def test_the_listener_trims_what_crosses_its_trigger(redis_stack: Server) 
     listening = redis.asyncio.Redis(port=redis_stack.port)
     listener = Listener(listening, engine(), [Rule(b"*", KEEP_2, trigger=4)])
     running = asyncio.create_task(listener.run())
-    kept = {f"a::{one}" for one in made[-2:]}
+    retained = {f"a::{one}" for one in made[-2:]}
     try:
         await listener.settled()
         with redis_stack.client() as client:
             await asyncio.to_thread(line, client, made)
             deadline = time.monotonic() + 30
-            while documents(client) != kept and time.monotonic() < deadline:
+            while documents(client) != retained and time.monotonic() < deadline:
                 await asyncio.sleep(0.01)
-            assert documents(client) == kept
+            assert documents(client) == retained
             assert len(blobs(client)) == 5
             await asyncio.to_thread(sweep, client)
             assert blobs(client) == {"a::log:4", "a::log:5"}

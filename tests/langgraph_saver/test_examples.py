@@ -41,8 +41,8 @@ def test_the_chat_keeps_itself_short_and_remembers(redis_stack: Server, stack: r
 
     assert "Answered: Your name is Ada." in said
     assert "Messages: 40" in said
-    kept, written = map(int, re.findall(r"Checkpoints: (\d+) of (\d+)", said)[0])
-    assert kept <= 30 < written
+    retained, written = map(int, re.findall(r"Checkpoints: (\d+) of (\d+)", said)[0])
+    assert retained <= 30 < written
     assert [name for name in stack.scan_iter() if not name.startswith(b"retention:")] == []
 
 

@@ -34,7 +34,7 @@ REPLAYS = "ReplaySubgraph"
 UNTRIMMED = "untrimmed"
 
 
-def kept(scenario: Scenario) -> int:
+def retained(scenario: Scenario) -> int:
     return 12 if scenario.name == REPLAYS else scenario.goes_back
 
 
@@ -62,8 +62,8 @@ def test_a_subgraph_whose_checkpoint_is_gone_goes_on_from_the_oldest_that_is_lef
 def test_a_graph_runs_as_if_nothing_were_trimmed(
     saver: OrderedSaver, client: redis.Redis, scenario: Scenario, durability: Any, mode: Mode
 ) -> None:
-    policy = Policy(keep_last=kept(scenario))
-    retaining = with_retention(saver, policy, trigger=kept(scenario), mode=mode)
+    policy = Policy(keep_last=retained(scenario))
+    retaining = with_retention(saver, policy, trigger=retained(scenario), mode=mode)
     if scenario.name == REPLAYS:
         expected = scenario.run(scenario.build(untrimmed(saver)), at(UNTRIMMED))
     else:
@@ -87,8 +87,8 @@ async def test_so_does_an_async_one(
 ) -> None:
     if not scenario.can_arun:
         pytest.skip("asyncio hands on the context from Python 3.11 on")
-    policy = Policy(keep_last=kept(scenario))
-    retaining = with_retention(async_saver, policy, trigger=kept(scenario), mode=mode)
+    policy = Policy(keep_last=retained(scenario))
+    retaining = with_retention(async_saver, policy, trigger=retained(scenario), mode=mode)
     if scenario.name == REPLAYS:
         untouched = with_retention(async_saver, Policy(keep_last=1_000), mode=mode)
         expected = await scenario.arun(scenario.build(untouched), at(UNTRIMMED))

@@ -12,6 +12,7 @@ from redis_retention import Policy, Retention
 from redis_retention.layouts.names import AUTO
 from redis_retention.named import LookIn
 from redis_retention.plan import PlannedCheckpoint
+from redis_retention.sources.sweep import SweepResult
 from tests.layouts.formats import FORMATS, HOSTILE, Format, Keys, contents, keys
 
 KEEP = 2
@@ -113,6 +114,18 @@ def test_one_sweep_serves_all_that_there_are(stack: redis.Redis) -> None:
         assert part.threads == part.threads_trimmed == len(mine)
         assert part.checkpoints_deleted == len(mine) * (CHECKPOINTS - KEEP)
     assert result.threads == len(threads)
+
+
+@of_each
+def test_a_sweep_of_what_only_one_has_written_is_one_pass(stack: redis.Redis, one: Format) -> None:
+    for thread in "abcdefgh":
+        one.fill(stack, thread, KEEP)
+    retention = serving(stack)
+    retention.sweep(POLICY)
+    result = retention.sweep(POLICY)
+    assert isinstance(result, SweepResult)
+    assert result.threads == 8
+    assert result.keys_scanned < 1.5 * stack.dbsize()
 
 
 @pytest.mark.parametrize("look_in", ["auto", "scan"])

@@ -35,7 +35,7 @@ def test_a_trim_deletes_what_is_not_retained_with_its_writes(client: redis.Redis
     result = transport.run(one_thread.trim(engine(), b"a:b", found, KEEP_2))
 
     assert stored(client) == names("a:b", made[-2:]) | names("a", made)
-    assert (result.deleted.checkpoints, result.deleted.keys, result.kept) == (3, 12, 2)
+    assert (result.deleted.checkpoints, result.deleted.keys, result.left) == (3, 12, 2)
 
 
 def test_a_plan_says_what_that_trim_does(client: redis.Redis) -> None:

@@ -1,7 +1,7 @@
 """What a trim must retain and what it must delete, said as plainly as possible.
 
 This is the oracle that the engine is tested against. It is slow, reads the whole
-database, and was written from the safety rules (numbered 1 to 8 in the design) and from
+database, and was written from the safety rules (numbered as in docs/guarantees.md) and from
 what LangGraph and its saver do, never from the engine's code. One function a rule.
 
     decision = decide(read_database(client), thread_id, Policy(keep_last=10), now)
@@ -47,7 +47,7 @@ OWN_KEYS = b"retention:"
 
 
 # --------------------------------------------------------------------------------------
-# What goes in and what comes out
+# What is asked and what is answered
 
 
 @dataclass(frozen=True)
@@ -234,14 +234,14 @@ def keep_within(ordered: list[Checkpoint], policy: Policy, now: float) -> Kept:
     """`keep-within T`: not older than T. What has no time at all is left alone."""
     if policy.keep_within is None:
         return {}
-    kept = {}
+    retained = {}
     for checkpoint in ordered:
         time = checkpoint_time(checkpoint)
         if time is None:
-            kept[checkpoint.id] = "of unknown age"
+            retained[checkpoint.id] = "of unknown age"
         elif now - time <= policy.keep_within:
-            kept[checkpoint.id] = f"{now - time:.0f} s old"
-    return kept
+            retained[checkpoint.id] = f"{now - time:.0f} s old"
+    return retained
 
 
 def runs(ordered: list[Checkpoint]) -> list[list[Checkpoint]]:
@@ -266,14 +266,14 @@ def keep_runs(ordered: list[Checkpoint], policy: Policy) -> Kept:
     A pinned one is retained anyway. It does not use up one of the N: it may be all that is left
     of a run of which it was not the end.
     """
-    kept: dict[str, str] = {}
+    retained: dict[str, str] = {}
     counted = 0
     for run in reversed(runs(ordered)):
         if counted == (policy.keep_runs or 0):
             break
-        kept[run[-1].id] = f"ends a run, after {counted} newer ones"
+        retained[run[-1].id] = f"ends a run, after {counted} newer ones"
         counted += run[-1].id not in policy.pinned
-    return kept
+    return retained
 
 
 def pinned(ordered: list[Checkpoint], policy: Policy) -> Kept:
@@ -306,10 +306,10 @@ def latest(ordered: list[Checkpoint], target: bytes | None) -> Kept:
 
 def delta_ancestors(checkpoint: Checkpoint, ordered: list[Checkpoint]) -> Kept:
     """Rule 4: the ancestors whose writes and snapshots make up its delta channels."""
-    kept: Kept = {}
+    retained: Kept = {}
     for channel in sorted(checkpoint.counters):
-        kept |= delta_ancestors_for(channel, checkpoint, ordered)
-    return kept
+        retained |= delta_ancestors_for(channel, checkpoint, ordered)
+    return retained
 
 
 def delta_ancestors_for(channel: str, checkpoint: Checkpoint, ordered: list[Checkpoint]) -> Kept:
@@ -324,20 +324,20 @@ def delta_ancestors_for(channel: str, checkpoint: Checkpoint, ordered: list[Chec
     Where a parent is missing, nobody knows how the chain went on: all that is older
     than the break in this namespace might belong to it and is retained.
     """
-    kept: Kept = {}
+    retained: Kept = {}
     reason = f"{checkpoint.id} replays {channel}"
     documents = {c.id: c for c in ordered}
     here = checkpoint
     while not _ends_the_walk(here, channel):
         if here.parent == "":
-            return kept
+            return retained
         parent = documents.get(here.parent)
-        if parent is None or parent.id in kept or parent is checkpoint:
+        if parent is None or parent.id in retained or parent is checkpoint:
             broken = {c.id: f"{reason}; chain broken" for c in ordered if c.order < here.order}
-            return broken | kept
-        kept[parent.id] = reason
+            return broken | retained
+        retained[parent.id] = reason
         here = parent
-    return kept
+    return retained
 
 
 def _ends_the_walk(checkpoint: Checkpoint, channel: str) -> bool:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import cache
 from typing import Any
 
 import pytest
@@ -23,12 +22,12 @@ from redis_retention.engine import (
 )
 from redis_retention.layouts import LangGraphRedis
 from redis_retention.sans_io import Argument, Call, Operation, Request, command
-from redis_retention.scripts import Script
 from redis_retention.sources import one_thread, scan
 from redis_retention.sources.sweep import Sweeper
 from redis_retention.transport import ClientCalls, Transport
 from tests.conftest import real_server
 from tests.model import rules
+from tests.model.bounds import load_small
 from tests.model.rules import Must, ThreadDecision, boundary_complaints, complaints, decide
 from tests.model.snapshot import Database, read_database
 from tests.model.threads import DamageIndex, Example, examples
@@ -264,23 +263,6 @@ def test_by_names_alone_each_call_leaves_the_thread_whole(
     assert_in_order_after_each_call(ByNames, database, example)
 
 
-# What a call looks at at most, and next to nothing instead.
-BOUNDS = {
-    "MOST_LOOKS, OF_NAMESPACE = 120, 3": "MOST_LOOKS, OF_NAMESPACE = 1, 1",
-    "FEW, MOST_READ = 200, 1000": "FEW, MOST_READ = 0, 2",
-}
-
-
-@cache
-def with_small_bounds(script: Script) -> Script:
-    text = script.text
-    if script.name == "trim":
-        assert all(bound in text for bound in BOUNDS)
-    for bound, small in BOUNDS.items():
-        text = text.replace(bound, small)
-    return Script.of(script.name, text)
-
-
 class LooksAtLittle(Engine):
     """Looks at one namespace, and at one invocation, by each call."""
 
@@ -288,7 +270,7 @@ class LooksAtLittle(Engine):
         self, name: str, keys: Sequence[Argument], arguments: Sequence[Argument]
     ) -> tuple[Call, bytes | None]:
         call, thread = super()._prepared(name, keys, arguments)
-        return replace(call, script=with_small_bounds(call.script)), thread
+        return replace(call, script=load_small(name, self.layout.name)), thread
 
 
 @given(examples(now=NOW))

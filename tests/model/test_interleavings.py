@@ -281,7 +281,7 @@ def test_writes_that_are_newer_than_the_newest_checkpoint_are_retained_however_o
     assert keys_of(client.scan_iter(), "a", [on_its_way]) == before
 
 
-def test_old_writes_without_a_checkpoint_go(client: redis.Redis, writer: Writer) -> None:
+def test_old_writes_without_a_checkpoint_are_deleted(client: redis.Redis, writer: Writer) -> None:
     """After two hours, where there are newer checkpoints."""
     old = uuid6_at(time.time() - 2 * HOUR - MINUTE)
     put_writes(writer.saver, "a", old)

@@ -61,20 +61,20 @@ def test_what_is_written_is_what_go_would_write() -> None:
 # --- trims ----------------------------------------------------------------------------------------
 
 
-def test_the_newest_of_a_thread_stay_and_read_as_before(store: Store, doing: Doing) -> None:
+def test_the_newest_of_a_thread_are_retained_and_read_as_before(store: Store, doing: Doing) -> None:
     names = save(store, "t", 12)
     latest = store.get_latest_by_thread("t")
-    kept = [store.load(name) for name in names[-3:]]
+    retained = [store.load(name) for name in names[-3:]]
 
     result = doing.trim("t", KEEP_3)
 
-    assert [store.load(name) for name in names] == [None] * 9 + kept
-    assert sorted(store.list_by_thread("t"), key=lambda one: one["version"]) == kept
+    assert [store.load(name) for name in names] == [None] * 9 + retained
+    assert sorted(store.list_by_thread("t"), key=lambda one: one["version"]) == retained
     assert store.get_latest_by_thread("t") == latest
     assert (result.checkpoints_deleted, result.keys_deleted, result.checkpoints_kept) == (9, 9, 3)
 
 
-def test_what_goes_is_in_no_list_any_more(store: Store, doing: Doing) -> None:
+def test_what_is_deleted_is_in_no_list_any_more(store: Store, doing: Doing) -> None:
     names = save(store, "t", 7)
 
     doing.trim("t", KEEP_2)
@@ -147,7 +147,7 @@ def test_a_checkpoint_that_moved_to_another_thread_is_that_ones(store: Store, do
     assert len(store.list_by_thread("b")) == 1
 
 
-def test_of_equal_versions_the_one_that_is_read_stays(bare: redis.Redis, doing: Doing) -> None:
+def test_of_equal_versions_the_one_read_is_retained(bare: redis.Redis, doing: Doing) -> None:
     store = Store(bare, Version.SORTED)
     for name in ("c", "a", "b"):
         store.save(Checkpoint(name, 1, thread_id="t"))
@@ -159,7 +159,7 @@ def test_of_equal_versions_the_one_that_is_read_stays(bare: redis.Redis, doing: 
     assert store.names(store.thread_key("t")) == ["c"]
 
 
-def test_of_equal_versions_in_a_set_all_that_may_be_read_stay(
+def test_of_equal_versions_in_a_set_all_that_may_be_read_are_retained(
     bare: redis.Redis, doing: Doing
 ) -> None:
     store = Store(bare, Version.SETS)
@@ -283,7 +283,7 @@ def test_lists_of_another_type_are_left_alone(bare: redis.Redis, doing: Doing) -
 
 
 @pytest.mark.parametrize("text", ["no JSON", "", '{"id":"c"}', "[" * 2_000, "null"])
-def test_a_document_that_cannot_be_read_stays(store: Store, doing: Doing, text: str) -> None:
+def test_a_document_that_cannot_be_read_is_retained(store: Store, doing: Doing, text: str) -> None:
     names = save(store, "t", 4)
     store.client.set(store.checkpoint_key(names[0]), text)
     doing.trim("t", KEEP_2)
@@ -376,7 +376,7 @@ def test_a_checkpoint_whose_name_came_first_is_not_lost(store: Store) -> None:
     assert late.id in store.names(store.thread_key("t"))
 
 
-def test_a_checkpoint_that_no_list_names_yet_stays(store: Store, doing: Doing) -> None:
+def test_a_checkpoint_that_no_list_names_yet_is_retained(store: Store, doing: Doing) -> None:
     save(store, "t", 5)
     store.client.set(store.checkpoint_key("new"), marshalled(Checkpoint("new", 9, "e", "t")))
     doing.trim("t", KEEP_2)
@@ -384,7 +384,7 @@ def test_a_checkpoint_that_no_list_names_yet_stays(store: Store, doing: Doing) -
     assert store.load("new") is not None
 
 
-def test_names_that_an_execution_lists_of_expired_checkpoints_go_with_a_sweep(
+def test_a_sweep_removes_names_of_expired_checkpoints_from_executions(
     store: Store, doing: Doing
 ) -> None:
     names = save(store, "t", 6, execution_id="e")
@@ -442,7 +442,7 @@ def test_a_thread_expires_only_when_it_is_found_idle_again_after_the_grace_perio
     assert set(store.client.scan_iter()) == set()
 
 
-def test_a_pinned_checkpoint_stays(store: Store, doing: Doing) -> None:
+def test_a_pinned_checkpoint_is_retained(store: Store, doing: Doing) -> None:
     names = save(store, "t", 6)
     doing.run(doing.pins.pin(b"t", Place(b"", names[1].encode())))
 
@@ -452,7 +452,7 @@ def test_a_pinned_checkpoint_stays(store: Store, doing: Doing) -> None:
     assert set(store.names(store.thread_key("t"))) == {names[1], *names[-2:]}
 
 
-def test_a_pinned_thread_stays(store: Store, doing: Doing) -> None:
+def test_a_pinned_thread_is_retained(store: Store, doing: Doing) -> None:
     save(store, "t", 6)
     doing.run(doing.pins.pin(b"t"))
     doing.sweep(KEEP_2)
@@ -465,7 +465,7 @@ def test_what_does_not_exist_cannot_be_pinned(store: Store, doing: Doing) -> Non
         doing.run(doing.pins.pin(b"t", Place(b"", b"nothing")))
 
 
-def test_pins_of_a_thread_that_is_gone_go_with_a_sweep(store: Store, doing: Doing) -> None:
+def test_a_sweep_deletes_pins_of_a_thread_that_is_gone(store: Store, doing: Doing) -> None:
     doing.run(doing.pins.pin(b"t"))
     doing.sweep(KEEP_2)
     assert own_keys(store.client) == set()

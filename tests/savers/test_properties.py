@@ -70,18 +70,18 @@ def retained(
     for one, expired in written:
         if not expired:
             groups.setdefault(owner(one, version), []).append(one)
-    kept = {pinned} if pinned is not None else set()
+    retained = {pinned} if pinned is not None else set()
     for name, group in groups.items():
         group.sort(key=lambda one: (one.version, one.id.encode()))
-        kept |= {one.id for one in group[-keep:]}
+        retained |= {one.id for one in group[-keep:]}
         # A name may be a thread's and an execution's: each has a newest one.
         for listed in (
             [one for one in group if one.thread_id == name and version is not Version.EXECUTIONS],
             [one for one in group if one.execution_id == name],
         ):
             if listed:
-                kept |= _newest(listed, version)
-    return kept
+                retained |= _newest(listed, version)
+    return retained
 
 
 def _newest(listed: Sequence[Checkpoint], version: Version) -> set[str]:
@@ -165,6 +165,6 @@ def test_a_trim_of_a_sorted_set_leaves_what_the_model_says(
 
     expected = [m for at, m in enumerate(ordered) if at >= len(ordered) - keep or at == pinned]
     assert client.zrange("checkpoint:t", 0, -1) == expected
-    assert [m for m, stays in zip(ordered, planned, strict=True) if stays] == expected
+    assert [m for m, retained in zip(ordered, planned, strict=True) if retained] == expected
     assert result.checkpoints_deleted == len(ordered) - len(expected)
     assert own_keys(database) <= {b"retention:pins:zset-checkpoint%3A:t"}

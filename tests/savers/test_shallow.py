@@ -66,7 +66,7 @@ def keys(client: redis.Redis, pattern: str) -> list[str]:
     return sorted(key.decode() for key in client.scan_iter(pattern, count=1000))
 
 
-def test_finished_subgraphs_go_with_their_writes(
+def test_finished_subgraphs_are_deleted_with_their_writes(
     client: redis.Redis, saver: ShallowRedisSaver
 ) -> None:
     made = graph(saver)
@@ -81,7 +81,7 @@ def test_finished_subgraphs_go_with_their_writes(
     assert result.checkpoints_deleted == 3
 
 
-def test_the_one_checkpoint_of_a_thread_stays_and_reads_as_before(
+def test_the_one_checkpoint_of_a_thread_is_retained_and_reads_as_before(
     client: redis.Redis, saver: ShallowRedisSaver
 ) -> None:
     made = graph(saver)
@@ -112,7 +112,7 @@ def test_the_thread_goes_on_as_one_that_was_not_swept(
     assert answers["swept"] == answers["control"]
 
 
-def test_writes_of_replaced_checkpoints_go_and_their_names_with_them(
+def test_writes_of_replaced_checkpoints_are_deleted_and_their_names_with_them(
     client: redis.Redis, saver: ShallowRedisSaver
 ) -> None:
     made = graph(saver)
@@ -126,14 +126,16 @@ def test_writes_of_replaced_checkpoints_go_and_their_names_with_them(
     assert keys(client, "write_registry:*") == []
 
 
-def test_writes_stay_that_are_not_old_enough(client: redis.Redis, saver: ShallowRedisSaver) -> None:
+def test_writes_that_are_too_young_are_retained(
+    client: redis.Redis, saver: ShallowRedisSaver
+) -> None:
     graph(saver).invoke({"steps": ["1"]}, at("t"))
     before = keys(client, "checkpoint_write:t:__empty__:*")
     sweep(client, older_than_ms=7_200_000)
     assert keys(client, "checkpoint_write:t:__empty__:*") == before
 
 
-def test_a_subgraph_that_waits_for_a_human_stays_and_resumes(
+def test_a_subgraph_that_waits_for_a_human_is_retained_and_resumes(
     client: redis.Redis, saver: ShallowRedisSaver
 ) -> None:
     made = graph(saver, asks=True)

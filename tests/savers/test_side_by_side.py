@@ -74,5 +74,5 @@ def test_a_thread_that_another_saver_has_under_the_same_name_is_not_trimmed_with
 
     Doing(client, layout).trim("a", Policy(keep_last=1))
 
-    kept = [len(one.plan("a", Policy(keep_last=9))) for one in doing]
-    assert kept == [1 if other.name == layout.name else 6 for other, _ in LAYOUTS]
+    retained = [len(one.plan("a", Policy(keep_last=9))) for one in doing]
+    assert retained == [1 if other.name == layout.name else 6 for other, _ in LAYOUTS]

@@ -48,7 +48,7 @@ def save(
 # --- trims ----------------------------------------------------------------------------------------
 
 
-def test_the_newest_stay_and_read_as_before(saver: RedisCheckpointer, doing: Doing) -> None:
+def test_the_newest_are_retained_and_read_as_before(saver: RedisCheckpointer, doing: Doing) -> None:
     members = save(saver, "t", 12)
     latest = saver.load("t")
 
@@ -69,7 +69,7 @@ def test_it_is_what_the_article_does_by_itself(saver: RedisCheckpointer, doing: 
     assert saver.history("t") == trimming.history("t")
 
 
-def test_of_equal_scores_the_one_that_is_read_stays(saver: RedisCheckpointer, doing: Doing) -> None:
+def test_of_equal_scores_the_one_read_is_retained(saver: RedisCheckpointer, doing: Doing) -> None:
     for number in range(9):
         saver.save("t", number, at=5.0)
     latest = saver.load("t")
@@ -136,14 +136,14 @@ def test_a_call_frees_no_more_than_two_megabytes(saver: RedisCheckpointer, doing
     assert doing.calls == 4
 
 
-def test_one_that_is_larger_than_that_goes_alone(saver: RedisCheckpointer, doing: Doing) -> None:
+def test_one_that_is_larger_is_deleted_alone(saver: RedisCheckpointer, doing: Doing) -> None:
     save(saver, "t", 4, size=3_000_000)
     doing.trim("t", Policy(keep_last=1))
     assert doing.calls == 3
     assert len(saver.history("t")) == 1
 
 
-def test_what_stays_is_not_read(saver: RedisCheckpointer, doing: Doing) -> None:
+def test_what_is_retained_is_not_read(saver: RedisCheckpointer, doing: Doing) -> None:
     members = save(saver, "t", 105, size=100_000)
     saver.client.config_resetstat()
     doing.trim("t", Policy(keep_last=100))
@@ -232,7 +232,7 @@ def test_an_idle_thread_expires_whole(saver: RedisCheckpointer, doing: Doing) ->
     assert set(saver.client.scan_iter()) == {b"checkpoint:new"}
 
 
-def test_a_pinned_checkpoint_stays_wherever_it_comes_to_stand(
+def test_a_pinned_checkpoint_is_retained_wherever_it_comes_to_stand(
     saver: RedisCheckpointer, doing: Doing
 ) -> None:
     members = save(saver, "t", 6)

@@ -81,7 +81,7 @@ def _trim(
     engine: Engine, name: bytes, found: one_thread.Found, rule: Rule | None
 ) -> Operation[one_thread.ThreadResult]:
     if rule is None or not is_eligible(len(found.documents), rule):
-        return one_thread.ThreadResult(kept=len(found.documents))
+        return one_thread.ThreadResult(left=len(found.documents))
     return (yield from one_thread.dry_run(engine, name, found, rule.policy))
 
 
@@ -89,5 +89,5 @@ def _trim_listed(
     engine: Engine, name: bytes, checkpoints: int, rule: Rule | None
 ) -> Operation[one_thread.ThreadResult]:
     if rule is None or not is_eligible(checkpoints, rule):
-        return one_thread.ThreadResult(kept=checkpoints)
+        return one_thread.ThreadResult(left=checkpoints)
     return one_thread.would_be((yield from engine.plan(name, rule.policy)))

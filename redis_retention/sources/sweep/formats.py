@@ -11,6 +11,7 @@ from redis_retention.lease import Lease, LeaseTaken
 from redis_retention.policies import for_layout
 from redis_retention.sans_io import Operation
 from redis_retention.served import Served
+from redis_retention.sources.meeting import meet
 from redis_retention.sources.sweep.others import Others
 from redis_retention.sources.sweep.progress import Progress, SweepResult
 from redis_retention.sources.sweep.sweeper import Sweeper
@@ -44,7 +45,7 @@ def sweep_formats(
     """
     total, met, others = SweepResult(), set[Engine](), None
     lacking: ServerLacks | None = None
-    for engine in served.engines:
+    for engine in (yield from _in_turn(served)):
         if served.auto and others is not None and engine not in met:
             continue
         beside = Others(other for other in served.engines if other is not engine)
@@ -74,6 +75,18 @@ def sweep_formats(
     if lacking is not None and not met:
         raise lacking
     return total
+
+
+def _in_turn(served: Served) -> Operation[Sequence[Engine]]:
+    """The formats in the order of their passes.
+
+    The first has one whatever there is: so it is one of which there is something, if a look at some
+    keys meets any.
+    """
+    if not served.auto:
+        return served.engines
+    met = yield from meet(served, pages=1)
+    return sorted(served.engines, key=lambda engine: engine not in met)
 
 
 def _include(total: SweepResult, layout: str, part: SweepResult) -> None:

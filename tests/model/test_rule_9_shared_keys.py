@@ -70,9 +70,9 @@ class Model:
 
     def retained(self, keep_last: int) -> set[Place]:
         """The newest of each independent namespace, and invocations with their root."""
-        kept = self.newest("", keep_last) | self.newest(MEMORY, keep_last)
-        roots = {place.id for place in kept if place.ns == ""}
-        return kept | {place for place, one in self.checkpoints.items() if one.root in roots}
+        retained = self.newest("", keep_last) | self.newest(MEMORY, keep_last)
+        roots = {place.id for place in retained if place.ns == ""}
+        return retained | {place for place, one in self.checkpoints.items() if one.root in roots}
 
     def trim(self, keep_last: int, *, by_look: bool) -> None:
         """Delete what the rules give up, and the blobs that nobody needs then."""
@@ -80,15 +80,15 @@ class Model:
         # A look knows what was there a moment ago.
         self._trim_blobs(self.young - deleted if by_look else self.young)
 
-    def keep(self, kept: set[Place]) -> set[Place]:
+    def keep(self, retained: set[Place]) -> set[Place]:
         """Keep these checkpoints; the others are answered."""
-        deleted = self.checkpoints.keys() - kept
+        deleted = self.checkpoints.keys() - retained
         self.deleted |= deleted
-        self.checkpoints = {place: self.checkpoints[place] for place in kept}
+        self.checkpoints = {place: self.checkpoints[place] for place in retained}
         return deleted
 
     def _trim_blobs(self, perhaps_on_their_way: set[Place]) -> None:
-        """A blob stays while something that exists names it, or its writer may be on its way."""
+        """A blob is retained while something names it, or its writer may be on its way."""
         named = {
             Blob(place.ns, channel, version)
             for place, one in self.checkpoints.items()
@@ -189,7 +189,7 @@ class History:
         read, control = readings(self.client, TRIMMED), readings(self.client, CONTROL)
         there = {Place(*place) for place in read}
         if how == "index":
-            # What the index does not know stays, and blobs do.
+            # What the index does not know is retained, and blobs are.
             assert self.model.retained(keep_last) <= there <= self.model.checkpoints.keys()
             self.model.keep(there)
         else:
