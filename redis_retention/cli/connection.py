@@ -19,6 +19,7 @@ from redis.exceptions import ConnectionError as ConnectionFailed
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
+from redis_retention.choice import NoPolicy
 from redis_retention.engine import DEFAULT_PREFIX
 from redis_retention.layouts.names import AUTO, LayoutChoice, Prefixes
 from redis_retention.pace import DEFAULT_KEYS_PER_CALL
@@ -36,6 +37,10 @@ REPLY_SECONDS = 30.0
 SERVICE_REPLY_SECONDS = 5.0
 RETRIES = 3
 
+_NO_POLICY = (
+    "say what to keep, with --keep-last, --keep-within, --keep-runs or --expire-threads-after, "
+    "or store it with `redis-retention policy set`"
+)
 _DATABASE = re.compile(r"/?\d*/?")
 
 
@@ -232,10 +237,16 @@ def _bytes(value: Any) -> Any:
 
 @contextmanager
 def retention(settings: Settings) -> Iterator[Retention]:
-    """What trims the threads on the server of the settings."""
+    """What trims the threads on the server of the settings.
+
+    Raises:
+        click.UsageError: Nothing says what to keep.
+    """
     client = connect(settings.url)
     try:
         yield Retention(client, **settings.of_retention())
+    except NoPolicy as error:
+        raise click.UsageError(f"{error}: {_NO_POLICY}") from error
     finally:
         close(client)
 

@@ -232,12 +232,6 @@ def policy_options(function: Function) -> Function:
     return with_policy  # type: ignore[return-value]
 
 
-NO_POLICY = (
-    "say what to keep, with --keep-last, --keep-within, --keep-runs or --expire-threads-after, "
-    "or store it with `redis-retention policy set`"
-)
-"""What to do when no policy is given and no stored one matches."""
-
 trigger_option = click.option(
     "--trigger",
     metavar="M",

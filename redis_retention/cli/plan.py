@@ -10,10 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from redis_retention import bodies
-from redis_retention.choice import NoPolicy
 from redis_retention.cli.connection import Settings, pass_settings, retention
 from redis_retention.cli.options import (
-    NO_POLICY,
     as_bytes,
     global_options,
     look_in_options,
@@ -37,11 +35,8 @@ from redis_retention.wording import counted, size
 def plan(settings: Settings, thread_id: bytes, policy: Policy | None, look_in: LookIn) -> None:
     """Show what a trim would do to each checkpoint of a thread, and why."""
     with retention(settings) as found:
-        try:
-            with scan_shown() as on_scan:
-                made = found.plan(thread_id, policy, look_in=look_in, on_scan=on_scan)
-        except NoPolicy as error:
-            raise click.UsageError(f"{error}: {NO_POLICY}") from error
+        with scan_shown() as on_scan:
+            made = found.plan(thread_id, policy, look_in=look_in, on_scan=on_scan)
         pins = found.pins(thread_id)
     if settings.json:
         show_json(bodies.of_plan(made))

@@ -21,11 +21,9 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from redis_retention import bodies
-from redis_retention.choice import NoPolicy
 from redis_retention.cli.connection import Settings, pass_settings, retention
 from redis_retention.cli.options import (
     COUNT,
-    NO_POLICY,
     as_bytes,
     dry_run_option,
     global_options,
@@ -67,17 +65,14 @@ def sweep(
     policy`). It can be interrupted at any time and started again.
     """
     with retention(settings) as found, _progress() as progress:
-        try:
-            result = found.sweep(
-                policy,
-                trigger=trigger,
-                match=match,
-                dry_run=dry_run,
-                max_keys_per_second=max_keys_per_second,
-                progress=progress,
-            )
-        except NoPolicy as error:
-            raise click.UsageError(f"{error}: {NO_POLICY}") from error
+        result = found.sweep(
+            policy,
+            trigger=trigger,
+            match=match,
+            dry_run=dry_run,
+            max_keys_per_second=max_keys_per_second,
+            progress=progress,
+        )
     if settings.json:
         show_json(bodies.of_trim(result))
     else:

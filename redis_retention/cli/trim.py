@@ -8,10 +8,8 @@ from collections.abc import Iterator, Sequence
 import click
 
 from redis_retention import bodies
-from redis_retention.choice import NoPolicy
 from redis_retention.cli.connection import Settings, pass_settings, retention
 from redis_retention.cli.options import (
-    NO_POLICY,
     as_bytes,
     dry_run_option,
     global_options,
@@ -47,14 +45,8 @@ def trim(
     option that says what to keep, the stored policies decide (see `redis-retention policy`).
     """
     threads = list(_threads(thread_ids))
-    with retention(settings) as found:
-        try:
-            with scan_shown() as on_scan:
-                result = found.trim(
-                    threads, policy, look_in=look_in, dry_run=dry_run, on_scan=on_scan
-                )
-        except NoPolicy as error:
-            raise click.UsageError(f"{error}: {NO_POLICY}") from error
+    with retention(settings) as found, scan_shown() as on_scan:
+        result = found.trim(threads, policy, look_in=look_in, dry_run=dry_run, on_scan=on_scan)
     if settings.json:
         show_json(bodies.of_trim(result))
     else:

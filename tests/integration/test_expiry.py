@@ -136,6 +136,37 @@ def test_a_large_one_is_deleted_entirely_though_its_root_goes_first(
     assert sum(result.checkpoints_deleted for result in results) == 45
 
 
+@pytest.mark.parametrize("finish", ["trim", "sweep"])
+def test_what_is_left_when_its_trim_is_broken_off_is_deleted_by_the_next(
+    saver: OrderedSaver, client: redis.Redis, retention: Retention, finish: str
+) -> None:
+    others = snapshot(client)
+    idle(saver, "a", HOUR + 60)
+    fill(saver, "a", ids(10, newest_age=HOUR + 60), ns="memory")
+    retention.trim("a", KEEP_ALL)
+
+    class Breaking(Transport):
+        """The line is cut when the root is gone."""
+
+        def _send_all(self, requests: list[Request]) -> ClientCalls[list[Any]]:
+            replies = yield from super()._send_all(requests)
+            if not ids_left(client, ""):
+                raise redis.ConnectionError("cut")
+            return replies
+
+    with pytest.raises(redis.ConnectionError):
+        Breaking(client).run(Engine(keys_per_call=20, grace_ms=0).trim(b"a", AFTER_AN_HOUR))
+    assert ids_left(client, "memory")
+
+    if finish == "trim":
+        retention.trim("a", AFTER_AN_HOUR, indexed_only=True)
+    else:
+        retention.sweep(AFTER_AN_HOUR)
+
+    ours = {b"retention:swept:checkpoint"}
+    assert {key: found for key, found in snapshot(client).items() if key not in ours} == others
+
+
 def test_what_was_put_into_one_that_is_half_gone_stays(
     saver: OrderedSaver, client: redis.Redis
 ) -> None:

@@ -10,6 +10,6 @@ import redis
 
 
 @pytest.fixture
-def client() -> Iterator[redis.Redis]:
-    with fakeredis.FakeRedis(server=fakeredis.FakeServer()) as fake:
-        yield fake
+def fake() -> Iterator[redis.Redis]:
+    with fakeredis.FakeRedis(server=fakeredis.FakeServer()) as client:
+        yield client

@@ -63,10 +63,10 @@ class TestComparing:
     )
 
     @pytest.fixture
-    def before(self, client: redis.Redis) -> Database:
-        write_to(client, "t", self.OPERATIONS)
-        client.set("store:t", "x")
-        return read_database(client)
+    def before(self, fake: redis.Redis) -> Database:
+        write_to(fake, "t", self.OPERATIONS)
+        fake.set("store:t", "x")
+        return read_database(fake)
 
     def test_a_perfect_trim(self, before: Database) -> None:
         decision = decide(before, "t", Policy(1), NOW)
@@ -121,28 +121,28 @@ class TestComparing:
 
 
 class TestSnapshot:
-    def test_every_type_is_read_whole(self, client: redis.Redis) -> None:
-        client.set("string", "a\r\n")
-        client.hset("hash", "field", "value")
-        client.zadd("zset", {"b": 2, "a": 1})
-        client.sadd("set", "x", "y")
-        client.rpush("list", "1", "2")
-        client.json().set("json", "$", {"a": 1.0})
-        client.expire("json", 100)
-        database = read_database(client)
+    def test_every_type_is_read_whole(self, fake: redis.Redis) -> None:
+        fake.set("string", "a\r\n")
+        fake.hset("hash", "field", "value")
+        fake.zadd("zset", {"b": 2, "a": 1})
+        fake.sadd("set", "x", "y")
+        fake.rpush("list", "1", "2")
+        fake.json().set("json", "$", {"a": 1.0})
+        fake.expire("json", 100)
+        database = read_database(fake)
         assert {key: entry.kind for key, entry in database.items()} == {
             kind.encode(): kind for kind in ("string", "hash", "zset", "set", "list", "json")
         }
         assert database[b"zset"].value == ((b"a", 1.0), (b"b", 2.0))
         assert database[b"json"].expires_at is not None
-        assert not difference(database, read_database(client))
+        assert not difference(database, read_database(fake))
 
-    def test_a_change_of_one_byte_or_of_the_ttl_shows(self, client: redis.Redis) -> None:
-        write_to(client, "t", [*chain(c1, c2), Expire("", c1)])
-        before = read_database(client)
-        client.persist(f"checkpoint:t:__empty__:{c1}")
-        client.json().set(f"checkpoint:t:__empty__:{c2}", "$.has_writes", True)
-        changed = difference(before, read_database(client)).changed
+    def test_a_change_of_one_byte_or_of_the_ttl_shows(self, fake: redis.Redis) -> None:
+        write_to(fake, "t", [*chain(c1, c2), Expire("", c1)])
+        before = read_database(fake)
+        fake.persist(f"checkpoint:t:__empty__:{c1}")
+        fake.json().set(f"checkpoint:t:__empty__:{c2}", "$.has_writes", True)
+        changed = difference(before, read_database(fake)).changed
         assert changed == {Prefixes().document("t", "", cid) for cid in (c1, c2)}
 
 
@@ -154,9 +154,9 @@ def test_times_in_ids() -> None:
 
 
 def database_of(example: Example) -> tuple[redis.Redis, Database]:
-    client = fakeredis.FakeRedis(server=fakeredis.FakeServer())
-    example.write(client)
-    return client, read_database(client)
+    fake = fakeredis.FakeRedis(server=fakeredis.FakeServer())
+    example.write(fake)
+    return fake, read_database(fake)
 
 
 random_threads = settings(
@@ -194,23 +194,23 @@ def test_every_key_has_one_decision_and_only_those_of_the_thread_have(example: E
         assert not (sure.keys - sure.unsure) & (decision.that(Must.DELETE))
 
 
-def real_saver(client: redis.Redis, prefixes: Prefixes | None = None) -> Any:
+def real_saver(fake: redis.Redis, prefixes: Prefixes | None = None) -> Any:
     """`RedisSaver` on fakeredis: no `setup`, which needs search indexes."""
     saver_module = pytest.importorskip("langgraph.checkpoint.redis")
     registry_module = pytest.importorskip("langgraph.checkpoint.redis.key_registry")
     prefixes = prefixes or Prefixes()
     saver = saver_module.RedisSaver(
-        redis_client=client,
+        redis_client=fake,
         checkpoint_prefix=prefixes.checkpoint,
         checkpoint_write_prefix=prefixes.write,
     )
-    saver._key_registry = registry_module.SyncCheckpointKeyRegistry(client)
+    saver._key_registry = registry_module.SyncCheckpointKeyRegistry(fake)
     return saver
 
 
-def readings(client: redis.Redis, example: Example, decision: ThreadDecision) -> dict[Any, Any]:
+def readings(fake: redis.Redis, example: Example, decision: ThreadDecision) -> dict[Any, Any]:
     """All that LangGraph reads of the retained checkpoints."""
-    saver = real_saver(client, example.prefixes)
+    saver = real_saver(fake, example.prefixes)
     found: dict[Any, Any] = {}
     for ns, cid in decision.retained:
         one = decision.checkpoints[ns, cid]
@@ -262,17 +262,17 @@ def is_own_ancestor(thread: Thread, checkpoint: Checkpoint) -> bool:
 def test_langgraph_reads_the_same_before_and_after(example: Example) -> None:
     """The golden rule, by the real saver: the rules as read here are enough."""
     logging.getLogger("langgraph.checkpoint.redis").setLevel(logging.ERROR)
-    client, before = database_of(example)
+    fake, before = database_of(example)
     decision = decide(before, example.thread_id, example.policy, example.now, example.prefixes)
-    expected = readings(client, example, decision)
+    expected = readings(fake, example, decision)
     for key in decision.that(Must.DELETE) | decision.that(Must.EITHER):
-        client.delete(key)
-    assert readings(client, example, decision) == expected
+        fake.delete(key)
+    assert readings(fake, example, decision) == expected
 
 
-def test_threads_are_stored_as_the_saver_stores_them(client: redis.Redis) -> None:
+def test_threads_are_stored_as_the_saver_stores_them(fake: redis.Redis) -> None:
     """The same keys, fields and values in the same order; only the times of the puts differ."""
-    saver = real_saver(client)
+    saver = real_saver(fake)
     config: Any = {"configurable": {"thread_id": "real", "checkpoint_ns": NODE}}
     for n, cid in enumerate((c1, c2)):
         checkpoint = {  # in the order in which LangGraph fills it
@@ -306,16 +306,16 @@ def test_threads_are_stored_as_the_saver_stores_them(client: redis.Redis) -> Non
         PutWrites(NODE, c2, TASK, ("messages",), "path"),
         PutWrites(NODE, c2, TASK, ("__interrupt__",), "path"),
     ]
-    write_to(client, "ours", ours)
+    write_to(fake, "ours", ours)
 
     def shape(thread: str) -> dict[str, Any]:
         shapes: dict[str, Any] = {}
-        for key, entry in read_database(client).items():
+        for key, entry in read_database(fake).items():
             name = key.decode()
             if f":{thread}:" in name:
                 value: Any = entry.value
                 if entry.kind == "json":
-                    value = client.json().get(name)
+                    value = fake.json().get(name)
                     value.pop("checkpoint_ts", None)
                     value.get("checkpoint", {}).pop("ts", None)
                 shapes[name.replace(f":{thread}:", ":T:")] = (

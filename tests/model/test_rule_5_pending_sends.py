@@ -27,22 +27,22 @@ from tests.model.threads import (
 
 
 class TestPendingSends:
-    def test_the_parent_of_an_old_format_is_retained_whole(self, client: redis.Redis) -> None:
+    def test_the_parent_of_an_old_format_is_retained_whole(self, fake: redis.Redis) -> None:
         sends = PutWrites("", c2, TASK, ("__pregel_tasks",))
-        decision = decided(client, [*chain(c1, c2, c3, v=3), sends], 1)
+        decision = decided(fake, [*chain(c1, c2, c3, v=3), sends], 1)
         assert retained(decision) == [c2, c3]
         assert reasons(decision, c2) == {"pending-sends"}
         write = Prefixes().write_document("t", "", c2, TASK, 0)
         assert decision.keys[write].must is Must.RETAIN
 
-    def test_from_format_4_on_it_does_not(self, client: redis.Redis) -> None:
-        assert retained(decided(client, chain(c1, c2, c3, v=4), 1)) == [c3]
+    def test_from_format_4_on_it_does_not(self, fake: redis.Redis) -> None:
+        assert retained(decided(fake, chain(c1, c2, c3, v=4), 1)) == [c3]
 
-    def test_nor_does_a_parent_that_has_sent_nothing(self, client: redis.Redis) -> None:
+    def test_nor_does_a_parent_that_has_sent_nothing(self, fake: redis.Redis) -> None:
         others = PutWrites("", c2, TASK, ("messages", "__interrupt__"))
-        assert retained(decided(client, [*chain(c1, c2, c3, v=3), others], 1)) == [c3]
+        assert retained(decided(fake, [*chain(c1, c2, c3, v=3), others], 1)) == [c3]
 
-    def test_it_is_the_parent_not_the_one_before(self, client: redis.Redis) -> None:
+    def test_it_is_the_parent_not_the_one_before(self, fake: redis.Redis) -> None:
         sends = [PutWrites("", id, TASK, ("__pregel_tasks",)) for id in (c1, c2)]
         operations = [*chain(c1, c2, v=3), PutCheckpoint("", c3, c1, v=3), *sends]
-        assert retained(decided(client, operations, 1)) == [c1, c3]
+        assert retained(decided(fake, operations, 1)) == [c1, c3]

@@ -35,21 +35,19 @@ class TestWrites:
         PutWrites("", c2, task_id(8), ("__error__",), registered=False),
     )
 
-    def test_they_are_deleted_with_their_checkpoint_named_or_not(self, client: redis.Redis) -> None:
-        decision = decided(client, self.OPERATIONS, 1)
-        gone = checkpoint_view(read_database(client), "t", ("", c1))
+    def test_they_are_deleted_with_their_checkpoint_named_or_not(self, fake: redis.Redis) -> None:
+        decision = decided(fake, self.OPERATIONS, 1)
+        gone = checkpoint_view(read_database(fake), "t", ("", c1))
         assert len(gone) == 5
         assert decision.that(Must.DELETE) == gone.keys()
 
-    def test_they_are_retained_with_their_checkpoint_named_or_not(
-        self, client: redis.Redis
-    ) -> None:
-        decision = decided(client, self.OPERATIONS, 1)
-        left = checkpoint_view(read_database(client), "t", ("", c2))
+    def test_they_are_retained_with_their_checkpoint_named_or_not(self, fake: redis.Redis) -> None:
+        decision = decided(fake, self.OPERATIONS, 1)
+        left = checkpoint_view(read_database(fake), "t", ("", c2))
         assert len(left) == 4
         assert decision.that(Must.RETAIN) == left.keys() | {Prefixes().pointer("t", "")}
 
-    def test_indexes_of_interrupts_and_errors_are_negative(self, client: redis.Redis) -> None:
-        write_to(client, "t", self.OPERATIONS)
-        assert client.exists(f"checkpoint_write:t:__empty__:{c2}:{TASK}:-3")
-        assert client.exists(f"checkpoint_write:t:__empty__:{c2}:{task_id(8)}:-1")
+    def test_indexes_of_interrupts_and_errors_are_negative(self, fake: redis.Redis) -> None:
+        write_to(fake, "t", self.OPERATIONS)
+        assert fake.exists(f"checkpoint_write:t:__empty__:{c2}:{TASK}:-3")
+        assert fake.exists(f"checkpoint_write:t:__empty__:{c2}:{task_id(8)}:-1")
