@@ -149,11 +149,18 @@ class NamedThreads:
         if look_in == "auto":
             unsearched, error = yield from self._trim_searched(engine, unsearched, each)
         if unsearched and (yield from self._scan(engine, unsearched.keys(), policies, error)):
-            trim = one_thread.dry_run if each.result.dry_run else shared_keys.trim
+            asking = self._asking(engine)
+            trims = shared_keys.Trims(asking)
             for name, policy in unsearched.items():
                 # What was found of a thread is not needed once it is trimmed.
                 found = self._scanned[engine].pop(name)
-                yield from each.add(name, trim(self._asking(engine), name, found, policy))
+                if each.result.dry_run:
+                    operation = one_thread.dry_run(asking, name, found, policy)
+                else:
+                    operation = trims.trim(name, found, policy)
+                yield from each.add(name, operation)
+            for name, deleted in (yield from trims.finish()).items():
+                each.add_keys(name, deleted)
 
     def _trim_indexed(
         self, engine: Engine, name: bytes, policy: Policy, each: EachThread

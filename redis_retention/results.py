@@ -12,7 +12,7 @@ from redis_retention.sans_io import Operation
 from redis_retention.sources.one_thread import ThreadResult
 
 if TYPE_CHECKING:
-    from redis_retention.engine import Engine
+    from redis_retention.engine import Deleted, Engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +95,17 @@ class TrimResult:
         """Count one thread's result in."""
         self.threads += 1
         self.threads_trimmed += result.deleted.keys > 0
-        self.checkpoints_deleted += result.deleted.checkpoints
         self.checkpoints_kept += result.left
-        self.keys_deleted += result.deleted.keys
-        if result.deleted.bytes:
-            self.bytes_deleted = (self.bytes_deleted or 0) + result.deleted.bytes
+        self.count(result.deleted)
         if result.left_alone is not None:
             self.leave_alone({thread: result.left_alone})
+
+    def count(self, deleted: Deleted) -> None:
+        """Count in what was deleted."""
+        self.checkpoints_deleted += deleted.checkpoints
+        self.keys_deleted += deleted.keys
+        if deleted.bytes:
+            self.bytes_deleted = (self.bytes_deleted or 0) + deleted.bytes
 
     def refuse(self, reasons: Mapping[bytes, str]) -> None:
         """Count in the threads with which something has failed."""
@@ -168,6 +172,15 @@ class EachThread:
             self.trimmed.add(thread)
         self.threads += bool(done.left or done.deleted.keys)
         self.result.add(thread, done)
+
+    def add_keys(self, thread: bytes, deleted: Deleted) -> None:
+        """Count in further keys that were deleted of a thread that has been added."""
+        if not deleted.keys:
+            return
+        if thread not in self.trimmed:
+            self.trimmed.add(thread)
+            self.result.threads_trimmed += 1
+        self.result.count(deleted)
 
     def finish(self) -> None:
         """Count in what has failed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from functools import cache
 
@@ -17,6 +18,9 @@ from tests.servers.start import Server
 # The same random threads every time; `make soak` looks for new ones.
 hypothesis.settings.register_profile("suite", deadline=None, max_examples=75, derandomize=True)
 hypothesis.settings.load_profile("suite")
+
+# A shell that runs the tests in the background lets them ignore it, and so each program they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _CRASH_REPORT_LINES = 300
 WITH_MODULES = ("redis-stack", "redis-8", "valkey-8")

@@ -33,19 +33,46 @@ def _ids(suffixes: Iterable[bytes]) -> set[bytes]:
     return {suffix.rpartition(b":")[2] for suffix in suffixes}
 
 
-def trim(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Operation[ThreadResult]:
-    """Do what `one_thread.trim` does, and delete the shared keys that no checkpoint needs then."""
-    result = yield from one_thread.trim(engine, thread, found, policy)
-    if not has_shared_keys(engine.layout) or result.left_alone is not None:
-        return result
-    if result.deleted.checkpoints or found.has_more_shared:
-        of_threads = yield from delete_unneeded(engine, {thread: _ids(found.documents)})
-        deleted = of_threads[thread]
-    else:
+class Trims:
+    """Trims threads one after the other, and then looks once for the shared keys of all.
+
+    Args:
+        engine: What to do it with.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._shares = has_shared_keys(engine.layout)
+        # What to look for, as `delete_unneeded` takes it.
+        self._trimmed: dict[bytes, Collection[bytes]] = {}
+
+    def trim(self, thread: bytes, found: Found, policy: Policy) -> Operation[ThreadResult]:
+        """Do what `one_thread.trim` does; `finish` does the rest, if need be."""
+        result = yield from one_thread.trim(self._engine, thread, found, policy)
+        if not self._shares or result.left_alone is not None:
+            return result
+        if result.deleted.checkpoints or found.has_more_shared:
+            self._trimmed[thread] = _ids(found.documents)
+            return result
         # Nothing has gone since the look.
         documents = list(found.documents.values())
-        deleted, _ = yield from engine.delete_shared_keys(thread, documents, found.shared)
-    result.deleted.add(0, deleted.keys, deleted.bytes)
+        deleted, _ = yield from self._engine.delete_shared_keys(thread, documents, found.shared)
+        result.deleted.add(0, deleted.keys, deleted.bytes)
+        return result
+
+    def finish(self) -> Operation[dict[bytes, Deleted]]:
+        """Delete the shared keys of the trimmed threads that no checkpoint needs now."""
+        if not self._trimmed:
+            return {}
+        return (yield from delete_unneeded(self._engine, self._trimmed))
+
+
+def trim(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Operation[ThreadResult]:
+    """Trim one thread, and delete the shared keys that no checkpoint needs then."""
+    trims = Trims(engine)
+    result = yield from trims.trim(thread, found, policy)
+    for deleted in (yield from trims.finish()).values():
+        result.deleted.add(0, deleted.keys, deleted.bytes)
     return result
 
 

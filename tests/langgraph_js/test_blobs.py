@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import pytest
 import redis
 
-from redis_retention import Policy
+from redis_retention import Policy, Retention
 from redis_retention.engine import Deleted
 from redis_retention.sources import shared_keys
 from redis_retention.transport import Transport
@@ -313,6 +313,21 @@ def test_more_blobs_than_are_held_at_a_time(stack: redis.Redis) -> None:
 
     assert deleted == {b"a": Deleted(keys=38), b"b": Deleted(keys=38)}
     assert blobs(stack) == {f"{thread}::log:{n}" for thread in "ab" for n in (39, 40)}
+
+
+def test_several_named_threads_are_looked_for_together(stack: redis.Redis) -> None:
+    names = ["a", "b", "c", "d"]
+    for name in names:
+        line(stack, ids(5, newest_age=OLD), name)
+    stack.config_resetstat()
+
+    result = Retention(stack, layout="langgraph-js", grace=timedelta(0)).trim(names, KEEP_2)
+
+    # One look for the threads, and one for their blobs: there are few keys.
+    assert stack.info("commandstats")["cmdstat_scan"]["calls"] == 2
+    assert blobs(stack) == {f"{name}::log:{n}" for name in names for n in (4, 5)}
+    assert (result.threads_trimmed, result.checkpoints_deleted) == (4, 4 * 3)
+    assert result.keys_deleted == 4 * 3 * 5
 
 
 def test_of_large_blobs_a_call_frees_a_few(stack: redis.Redis) -> None:
