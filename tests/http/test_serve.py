@@ -309,6 +309,7 @@ def daemon(serve: Serve, redis_stack: Server, stack: redis.Redis) -> Site:
 
 
 def test_health_tells_what_the_daemon_does(daemon: Site) -> None:
+    eventually(lambda: daemon.get("/api/health").json["daemon"]["next_sweep"] is not None)
     said = daemon.get("/api/health").json
     assert (said["healthy"], said["ready"], said["read_only"]) == (True, True, False)
     assert said["daemon"]["listening"] is True

@@ -128,14 +128,15 @@ def test_a_prune_that_means_nothing_is_refused(saver: OrderedSaver) -> None:
 def test_a_deleted_thread_leaves_nothing_and_takes_nothing_of_others(
     saver: OrderedSaver, client: redis.Redis
 ) -> None:
+    plain = RedisSaver(redis_client=client)
     for other in LOOK_ALIKES:
         fill(saver, other, 2)
-        put_writes(saver, other, ids(1, newest_age=0)[0])
+        put_writes(plain, other, ids(1, newest_age=0)[0])
     others = everything(client)
     names = fill(saver, "a", 5)
     fill(saver, "a", 2, ns="memory")
     fill(saver, "a", 2, ns=f"node:{uuid.uuid4()}")
-    put_writes(saver, "a", ids(1, newest_age=0)[0])
+    put_writes(plain, "a", ids(1, newest_age=0)[0])
     Retention(client).pin("a", names[0])
     Retention(client).trim("a", Policy(keep_last=4))
 

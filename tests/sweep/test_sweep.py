@@ -306,7 +306,7 @@ def test_a_server_that_does_not_reply_any_more_ends_a_sweep(
     fill(stack, [f"thread-{number}" for number in range(50)], 6)
     with Proxy(redis_stack.port) as proxy:
         once = Retry(NoBackoff(), 0)
-        client = redis.Redis(port=proxy.port, socket_timeout=0.2, retry=once)
+        client = redis.Redis(port=proxy.port, socket_timeout=0.05, retry=once)
         with client, pytest.raises(redis.TimeoutError):
             Retention(client).sweep(KEEP, progress=lambda _: proxy.silence())
 
