@@ -19,9 +19,11 @@ from redis_retention.transport import AsyncTransport, Transport
 
 # Puts that wait at most.
 _MOST_WAITING = 10_000
-# Puts that cross nothing wait for so long for others to share a call with; and so many within puts,
-# since one of these pays for all.
+# Puts that cross nothing wait for so long for others to share a call with.
 _WINDOW_SECONDS = 0.05
+# And so long, and so many of one thread, where a put pays for all: the steps of a run that take no
+# time share one call, those that ask a model have each their own.
+_INLINE_SECONDS = 0.25
 _MOST_SHARING = 20
 _RETRY_SECONDS = 1.0
 # For how long a program that ends waits for the last trims.
@@ -70,7 +72,7 @@ def _due(trimmer: Trimmer, put: Put | None) -> list[Put]:
     """What is to be worked off within a put."""
     if put is None:
         return []
-    return trimmer.puts.take_due(put, window=_WINDOW_SECONDS, most=_MOST_SHARING)
+    return trimmer.puts.take_due(put, window=_INLINE_SECONDS, most=_MOST_SHARING)
 
 
 class Inline:

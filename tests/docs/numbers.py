@@ -17,6 +17,8 @@ from benchmarks.fill import THREAD
 from benchmarks.lab import KEEP
 from benchmarks.measure import TIMES
 from benchmarks.profile import BOUNDS, bound_row
+from benchmarks.saver import BACKGROUND, INLINE
+from benchmarks.saver import PLAIN as PLAIN_SAVER
 from benchmarks.scale import FULL
 from benchmarks.stall import shown
 from benchmarks.ways import (
@@ -123,6 +125,7 @@ def quotes() -> Iterator[Quote]:
         yield Quote(PERFORMANCE, "`--keys-per-call`", f"{bound}", cells)
     yield from _sweeps()
     yield from _writers()
+    yield from _savers()
 
 
 def _trim(size: int, others: int, row: str, column: str, unit: str) -> Cell:
@@ -208,6 +211,12 @@ def _writers() -> Iterator[Quote]:
         cells = [cell("put to none", TIMES), cell("put_writes to none", TIMES)]
         cells += [cell("CPU of the daemon", PERCENT)]
         yield Quote(PERFORMANCE, "with `listen` attached", name, cells)
+
+
+def _savers() -> Iterator[Quote]:
+    for start, name in (("in the background", BACKGROUND), ("inline", INLINE)):
+        cell = Cell("saver redis-stack", "", name, f"to {PLAIN_SAVER}", TIMES)
+        yield Quote(PERFORMANCE, "`put`, to the plain saver's", start, [cell])
 
 
 def write() -> None:

@@ -206,7 +206,7 @@ class CountingConnection(redis.Connection):
 def test_inline_costs_no_round_trip_and_puts_that_follow_closely_share_a_call(
     make_saver: MakeSaver, server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(background, "_WINDOW_SECONDS", 3_600)
+    monkeypatch.setattr(background, "_INLINE_SECONDS", 3_600)
     pool = redis.ConnectionPool(connection_class=CountingConnection, port=server.port)
     with redis.Redis(connection_pool=pool) as counted:
         plain = RedisSaver(redis_client=counted)
@@ -238,7 +238,7 @@ def indexed(client: redis.Redis) -> int:
 def test_inline_indexes_what_waits_with_the_next_put_or_at_the_end(
     make_saver: MakeSaver, client: redis.Redis, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(background, "_WINDOW_SECONDS", 3_600)
+    monkeypatch.setattr(background, "_INLINE_SECONDS", 3_600)
     saver = make_saver(retention=KEEP, trigger=TRIGGER, mode="inline")
     first, second, third = ids(3)
     put(saver, "a", first)
@@ -246,7 +246,7 @@ def test_inline_indexes_what_waits_with_the_next_put_or_at_the_end(
     assert indexed(client) == 1
 
     if way == "wait":
-        monkeypatch.setattr(background, "_WINDOW_SECONDS", 0)
+        monkeypatch.setattr(background, "_INLINE_SECONDS", 0)
         put(saver, "a", third, parent=second)
     else:
         saver.close()
