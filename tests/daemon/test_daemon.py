@@ -53,7 +53,7 @@ def test_a_burst_of_many_graphs(server: Server, client: redis.Redis, service: St
         for half in range(2)
     ]
     watches = [Watch(server.client(), writer, KEEP) for writer in writers]
-    at_work = [threading.Thread(target=writer.write, args=(45,)) for writer in writers]
+    at_work = [threading.Thread(target=writer.write, args=(60,)) for writer in writers]
     for thread in (*watches, *at_work):
         thread.start()
     for thread in at_work:
@@ -61,7 +61,7 @@ def test_a_burst_of_many_graphs(server: Server, client: redis.Redis, service: St
     for watch in watches:
         watch.finish()
     for writer in writers:
-        assert {len(written) for written in writer.written.values()} == {45}
+        assert {len(written) for written in writer.written.values()} == {60}
         assert_trimmed(client, writer)
 
 

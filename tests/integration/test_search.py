@@ -235,7 +235,7 @@ def test_where_it_cannot_be_searched_the_whole_database_is_looked_at(
 def test_an_index_that_is_being_built_is_not_asked(
     client: redis.Redis, warm: Retention, looks: list[ScanProgress]
 ) -> None:
-    fill_fast(client, "other", 6_000)
+    fill_fast(client, "other", 15_000)
     names = fill_fast(client, "a", 36, writes=2)
     doomed = of_checkpoints(client, names[:-10])
     saver = RedisSaver(redis_client=client)
