@@ -62,6 +62,12 @@ def _threads(puts: list[Put]) -> list[bytes]:
     return [put.thread for put in puts]
 
 
+def _give_up(trimmer: Trimmer, puts: list[Put], error: Exception) -> None:
+    """Tell what went wrong, and let the next put of each thread make up for it."""
+    trimmer.puts.forget(_threads(puts))
+    trimmer.failed(error, _threads(puts))
+
+
 def _all_of(commands: Sequence[Command]) -> Operation[None]:
     """Send commands again of which it is not known whether they have arrived."""
     if commands:
@@ -100,8 +106,7 @@ class Inline:
         try:
             self._transport.run(self._trimmer.work_off(puts, last))
         except Exception as error:
-            self._trimmer.puts.forget(_threads(puts))
-            self._trimmer.failed(error, _threads(puts))
+            _give_up(self._trimmer, puts, error)
             self._transport.run(_all_of(last))
 
     def close(self) -> None:
@@ -179,8 +184,7 @@ class Worker:
                 self._trimmer.failed(error, _threads(puts))
                 self._try_again(puts)
             except Exception as error:
-                self._trimmer.puts.forget(_threads(puts))
-                self._trimmer.failed(error, _threads(puts))
+                _give_up(self._trimmer, puts, error)
 
     def _next(self) -> list[Put] | None:
         """What there is to do, once there is something; None at the end."""
@@ -239,8 +243,7 @@ class AsyncInline:
         try:
             await self._transport.run(self._trimmer.work_off(puts, last))
         except Exception as error:
-            self._trimmer.puts.forget(_threads(puts))
-            self._trimmer.failed(error, _threads(puts))
+            _give_up(self._trimmer, puts, error)
             await self._transport.run(_all_of(last))
 
     async def close(self) -> None:
@@ -293,8 +296,7 @@ class AsyncWorker:
                 self._trimmer.failed(error, _threads(puts))
                 await self._try_again(puts)
             except Exception as error:
-                self._trimmer.puts.forget(_threads(puts))
-                self._trimmer.failed(error, _threads(puts))
+                _give_up(self._trimmer, puts, error)
 
     async def _try_again(self, puts: list[Put]) -> None:
         if self._closing.is_set():

@@ -59,6 +59,11 @@ class _Thread:
     waiting: list[Put] = field(default_factory=list)
     taken_at: float = -math.inf
 
+    def take(self) -> list[Put]:
+        """Take the puts that wait."""
+        taken, self.waiting = self.waiting, []
+        return taken
+
 
 class PutCounts:
     """How many checkpoints threads have, as far as this process knows.
@@ -144,16 +149,12 @@ class PutCounts:
             if not (put.urgent or full or now - known.taken_at >= window):
                 return []
             known.taken_at = now
-            return self._take(known)
+            return known.take()
 
     def take_all(self) -> list[Put]:
         """Take all that wait."""
         with self._lock:
-            return [put for known in self._threads.values() for put in self._take(known)]
-
-    def _take(self, known: _Thread) -> list[Put]:
-        taken, known.waiting = known.waiting, []
-        return taken
+            return [put for known in self._threads.values() for put in known.take()]
 
     def forget(self, threads: Collection[bytes]) -> None:
         """Know nothing of some threads: the next put of each has the server asked again."""
