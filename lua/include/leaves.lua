@@ -120,17 +120,16 @@ function leaves.below(view, thread, ns, floor, latest, given)
   local members = view.up(low, high, FEW + 1)
   if #members == 0 then return {} end
   local found = from_entries(members)
-  local budget = { documents = given.at_end and math.huge or MOST_PARENTS, is_spent = false }
   local is_of_interest = latest ~= nil and given.grace > 0
   if #members > FEW or found[1].id == "" then
     local recent, crowd = read_crowd(view, low, high, given)
-    if is_of_interest then crowd.is_ahead = descent(thread, ns, latest, budget) end
-    crowd.budget = budget
+    crowd.budget = { documents = given.at_end and math.huge or MOST_PARENTS, is_spent = false }
+    if is_of_interest then crowd.is_ahead = descent(thread, ns, latest, crowd.budget) end
     note_missing(thread, ns, recent)
     return recent, crowd
   end
   note_missing(thread, ns, found)
-  budget.documents = MOST_PARENTS
+  local budget = { documents = MOST_PARENTS }
   for _, leaf in ipairs(found) do
     if is_of_interest and not leaf.missing then
       leaf.path = path_from_latest(thread, ns, leaf.id, latest, budget)
