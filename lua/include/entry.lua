@@ -108,6 +108,19 @@ function entry.is_unread(member)
   return kind == INDEPENDENT and past_kind == NUL
 end
 
+-- The unread entries of the root checkpoints of which some members are what was read.
+function entry.unread_twins(members)
+  local twins, prefix = {}, entry.of(entry.INDEPENDENT, "")
+  for at = 1, #members do
+    local member = members[at]
+    local kind, past_kind = byte(member, 1, 2)
+    if kind == INDEPENDENT and past_kind == NUL and not entry.is_unread(member) then
+      twins[#twins + 1] = entry.unread((entry.id(member, prefix)))
+    end
+  end
+  return twins
+end
+
 -- The entry of a leaf first seen at `ms`.
 function entry.leaf(ns, id, ms)
   return entry.of(entry.LEAF, ns) .. id .. string.format("\0%013d", math.max(ms, 0))

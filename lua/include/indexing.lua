@@ -36,7 +36,11 @@ end
 -- of the members are new.
 function indexing.add(key, members)
   redis.call("ZREMRANGEBYLEX", key, "[" .. entry.MARK, "(" .. entry.beyond(entry.MARK))
-  return redis.call("ZADD", key, unpack(entry.scored(members)))
+  local added = redis.call("ZADD", key, unpack(entry.scored(members)))
+  -- A checkpoint that was known by its name is not to be counted twice.
+  local outdated = entry.unread_twins(members)
+  if #outdated > 0 then redis.call("ZREM", key, unpack(outdated)) end
+  return added
 end
 
 -- Leaves of a namespace that are read together: most have one or two.

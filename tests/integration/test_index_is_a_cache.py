@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -120,6 +120,21 @@ def test_tracked_again_document_by_document_it_is_as_good_as_before(stack: redis
 
     assert known_checkpoints(stack) == whole
     assert retention.trim("a", KEEP_10, indexed_only=True).checkpoints_deleted == 20
+
+
+@pytest.mark.parametrize("read", [Engine().track, Engine().add])
+def test_a_checkpoint_known_by_its_name_is_known_once_when_it_has_been_read(
+    stack: redis.Redis, read: Callable[[Sequence[bytes]], Operation[Any]]
+) -> None:
+    names = fill_fast(stack, "a", 5)
+    transport = Transport(stack)
+    transport.run(Engine().add_roots(b"a", [name.encode() for name in names]))
+
+    transport.run(read([DEFAULT.document("a", "", name) for name in names[2:]]))
+
+    entries: Any = known_checkpoints(stack)
+    assert [entry.split(b"\0")[1].decode() for entry in entries] == names
+    assert [entry.endswith(b"\0!") for entry in entries] == [True] * 2 + [False] * 3
 
 
 def test_an_index_that_knows_only_the_old_half_deletes_none_that_it_should_not(

@@ -58,8 +58,8 @@ def looks() -> list[ScanProgress]:
     return []
 
 
-def of_checkpoints(client: redis.Redis, names: list[str]) -> frozenset[bytes]:
-    return keys_of(client.scan_iter(count=1000), "a", names)
+def of_checkpoints(client: redis.Redis, names: list[str], thread: str = "a") -> frozenset[bytes]:
+    return keys_of(client.scan_iter(count=1000), thread, names)
 
 
 def ask(client: redis.Redis, *words: str) -> Any:
@@ -235,18 +235,23 @@ def test_where_it_cannot_be_searched_the_whole_database_is_looked_at(
 def test_an_index_that_is_being_built_is_not_asked(
     client: redis.Redis, warm: Retention, looks: list[ScanProgress]
 ) -> None:
-    fill_fast(client, "other", 15_000)
-    names = fill_fast(client, "a", 36, writes=2)
-    doomed = of_checkpoints(client, names[:-10])
+    """How long a server takes for it is its own affair: the index is built until it is caught."""
+    fill_fast(client, "other", 6_000)
     saver = RedisSaver(redis_client=client)
-    no_index(client)
-    before = snapshot(client)
-    saver.setup()
+    for attempt in range(20):
+        thread = f"a{attempt}"
+        names = fill_fast(client, thread, 36, writes=2)
+        doomed = of_checkpoints(client, names[:-10], thread)
+        no_index(client)
+        before = snapshot(client)
+        saver.setup()
 
-    result = warm.trim("a", KEEP_10, on_scan=looks.append)
+        result = warm.trim(thread, KEEP_10, on_scan=looks.append)
 
-    assert changes(before, snapshot(client)) == Changes(gone=doomed)
-    assert result.checkpoints_deleted == 26
+        assert changes(before, snapshot(client)) == Changes(gone=doomed)
+        assert result.checkpoints_deleted == 26
+        if looks:
+            break
     assert "is still being built" in (looks[0].why or "")
 
 
