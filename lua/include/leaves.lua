@@ -18,19 +18,27 @@ local LONGEST_PATH, MOST_PARENTS = 16, 500
 -- forgets so many old ones.
 local FEW, MOST_RECENT, MOST_OLD = 200, 200, 1000
 
--- Follows the ancestors of a leaf up to what the latest pointer names: answers those on the way,
--- the leaf among them, or nil when it does not descend from there. `budget` counts down the
--- documents that may be read; where they are used up, the leaf counts as if it did.
-local function path_from_latest(thread, ns, id, latest, budget)
-  local path, seen = {}, {}
-  while id ~= "" and not seen[id] and #path < LONGEST_PATH do
-    if budget.documents == 0 then return path end
-    budget.documents = budget.documents - 1
-    path[#path + 1], seen[id] = id, true
-    id = layout.parent(thread, ns, id)
-    if id == latest then return path end
+-- How checkpoints descend from `latest`: a function of an id that answers the checkpoints after it
+-- up to this one, or nil when this one does not descend from it. Where no more documents may be
+-- read, it counts as if it did, and budget.is_spent is true.
+local function descent(thread, ns, latest, budget)
+  local parents = {}
+  return function(id)
+    local path, seen = {}, {}
+    while id ~= latest and id ~= "" and not seen[id] and #path < LONGEST_PATH do
+      if not parents[id] then
+        if budget.documents == 0 then
+          budget.is_spent = true
+          return path
+        end
+        budget.documents = budget.documents - 1
+        parents[id] = layout.parent(thread, ns, id)
+      end
+      path[#path + 1], seen[id] = id, true
+      id = parents[id]
+    end
+    return id == latest and path or nil
   end
-  return nil
 end
 
 -- The leaves that some entries name. One may have been seen twice.
@@ -55,38 +63,12 @@ local function note_missing(thread, ns, found)
   for _, leaf in ipairs(found) do leaf.missing = not exists[leaf.id] end
 end
 
--- Whether checkpoints descend from `latest`: a function of the id. Where no more documents may be
--- read, they count as if they did, and budget.is_spent is true.
-local function descent(thread, ns, latest, budget)
-  -- How many steps it is from there to a checkpoint, false when that does not descend from it.
-  local steps = { [latest] = 0 }
-  return function(id)
-    local path, seen, at = {}, {}, id
-    while at ~= "" and steps[at] == nil and not seen[at] and #path < LONGEST_PATH do
-      if budget.documents == 0 then
-        budget.is_spent = true
-        return true
-      end
-      budget.documents = budget.documents - 1
-      path[#path + 1], seen[at] = at, true
-      at = layout.parent(thread, ns, at)
-    end
-    if steps[at] == nil and at ~= "" and not seen[at] then return false end
-    local distance = steps[at] or nil
-    for back = #path, 1, -1 do
-      distance = distance and distance + 1
-      steps[path[back]] = distance or false
-    end
-    return distance ~= nil and distance <= LONGEST_PATH
-  end
-end
-
 -- What becomes of a crowd:
 --   old           ranges of the entries of old leaves: the index need not know them any more
 --   more          there are more than a call reads: then nothing is deleted for now
 --   is_too_large  too many are not old: then nothing is deleted
---   is_ahead(id)  whether a checkpoint descends from what the latest pointer names, nil where that
---                 does not matter
+--   is_ahead(id)  whether a checkpoint descends from what the latest pointer names (not nil), nil
+--                 where that does not matter
 --   budget        of the documents that this reads
 local function read_crowd(view, low, high, given)
   local crowd, recent, now = { old = {} }, {}, clock.now_ms()
@@ -119,23 +101,24 @@ function leaves.below(view, thread, ns, floor, latest, given)
   local low, high = "[" .. prefix, "(" .. prefix .. floor
   local members = view.up(low, high, FEW + 1)
   if #members == 0 then return {} end
-  local found = from_entries(members)
-  local is_of_interest = latest ~= nil and given.grace > 0
+  local found, crowd = from_entries(members), nil
+  local budget = { documents = MOST_PARENTS, is_spent = false }
   if #members > FEW or found[1].id == "" then
-    local recent, crowd = read_crowd(view, low, high, given)
-    crowd.budget = { documents = given.at_end and math.huge or MOST_PARENTS, is_spent = false }
-    if is_of_interest then crowd.is_ahead = descent(thread, ns, latest, crowd.budget) end
-    note_missing(thread, ns, recent)
-    return recent, crowd
+    found, crowd = read_crowd(view, low, high, given)
+    crowd.budget = budget
+    if given.at_end then budget.documents = math.huge end
   end
   note_missing(thread, ns, found)
-  local budget = { documents = MOST_PARENTS }
-  for _, leaf in ipairs(found) do
-    if is_of_interest and not leaf.missing then
-      leaf.path = path_from_latest(thread, ns, leaf.id, latest, budget)
+  if not latest or given.grace <= 0 then return found, crowd end
+  local path_to = descent(thread, ns, latest, budget)
+  if crowd then
+    crowd.is_ahead = path_to
+  else
+    for _, leaf in ipairs(found) do
+      if not leaf.missing then leaf.path = path_to(leaf.id) end
     end
   end
-  return found
+  return found, crowd
 end
 
 return leaves

@@ -190,7 +190,7 @@ def test_every_rule_names_what_holds_it() -> None:
 
 def test_every_graph_that_is_named_exists() -> None:
     scenarios = text_of(ROOT / "tests" / "graphs" / "scenarios.py")
-    for sentence in re.findall(r"[Tt]he graphs (.*?) in\b", text_of(GUARANTEES), re.DOTALL):
+    for sentence in re.findall(r"[Tt]he graphs (.*?)\sin\b", text_of(GUARANTEES), re.DOTALL):
         for name in re.findall(r"`(\w+)`", sentence):
             assert f"class {name}(Scenario)" in scenarios, name
 
