@@ -16,7 +16,8 @@ from redis_retention.results import EachThread, ScanProgress
 from redis_retention.sans_io import Nodes, Operation, command
 from redis_retention.served import Served
 from redis_retention.sources import one_thread, scan, shared_keys
-from redis_retention.sources.search import NotSearchable, Search
+from redis_retention.sources.search import Search
+from redis_retention.sources.search_index import NotSearchable
 
 LookIn: TypeAlias = Literal["auto", "index", "scan"]
 """Where to look for the keys of a thread.

@@ -58,9 +58,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """Send one request; the response is the reply, and the seconds until it came."""
+    """Send one request, and others right after it in the same go.
+
+    The response is the reply to the first, the seconds until all have come, and the replies to the
+    others: a refusal of one of these is its reply.
+    """
 
     request: Command | Call
+    others: Sequence[Command] = ()
 
 
 @dataclass(frozen=True, slots=True)

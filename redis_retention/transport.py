@@ -103,8 +103,11 @@ class _Driver:
         if isinstance(requests, Nodes):
             return nodes
         if isinstance(requests, Timed):
-            replies = yield from self._send_loading([requests.request], nodes)
-            return replies[0], self._took
+            begun = self._now()
+            sent = [requests.request, *requests.others]
+            reply, *others = yield from self._send_loading(sent, nodes)
+            _raise_refusal([reply])
+            return reply, self._now() - begun if others else self._took, others
         if isinstance(requests, Sleep):
             return (yield partial(self._clock.sleep, requests.seconds))
         if isinstance(requests, SendAhead):
@@ -114,7 +117,9 @@ class _Driver:
             reply = yield from self._receive(requests.pending, in_flight)
             _raise_refusal([reply])
             return reply, self._now() - begun
-        return (yield from self._send_loading(requests, nodes))
+        replies = yield from self._send_loading(requests, nodes)
+        _raise_refusal(replies)
+        return replies
 
     # --- commands sent ahead, each on a connection of its own ------------------------------------
 
@@ -175,8 +180,8 @@ class _Driver:
 
         EVALSHA of an unknown script does nothing, so only those calls are sent again.
 
-        Raises:
-            redis.exceptions.ResponseError: The server refused one of them. The others were sent.
+        Returns:
+            The reply to each of them, or its refusal.
         """
         replies = yield from self._send_all(list(requests))
         for _ in range(_LOADS):
@@ -194,7 +199,6 @@ class _Driver:
             again = yield from self._send_all([requests[at] for at in unknown])
             for at, reply in zip(unknown, again, strict=True):
                 replies[at] = reply
-        _raise_refusal(replies)
         return replies
 
     def _nodes(self) -> ClientCalls[list[Any]]:

@@ -170,24 +170,39 @@ class ScriptCalls:
         return reply
 
     def paced(
-        self, name: str, keys: Sequence[Argument], arguments: Sequence[Argument]
-    ) -> Operation[Any]:
+        self,
+        name: str,
+        keys: Sequence[Argument],
+        arguments: Sequence[Argument],
+        others: Sequence[Command] = (),
+    ) -> Operation[tuple[Any, list[Any]]]:
         """Call a script that trims, and learn from it how many keys the next call may delete.
 
         It is called and raises like `call`.
+
+        Args:
+            name: The file's name below ``lua/``.
+            keys: Its KEYS.
+            arguments: Its ARGV.
+            others: What to send right after it, in the same go.
+
+        Returns:
+            Its reply; and those to the others, or their refusals.
         """
         call, thread = self._prepared(name, keys, arguments)
         try:
-            reply, seconds = yield Timed(call)
+            reply, seconds, replies = yield Timed(call, others)
         except ResponseError as error:
             raise self._explained(error, keys[0]) from error
         reply = self._learned(reply, thread)
         bounded = reply[0] == b"more"
         if bounded and self._pace.needs_round_trip(seconds):
-            _, round_trip = yield Timed(Command(("PING",)))
+            _, round_trip, _ = yield Timed(Command(("PING",)))
             self._pace.note_round_trip(round_trip)
-        self._pace.note_call(seconds, bounded=bounded)
-        return reply
+        # What others have taken says nothing of a call that was short.
+        if bounded or not others:
+            self._pace.note_call(seconds, bounded=bounded)
+        return reply, replies
 
     def _explained(self, error: ResponseError, key: Argument) -> Exception:
         if "WRONGTYPE" not in str(error):

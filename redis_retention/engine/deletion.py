@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from redis_retention.batches import batched
 from redis_retention.engine.index import NAMES_PER_CALL, IndexCalls
 from redis_retention.engine.results import Deleted, Inspection, OrphanGroup, Place, Trimmed
 from redis_retention.policy import Policy
-from redis_retention.sans_io import Argument, Operation
+from redis_retention.sans_io import Argument, Command, Operation
 
 # An hour, and the largest difference of clocks (``lua/include/clock.lua``) beside it.
 ORPHAN_AGE_MS = 7_200_000
@@ -25,6 +26,7 @@ class DeletionCalls(IndexCalls):
         *,
         complete: bool = False,
         names: Sequence[bytes] | None = None,
+        afterwards: Sequence[Command] = (),
     ) -> Operation[Trimmed]:
         """Trim a thread by its index, call after call until nothing is left to delete.
 
@@ -38,10 +40,13 @@ class DeletionCalls(IndexCalls):
                 subgraphs of root checkpoints that it does not know are retained.
             names: Ids of root checkpoints that the index may not know, which go into it by their
                 names alone. If there is such a list, `keys_left` is counted.
+            afterwards: What to send right after the first call, in the same go: if that is the
+                only one, the result has the replies.
         """
         result, handed_on, again, cursor = Trimmed(), list[bytes](), 0, b""
         token = secrets.token_hex(8)
         names, count = names or (), int(names is not None)
+        replies: list[Any] = []
         if len(names) > NAMES_PER_CALL:
             yield from self.add_roots(thread, names)
             names = ()
@@ -50,11 +55,12 @@ class DeletionCalls(IndexCalls):
         while True:
             how: list[Argument] = [self.keys_per_call, int(self._estimate_memory), count, token]
             if handed_on:
-                reply = yield from self.paced("continue", own, [*saver, *how, *handed_on])
+                reply, _ = yield from self.paced("continue", own, [*saver, *how, *handed_on])
             else:
                 how += [again, int(complete), self.grace_ms, cursor]
                 how += [*policy.arguments(), *names]
-                reply = yield from self.paced("trim", own, [*saver, *how])
+                arguments = [*saver, *how]
+                reply, replies = yield from self.paced("trim", own, arguments, afterwards)
                 cursor, handed_on = reply[8], reply[9:]
             state, checkpoints, keys, result.left, bytes_freed, result.keys_left = reply[:6]
             result.deleted.add(checkpoints, keys, self._estimated(bytes_freed))
@@ -63,8 +69,9 @@ class DeletionCalls(IndexCalls):
             if state == b"decide":
                 handed_on = []
             elif state != b"more":
+                result.afterwards = replies
                 return result
-            again, names = 1, ()
+            again, names, afterwards, replies = 1, (), (), []
 
     def inspect(self, keys: Sequence[bytes], match: bytes = b"*") -> Operation[Inspection]:
         """Say which keys of the saver need something.

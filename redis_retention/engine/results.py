@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from redis_retention.policy import Policy
 from redis_retention.sans_io import Argument
@@ -74,12 +75,14 @@ class Trimmed:
         keys_left: Keys of the root checkpoints among them, as far as documents were read and
             registries name writes; 0 if that was not asked.
         unsupported: The checkpoint because of which the thread was left alone.
+        afterwards: The replies to what was sent right after it, empty if it took several calls.
     """
 
     deleted: Deleted = field(default_factory=Deleted)
     left: int = 0
     keys_left: int = 0
     unsupported: Place | None = None
+    afterwards: list[Any] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

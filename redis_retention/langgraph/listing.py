@@ -21,7 +21,8 @@ from redis_retention.engine import Engine
 from redis_retention.langgraph.threads import all_documents, decoded
 from redis_retention.sans_io import Command, Operation
 from redis_retention.sources import scan
-from redis_retention.sources.search import NotSearchable, Search
+from redis_retention.sources.search import Search
+from redis_retention.sources.search_index import NotSearchable
 
 # Documents read at a time; a state may be large.
 _PAGE = 20

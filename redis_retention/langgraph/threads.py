@@ -20,7 +20,8 @@ from redis_retention.layouts import Family
 from redis_retention.sans_io import Argument, Command, Operation
 from redis_retention.sources import scan
 from redis_retention.sources.one_thread import Found
-from redis_retention.sources.search import NotSearchable, Search
+from redis_retention.sources.search import Search
+from redis_retention.sources.search_index import NotSearchable
 
 # Documents copied by one call: some 30 microseconds each when they are small.
 _COPIES_PER_CALL = 60

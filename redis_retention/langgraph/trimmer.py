@@ -38,7 +38,8 @@ from redis_retention.policies import DEFAULT_PATTERN, Policies, check, for_layou
 from redis_retention.policy import Policy
 from redis_retention.retention import DEFAULT_GRACE
 from redis_retention.sans_io import Command, Operation, T
-from redis_retention.sources.search import NotSearchable, Search
+from redis_retention.sources.search import Search
+from redis_retention.sources.search_index import NotSearchable
 from redis_retention.transport import AsyncClient, Client
 
 log = logger("langgraph")

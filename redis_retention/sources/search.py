@@ -7,46 +7,23 @@ that it does not find is only retained for too long.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from redis.exceptions import NoPermissionError, ResponseError
+from redis.exceptions import ResponseError
 
 from redis_retention.engine import Engine, OrphanGroup
-from redis_retention.layouts import Family, SearchIndex
+from redis_retention.layouts import Family
 from redis_retention.policy import Policy
-from redis_retention.sans_io import Command, Nodes, Operation, command
+from redis_retention.sans_io import Command, Operation
 from redis_retention.sources import one_thread
 from redis_retention.sources.one_thread import Found, ThreadResult
+from redis_retention.sources.search_index import NotSearchable, SearchIndexes, refused
 
-_KEYS_PER_PAGE = 1000
-# Cursors that are not read to their end are few, and expire soon.
-_CURSOR_MS = 10_000
-# Longer tags are cut off.
-_LONGEST_TAG = 4_000
-# A tag loses what is blank at its ends, and a comma parts it; no query can name control characters.
-_UNSEARCHABLE = re.compile(r"[\x00-\x1f\x7f,]|\A\s|\s\Z")
-_SYNTAX = re.compile(r"([^0-9A-Za-z\x80-\U0010ffff])")
-
-_SWEPT = "`--indexed-only` after a sweep, or beside `redis-retention run`, avoids that"
-
-
-class NotSearchable(Exception):
-    """A thread cannot be searched for.
-
-    Attributes:
-        why: Why not.
-        mend: What would avoid looking at the whole database instead.
-        alone: Others may be searched for.
-    """
-
-    def __init__(self, why: str, mend: str = _SWEPT, *, alone: bool = False) -> None:
-        super().__init__(why)
-        self.why = why
-        self.mend = mend
-        self.alone = alone
+_ALL = (Family.CHECKPOINT, Family.WRITE)
+# Threads of so many documents are trimmed by one call, as a rule.
+_FEW_DOCUMENTS = 50
 
 
 class Search:
@@ -59,8 +36,7 @@ class Search:
         self.engine = engine
         self._layout = engine.layout
         self._indexes = engine.layout.search_indexes()
-        self._examined = False
-        self._complete = True
+        self._search = SearchIndexes(self._indexes)
 
     def find(self, thread: bytes) -> Operation[Found]:
         """Look for all of a thread's keys that a search index or our own index names.
@@ -68,8 +44,8 @@ class Search:
         Raises:
             NotSearchable: That cannot be done here, or not for this thread.
         """
-        hits, entries = yield from self._look_up(thread, [Family.CHECKPOINT, Family.WRITE])
-        found = Found(complete=self._complete)
+        hits, entries = yield from self._look_up(thread, _ALL)
+        found = Found(complete=self._search.complete)
         for family, keys in hits.items():
             self._sort(thread, family, keys, found)
         for entry in entries:
@@ -87,7 +63,7 @@ class Search:
         Raises:
             NotSearchable: That cannot be done here, or not for this value.
         """
-        hits = yield from self._search(value, [Family.CHECKPOINT], field=field)
+        hits, _ = yield from self._ask(value, [Family.CHECKPOINT], field=field)
         return hits[Family.CHECKPOINT]
 
     def trim(self, thread: bytes, policy: Policy) -> Operation[ThreadResult]:
@@ -108,15 +84,19 @@ class Search:
         before.documents.update((self._suffix(Family.CHECKPOINT, key), key) for key in known)
         names = yield from self._update_index(thread, before, entries, missing, policy)
 
+        # A trim of one call is followed by the last search in the same go.
+        pages = self._search.pages(thread, _ALL) if len(before.documents) <= _FEW_DOCUMENTS else []
         trimmed = yield from self.engine.trim(
-            thread, policy, complete=self._complete, names=names or None
+            thread, policy, complete=self._search.complete, names=names or None, afterwards=pages
         )
         result = one_thread.done(trimmed)
         if trimmed.unsupported is not None:
             read = yield from self.engine.read(thread, before.writes_seen())
             result.left = one_thread.checkpoints(read)
             return result
-        yield from self._delete_orphans(thread, before, missing, result)
+        after = yield from self._found_after(thread, trimmed.afterwards)
+        if after is not None:
+            yield from self._delete_orphans(thread, before, after, missing, result)
         return result
 
     def _update_index(
@@ -141,21 +121,34 @@ class Search:
         yield from engine.add_all([key for key in new if key not in by_name], thread)
         return list(by_name.values())
 
-    def _delete_orphans(
-        self, thread: bytes, before: Found, missing: Iterable[bytes], result: ThreadResult
-    ) -> Operation[None]:
-        """Delete what writers left of checkpoints that are gone.
+    def _found_after(self, thread: bytes, replies: Sequence[Any]) -> Operation[Found | None]:
+        """What the search indexes find after a trim, when there is little to find.
 
-        It is searched for after the trim: then there is little to find.
+        Args:
+            thread: The thread as it stands in the keys.
+            replies: The first pages, if they are there already.
         """
         try:
-            hits = yield from self._search(thread, [Family.CHECKPOINT, Family.WRITE])
-        except NotSearchable:
+            if not replies:
+                replies = yield self._search.pages(thread, _ALL)
+            hits = yield from self._search.hits(_ALL, replies)
+        except (NotSearchable, ResponseError):
             # An index that was there a moment ago; the next trim will do it.
-            return
-        after = Found()
+            return None
+        found = Found()
         for family, keys in hits.items():
-            self._sort(thread, family, keys, after)
+            self._sort(thread, family, keys, found)
+        return found
+
+    def _delete_orphans(
+        self,
+        thread: bytes,
+        before: Found,
+        after: Found,
+        missing: Iterable[bytes],
+        result: ThreadResult,
+    ) -> Operation[None]:
+        """Delete what writers left of checkpoints that are gone."""
         lost = {self._suffix(Family.CHECKPOINT, key) for key in missing}
         orphaned = sorted((lost | after.writes.keys()) - after.documents.keys())
         # What was there a moment ago was trimmed: whatever is left of it is deleted too.
@@ -193,155 +186,19 @@ class Search:
         """What the search indexes find of a thread, and the entries of checkpoints in our own."""
         key = self.engine.index_key(thread)
         entries = Command(("ZRANGEBYLEX", key, b"[s", b"(y"))
-        found: list[bytes] = []
-        hits = yield from self._search(thread, families, entries, found)
+        hits, [found] = yield from self._ask(thread, families, [entries])
         return hits, [entry for entry in found if entry[:1] in (b"s", b"t", b"x")]
 
-    def _search(
+    def _ask(
         self,
-        thread: bytes,
+        value: bytes,
         families: Sequence[Family],
-        other: Command | None = None,
-        reply: list[bytes] | None = None,
+        others: Sequence[Command] = (),
         field: str | None = None,
-    ) -> Operation[dict[Family, list[bytes]]]:
-        """The keys that the search indexes of some families find, the first page of each in one go.
-
-        Args:
-            thread: The thread as it stands in the keys.
-            families: Which indexes to ask.
-            other: A command to send along.
-            reply: Gets the reply to that one.
-            field: The tag that has the value `thread`, if that is not the thread's.
-        """
-        if not self._indexes:
-            raise NotSearchable("the saver has no search index")
-        thread_field = self._indexes[Family.CHECKPOINT].thread_field
-        query = self._query(thread, field or thread_field)
-        if (yield Nodes()) != [None]:
-            raise NotSearchable("the server is a cluster, of which RediSearch knows a part")
-        examine = [] if self._examined else self._questions()
-        pages = [self._first_page(self._indexes[family], query) for family in families]
+    ) -> Operation[tuple[dict[Family, list[bytes]], list[Any]]]:
         try:
-            replies = yield [*examine, *pages, *([other] if other else [])]
-            self._examine(replies[: len(examine)])
-            hits = {}
-            for family, page in zip(families, replies[len(examine) :], strict=False):
-                hits[family] = yield from self._all_pages(self._indexes[family], page)
+            return (yield from self._search.search(value, families, others, field))
         except ResponseError as error:
             # It may be a key of ours that is something else.
-            yield from self.engine.check_keys(thread)
-            raise _refused(error) from error
-        if reply is not None:
-            reply += replies[-1]
-        return hits
-
-    def _query(self, thread: bytes, field: str) -> str:
-        try:
-            text = thread.decode()
-        except UnicodeDecodeError:
-            text = "\0"
-        if _UNSEARCHABLE.search(text) or len(thread) > _LONGEST_TAG:
-            raise NotSearchable("RediSearch cannot search for such an id", alone=True)
-        return f"@{field}:{{{_SYNTAX.sub(_BACKSLASHED, text)}}}"
-
-    @staticmethod
-    def _first_page(index: SearchIndex, query: str) -> Command:
-        return Command(
-            (
-                *("FT.AGGREGATE", index.name, query, "LOAD", 1, "@__key"),
-                *("WITHCURSOR", "COUNT", _KEYS_PER_PAGE, "MAXIDLE", _CURSOR_MS),
-                # A search that is cut off would not say so.
-                *("TIMEOUT", 0, "DIALECT", 2),
-            )
-        )
-
-    @staticmethod
-    def _all_pages(index: SearchIndex, page: Any) -> Operation[list[bytes]]:
-        keys: list[bytes] = []
-        while True:
-            rows, cursor = page
-            keys += _keys(rows)
-            if not int(cursor):
-                return keys
-            page = yield from command("FT.CURSOR", "READ", index.name, cursor)
-
-    # --- whether an index can be relied on --------------------------------------------------------
-
-    def _questions(self) -> list[Command]:
-        infos = [Command(("FT.INFO", index.name)) for index in self._indexes.values()]
-        return [Command(("CLIENT", "INFO")), *infos]
-
-    def _examine(self, replies: Sequence[Any]) -> None:
-        if not replies:
-            return
-        if b" db=0 " not in _bytes(replies[0]):
-            # It answers elsewhere too, with what is in database 0.
-            raise NotSearchable("RediSearch indexes database 0 alone")
-        for index, reply in zip(self._indexes.values(), replies[1:], strict=True):
-            self._examine_index(index, _as_map(reply))
-        self._examined = True
-
-    def _examine_index(self, index: SearchIndex, info: dict[bytes, Any]) -> None:
-        if not _is_made_like(index, info):
-            raise NotSearchable(
-                f"the search index {index.name} is not one that RedisSaver has made",
-                "let RedisSaver.setup() make it",
-            )
-        if float(info[b"indexing"]) or float(info[b"percent_indexed"]) < 1:
-            raise NotSearchable(
-                f"the search index {index.name} is still being built", "wait until it is"
-            )
-        # Then there may be older checkpoints than those that it finds.
-        self._complete = self._complete and not float(info[b"hash_indexing_failures"])
-
-
-_BACKSLASHED = r"\\\1"
-
-
-def _is_made_like(index: SearchIndex, info: dict[bytes, Any]) -> bool:
-    definition = _as_map(info[b"index_definition"])
-    fields = [_as_map(field) for field in info[b"attributes"]]
-    return (
-        definition[b"key_type"] == b"JSON"
-        and b"filter" not in definition
-        and any(index.start.startswith(prefix) for prefix in definition[b"prefixes"])
-        and any(
-            field.get(b"identifier") == index.thread_path and field.get(b"type") == b"TAG"
-            for field in fields
-        )
-    )
-
-
-def _refused(error: ResponseError) -> NotSearchable:
-    said = str(error).lower()
-    if isinstance(error, NoPermissionError):
-        return NotSearchable("this user may not search", "allow it what docs/deploy/users.acl says")
-    if "unknown command" in said:
-        return NotSearchable("the server has no RediSearch")
-    if "index" in said and ("unknown" in said or "no such" in said):
-        return NotSearchable("the saver's search index is not there", "RedisSaver.setup() makes it")
-    return NotSearchable(f"RediSearch refuses: {error}")
-
-
-def _keys(rows: Any) -> Iterator[bytes]:
-    """The keys in a page, which has maps in RESP3 and lists in RESP2."""
-    if isinstance(rows, dict):
-        rows = [row[b"extra_attributes"] for row in rows[b"results"]]
-    else:
-        rows = rows[1:]
-    for row in rows:
-        # A document that has gone meanwhile has none.
-        if row:
-            yield _as_map(row)[b"__key"]
-
-
-def _as_map(reply: Any) -> dict[bytes, Any]:
-    if isinstance(reply, dict):
-        return reply
-    # Flags may follow the pairs.
-    return dict(zip(reply[::2], reply[1::2], strict=False))
-
-
-def _bytes(text: bytes | str) -> bytes:
-    return text.encode() if isinstance(text, str) else text
+            yield from self.engine.check_keys(value)
+            raise refused(error) from error

@@ -11,9 +11,14 @@ from typing import Any
 import pytest
 import redis
 from langgraph.checkpoint.redis import RedisSaver
+from redis.connection import Connection
 
 from redis_retention import AsyncRetention, Policy, Retention, ScanProgress
-from redis_retention.sources import search
+from redis_retention.engine import Engine
+from redis_retention.sans_io import Call, Request
+from redis_retention.sources import search_index
+from redis_retention.sources.search import Search
+from redis_retention.transport import ClientCalls, Transport
 from tests.integration.test_round_trips import monitored
 from tests.integration.threads import (
     DEFAULT,
@@ -101,6 +106,61 @@ async def test_nor_without_blocking(server: Server, client: redis.Redis, warm: R
     assert result.checkpoints_deleted == 26
 
 
+def test_a_short_thread_takes_three_round_trips(
+    saver: RedisSaver, warm: Retention, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_fast(client, "a", 36, writes=2)
+    sent: list[bytes] = []
+    send: Any = Connection.send_packed_command
+
+    def counted(self: Connection, command: list[bytes], *args: Any, **options: Any) -> None:
+        sent.append(b"".join(command))
+        send(self, command, *args, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Connection, "send_packed_command", counted)
+        warm.trim("a", KEEP_10)
+
+    assert [one.split(b"\r\n")[2] for one in sent] == [b"GET", b"CLIENT", b"EVALSHA"]
+
+
+class Meddling(Transport):
+    """Does something just before a script trims."""
+
+    def __init__(self, client: redis.Redis, meddle: Callable[[redis.Redis], object]) -> None:
+        super().__init__(client)
+        self._meddle, self._done = meddle, False
+
+    def _send_all(self, requests: list[Request]) -> ClientCalls[list[Any]]:
+        if isinstance(call := requests[0], Call) and call.script.name == "trim" and not self._done:
+            self._done = True
+            self._meddle(self._client)
+        return (yield from super()._send_all(requests))
+
+
+def no_scripts(client: redis.Redis) -> None:
+    client.script_flush()
+
+
+def no_index_of_writes(client: redis.Redis) -> None:
+    client.ft("checkpoint_write").dropindex()
+
+
+@pytest.mark.parametrize("meddle", [no_scripts, no_index_of_writes])
+def test_a_search_that_comes_to_nothing_after_the_trim_is_no_loss(
+    client: redis.Redis, warm: Retention, meddle: Callable[[redis.Redis], object]
+) -> None:
+    """Either the index was dropped, or the trim ran after the search, as its script was lost."""
+    names = fill_fast(client, "a", 36, writes=2)
+    doomed = of_checkpoints(client, names[:-10])
+    before = snapshot(client)
+
+    result = Meddling(client, meddle).run(Search(Engine()).trim(b"a", KEEP_10))
+
+    assert result.deleted.checkpoints == 26
+    assert changes(before, snapshot(client)) == Changes(gone=doomed)
+
+
 def test_the_indexes_are_examined_once_for_several_threads(
     server: Server, client: redis.Redis, warm: Retention
 ) -> None:
@@ -172,7 +232,7 @@ def test_any_client_will_do(
 def test_a_thread_is_found_page_by_page(
     server: Server, client: redis.Redis, warm: Retention, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "_KEYS_PER_PAGE", 7)
+    monkeypatch.setattr(search_index, "_KEYS_PER_PAGE", 7)
     fill_fast(client, "a", 36, writes=2)
 
     with monitored(server) as commands:
@@ -191,10 +251,6 @@ def test_a_thread_is_found_page_by_page(
 def no_index(client: redis.Redis) -> None:
     for name in ("checkpoint", "checkpoint_write"):
         client.ft(name).dropindex()
-
-
-def no_index_of_writes(client: redis.Redis) -> None:
-    client.ft("checkpoint_write").dropindex()
 
 
 def another_index(client: redis.Redis) -> None:
