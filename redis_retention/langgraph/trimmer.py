@@ -68,6 +68,15 @@ class RetentionOptions(TrimOptions, total=False):
     retention: Policy | None
 
 
+class SaverOptions(RetentionOptions, total=False):
+    """The same, and what the savers of `langgraph.checkpoint.redis` take beside a client."""
+
+    connection_args: dict[str, Any] | None
+    ttl: dict[str, Any] | None
+    checkpoint_prefix: str
+    checkpoint_write_prefix: str
+
+
 # The default trigger is so many times what is kept.
 _TRIGGER_FACTOR = 3
 _RULES_SECONDS = 5.0
