@@ -18,7 +18,7 @@ from redis_retention.pins import Pin
 from redis_retention.plan import Plan, planned
 from redis_retention.policies import DEFAULT_PATTERN, check, matching
 from redis_retention.policy import Policy
-from redis_retention.results import EachThread, ScanProgress, TrimResult, combined
+from redis_retention.results import EachThread, ScanProgress, TrimResult, total
 from redis_retention.sans_io import Operation
 from redis_retention.served import Served
 from redis_retention.served_stats import largest_of, measure_all, stats_of
@@ -82,7 +82,7 @@ class Operations:
         policies = yield from self._choice.of_threads(names, policy)
         yield from named.trim(policies, each)
         matched = set().union(*policies.values())
-        result = combined(each, dry_run=dry_run)
+        result = total(each, dry_run=dry_run)
         result.threads = len(matched)
         result.threads_trimmed = len(set().union(*(one.trimmed for one in each.values())))
         result.leave_alone({name: _UNMATCHED for name in names if name not in matched})

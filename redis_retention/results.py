@@ -187,7 +187,7 @@ class EachThread:
         self.result.refuse(self._refusals.reasons)
 
 
-def combined(each: Mapping[Engine, EachThread], *, dry_run: bool) -> TrimResult:
+def total(each: Mapping[Engine, EachThread], *, dry_run: bool) -> TrimResult:
     """What was done in all formats, but for how many threads."""
     result = TrimResult(dry_run=dry_run)
     for engine, one in each.items():

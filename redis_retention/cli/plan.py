@@ -11,12 +11,7 @@ from rich.text import Text
 
 from redis_retention import bodies
 from redis_retention.cli.connection import Settings, pass_settings, retention
-from redis_retention.cli.options import (
-    as_bytes,
-    global_options,
-    look_in_options,
-    policy_options,
-)
+from redis_retention.cli.options import as_bytes, global_options, look_in_options, policy_options
 from redis_retention.cli.output import age, named, new_table, show, show_json, shown
 from redis_retention.cli.scanning import scan_shown
 from redis_retention.named import LookIn

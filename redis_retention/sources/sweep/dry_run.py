@@ -10,7 +10,7 @@ from redis_retention.errors import ServerLacks
 from redis_retention.glob import parse
 from redis_retention.layouts.names import title
 from redis_retention.policies import for_layout, is_eligible, rule_for
-from redis_retention.results import EachThread, TrimResult, combined
+from redis_retention.results import EachThread, TrimResult, total
 from redis_retention.sans_io import Operation
 from redis_retention.served import Served
 from redis_retention.sources import one_thread, scan
@@ -44,7 +44,7 @@ def sweep_formats_dry(served: Served, rules: Sequence[Rule], match: bytes) -> Op
             lacking = error
             continue
         each[engine] = counted
-    result = combined(each, dry_run=True)
+    result = total(each, dry_run=True)
     if lacking is not None and not result.layouts:
         raise lacking
     result.threads = sum(one.result.threads for one in each.values())
