@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from redis_retention.results import LayoutResult
+from redis_retention.results import LayoutResult
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -72,7 +71,7 @@ def in_layouts(results: Mapping[str, LayoutResult]) -> dict[str, tuple[int, int,
 
 
 def _metric(kind: str, text: str, default: float = 0) -> Any:
-    """What a metric shows, with the text of that; `redis_retention.metrics` knows the kinds."""
+    """What a metric shows, with its text; `redis_retention.http.metrics` knows the kinds."""
     return field(default=default, metadata={kind: text})
 
 

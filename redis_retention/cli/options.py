@@ -21,7 +21,7 @@ from redis_retention.pace import (
     SMALLEST_KEYS_PER_CALL,
 )
 from redis_retention.policy import InvalidPolicy, stated_policy
-from redis_retention.spans import read_span
+from redis_retention.wording import read_span
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -17,14 +17,14 @@ from redis_retention.cli.configured import config_option
 from redis_retention.cli.connection import Settings, async_client, database_of, is_cluster
 from redis_retention.cli.http import HttpOptions
 from redis_retention.cli.options import policy_options, trigger_option, warn_checkpoint_bytes_option
-from redis_retention.daemon import Daemon, Told
 from redis_retention.engine import Rule
 from redis_retention.errors import RetentionError
 from redis_retention.logs import logger
 from redis_retention.sans_io import Operation
 from redis_retention.served import Served
-from redis_retention.service_rules import Options
-from redis_retention.sweeping import SweepResult
+from redis_retention.service.daemon import Daemon, Told
+from redis_retention.service.rules import Options
+from redis_retention.service.sweeping import SweepResult
 
 if TYPE_CHECKING:
     from redis_retention.http.backend import Backend

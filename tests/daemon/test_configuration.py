@@ -17,8 +17,8 @@ from redis_retention.cli import run as module
 from redis_retention.cli.connection import Settings
 from redis_retention.cli.serving import Service
 from redis_retention.policy import InvalidPolicy, Policy
-from redis_retention.schedule import Schedule
-from redis_retention.service_rules import Options, with_options
+from redis_retention.service.rules import Options, with_options
+from redis_retention.service.schedule import Schedule
 from tests.daemon import service as processes
 from tests.daemon.writers import Writer, ids
 from tests.servers.start import Server

@@ -11,8 +11,8 @@ import redis
 
 from redis_retention import Policy, Retention
 from redis_retention.layouts.names import AUTO
-from redis_retention.named import LookIn
-from redis_retention.plan import PlannedCheckpoint
+from redis_retention.operations.named import LookIn
+from redis_retention.operations.plan import PlannedCheckpoint
 from redis_retention.sources.sweep import SweepResult
 from tests.layouts.formats import FORMATS, HOSTILE, Format, Keys, contents, keys
 
@@ -57,10 +57,11 @@ class Filled:
             if not key.startswith(b"checkpoint_latest:")
         )
 
-    def check(self, trimmed: Callable[[str, str], bool], pinned: Keys = frozenset()) -> None:
+    def check(self, trimmed: Callable[[str, str], bool], pinned: Keys | None = None) -> None:
         """What was trimmed has its newest checkpoints, all else is as it was, key by key."""
         after = contents(self.client, keys(self.client))
-        assert self.before.keys() - after.keys() == self.of_old_checkpoints(trimmed) - pinned
+        gone = self.of_old_checkpoints(trimmed) - (pinned or frozenset())
+        assert self.before.keys() - after.keys() == gone
         changed = {key for key in after if after[key] != self.before[key]}
         lists = {one.title: one.lists for one in FORMATS}
         assert changed == {
@@ -70,7 +71,7 @@ class Filled:
             for key in lists[title](thread)
         }
         sizes = {size(self.client, key) for key in changed}
-        assert sizes <= ({KEEP, KEEP + 1} if pinned else {KEEP})
+        assert sizes <= ({KEEP} if pinned is None else {KEEP, KEEP + 1})
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from redis_retention.engine import Rule
 from redis_retention.errors import RetentionError
 from redis_retention.logs import fields, logger
 from redis_retention.policy import Policy
-from redis_retention.schedule import Schedule
+from redis_retention.service.schedule import Schedule
 from redis_retention.transport import AsyncTransport
 
 log = logger("daemon")

@@ -6,24 +6,23 @@ from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import TypeAlias
 
-from redis_retention.choice import Choice
 from redis_retention.engine import Place, Rule
 from redis_retention.errors import RetentionError
 from redis_retention.layouts import too_long_id
 from redis_retention.layouts.names import title
 from redis_retention.lease import Lease
-from redis_retention.named import LookIn, NamedThreads, look_in_of
-from redis_retention.pinned import ServedPins
-from redis_retention.pins import Pin
-from redis_retention.plan import Plan, planned
+from redis_retention.operations.choice import Choice
+from redis_retention.operations.named import LookIn, NamedThreads, look_in_of
+from redis_retention.operations.pins import Pin, ServedPins
+from redis_retention.operations.plan import Plan, planned
+from redis_retention.operations.served_stats import largest_of, measure_all, stats_of
+from redis_retention.operations.stats import Stats, ThreadSize
 from redis_retention.policies import DEFAULT_PATTERN, check, matching
 from redis_retention.policy import Policy
 from redis_retention.results import EachThread, ScanProgress, TrimResult, total
 from redis_retention.sans_io import Operation
 from redis_retention.served import Served
-from redis_retention.served_stats import largest_of, measure_all, stats_of
 from redis_retention.sources.sweep import Progress, sweep_formats, sweep_formats_dry
-from redis_retention.stats import Stats, ThreadSize
 from redis_retention.stopping import stoppable
 
 ThreadId: TypeAlias = "str | bytes"
