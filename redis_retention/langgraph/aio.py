@@ -155,23 +155,12 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
         """List checkpoints, newest first; see `RetentionRedisSaver.list`."""
-        engine, run = self._trimmer.engine, self._transport.run
+        engine = self._trimmer.engine
         wanted = listing.Wanted.of(engine, config, filter, before)
-        left, none_yet = limit, True
-        names = await run(listing.names(engine, wanted))
-        for keys in listing.pages(names, limit):
-            heads = await run(listing.read(engine, wanted, keys))
-            none_yet = none_yet and not heads
-            for some in listing.in_pages(heads[:left]):
-                for listed in await run(listing.load(engine, some)):
-                    yield listing.as_tuple(self, listed, hidden=True)
-            left = None if left is None else left - len(heads)
-            if left is not None and left <= 0:
-                return
-        if none_yet:
-            best = await run(listing.next_best(engine, wanted, names))
-            for listed in await run(listing.load(engine, best)):
-                yield listing.as_tuple(self, listed, hidden=True)
+        listed = listing.Listing(engine, wanted, limit)
+        while (some := await self._transport.run(listed.next())) is not None:
+            for one in some:
+                yield listing.as_tuple(self, one, hidden=True)
 
     async def aprune(self, thread_ids: Sequence[str], **options: Unpack[PruneOptions]) -> None:
         """Prune threads now; see `RetentionRedisSaver.prune`."""

@@ -181,23 +181,12 @@ class RetentionRedisSaver(RedisSaver):
             before: List only checkpoints that are older than this one.
             limit: List no more than so many.
         """
-        engine, run = self._trimmer.engine, self._transport.run
+        engine = self._trimmer.engine
         wanted = listing.Wanted.of(engine, config, filter, before)
-        left, none_yet = limit, True
-        names = run(listing.names(engine, wanted))
-        for keys in listing.pages(names, limit):
-            heads = run(listing.read(engine, wanted, keys))
-            none_yet = none_yet and not heads
-            for some in listing.in_pages(heads[:left]):
-                for listed in run(listing.load(engine, some)):
-                    yield listing.as_tuple(self, listed, hidden=False)
-            left = None if left is None else left - len(heads)
-            if left is not None and left <= 0:
-                return
-        if none_yet:
-            best = run(listing.next_best(engine, wanted, names))
-            for listed in run(listing.load(engine, best)):
-                yield listing.as_tuple(self, listed, hidden=False)
+        listed = listing.Listing(engine, wanted, limit)
+        while (some := self._transport.run(listed.next())) is not None:
+            for one in some:
+                yield listing.as_tuple(self, one, hidden=False)
 
     def prune(self, thread_ids: Sequence[str], **options: Unpack[PruneOptions]) -> None:
         """Prune threads now, and delete nothing that LangGraph needs of them.
