@@ -14,9 +14,10 @@ from benchmarks.lab import KEEP, Lab, Say, opened
 from benchmarks.measure import Sample, cpu, interleaved, ratio, spread, times, trips
 from benchmarks.report import Section
 from benchmarks.scale import Scale
-from benchmarks.ways import KEYS_PER_UNLINK
+from benchmarks.ways import KEYS_PER_UNLINK, least_calls
 from benchmarks.wire import batches, pack
 from redis_retention import Policy
+from redis_retention.batches import batched
 from redis_retention.engine import Engine, Rule
 from redis_retention.layouts import LangGraphJs
 from redis_retention.sources import scan, shared_keys
@@ -28,7 +29,8 @@ LARGEST = 1_000
 POLICY = Policy(keep_last=KEEP)
 TASK = "00000000-0000-5000-8000-000000000001"
 TRIM, SWEEP = "redis-retention, one thread", "redis-retention sweep"
-LOOP, FLOOR = "KEYS and DEL, checkpoint by checkpoint", "floor"
+LOOP, LEAST, FLOOR = "KEYS and DEL, checkpoint by checkpoint", "the least scripts", "floor"
+BLOBS_PER_SCRIPT = 200
 
 HEADER = ("", "ms", "server CPU, ms", "round trips", "CPU to floor")
 
@@ -51,7 +53,19 @@ has five channels: three are written in each step, one in each tenth, one in the
 value is in its document and in a blob, and there are two writes a step. The trim is that of a named
 thread: a look at the database, the trim, one more look, and the blobs. The loop asks KEYS for the
 writes of each checkpoint, as the saver does, and deletes the blobs that no document names. The
-floor is UNLINK of exactly the same keys, as under Trim."""
+least scripts are told which checkpoints go, as under Trim, and then which blobs, {BLOBS_PER_SCRIPT}
+at a time; of each they read who has written it last, without which none may go, and look at nothing
+else. The floor is UNLINK of exactly the same keys, as under Trim."""
+
+_LEAST_OF_BLOBS = """
+local call = { "JSON.MGET", unpack(ARGV) }
+call[#call + 1] = "$.checkpoint_id"
+local writers, deleted = redis.call(unpack(call)), {}
+for at, key in ipairs(ARGV) do
+  if writers[at] then deleted[#deleted + 1] = key end
+end
+return redis.call("UNLINK", unpack(deleted))
+"""
 
 
 @dataclass
@@ -68,9 +82,11 @@ class Thread:
 
     def victims(self) -> list[bytes]:
         """What is to be deleted, documents first."""
-        kept = set().union(*self.named[-KEEP:])
-        blobs = set().union(*self.named) - kept
-        return [key for some in self.keys[:-KEEP] for key in some] + sorted(blobs)
+        return [key for some in self.keys[:-KEEP] for key in some] + self.unneeded()
+
+    def unneeded(self) -> list[bytes]:
+        """The blobs that are to be deleted."""
+        return sorted(set().union(*self.named) - set().union(*self.named[-KEEP:]))
 
     def survivors(self) -> list[bytes]:
         """What is to be left."""
@@ -175,6 +191,20 @@ def loop(lab: Lab, thread: Thread) -> Callable[[], object]:
     return act
 
 
+def least(lab: Lab, thread: Thread) -> Callable[[], object]:
+    """Scripts that are told what goes, and read of it what they have to."""
+    delete_checkpoints = least_calls(lab, thread.keys[:-KEEP])
+    parts = list(batched(thread.unneeded(), BLOBS_PER_SCRIPT))
+    sha = lab.admin.script_load(_LEAST_OF_BLOBS)
+
+    def act() -> None:
+        delete_checkpoints()
+        for part in parts:
+            lab.client.evalsha(sha, 0, *part)
+
+    return act
+
+
 def floor(lab: Lab, thread: Thread) -> Callable[[], object]:
     """UNLINK of keys that are known beforehand."""
     keys = thread.victims()
@@ -188,7 +218,7 @@ def floor(lab: Lab, thread: Thread) -> Callable[[], object]:
     return act
 
 
-WAYS = {TRIM: trim, SWEEP: sweep, LOOP: loop, FLOOR: floor}
+WAYS = {TRIM: trim, SWEEP: sweep, LOOP: loop, LEAST: least, FLOOR: floor}
 
 
 # --- a thread ------------------------------------------------------------------------------------

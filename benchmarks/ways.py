@@ -5,7 +5,7 @@ Each gets a lab and a thread, prepares what the clock does not count, and return
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, get_args
 
 from langchain_core.runnables import RunnableConfig
@@ -86,8 +86,13 @@ def least_script(lab: Lab, thread: Filled) -> Callable[[], object]:
     It decides nothing, proves nothing and keeps no index, so that no script that trims can cost
     much less.
     """
-    ids = [keys[0].rpartition(b":")[2] for keys in thread.checkpoints[:-KEEP]]
-    starts = [f"{family}:{thread.name}:__empty__:" for family in ("checkpoint", "write_keys_zset")]
+    return least_calls(lab, thread.checkpoints[:-KEEP])
+
+
+def least_calls(lab: Lab, checkpoints: Sequence[Sequence[bytes]]) -> Callable[[], object]:
+    """The same of checkpoints of one namespace; the first two keys are document and registry."""
+    ids = [keys[0].rpartition(b":")[2] for keys in checkpoints]
+    starts = [key[: -len(ids[0])] for key in checkpoints[0][:2]]
     sha = lab.admin.script_load(_LEAST)
 
     def act() -> None:

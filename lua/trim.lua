@@ -16,8 +16,8 @@
 -- ARGV[10] milliseconds for which a leaf is retained
 -- ARGV[11] where the call before has come to, "" for the first call
 -- ARGV[12]… the policy, five values (include/policy.lua)
--- then     ids of root checkpoints that the index may not know, oldest first: those that are this
---          thread's are added to it unread
+-- then     ids of root checkpoints that the index may not know, in their order, oldest or newest
+--          first: those that are this thread's are added to it unread
 --
 -- Reply    {state, checkpoints deleted, keys deleted (the checkpoints with them), checkpoints
 --          left in the index, bytes freed, keys left, ns, id, next, what continue.lua needs…}

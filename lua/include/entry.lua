@@ -94,9 +94,11 @@ function entry.ids(members, prefix)
   return ids, plain
 end
 
+local ROOT = entry.of(entry.INDEPENDENT, "")
+
 -- The entry of a root checkpoint that has not been read.
 function entry.unread(id)
-  return entry.of(entry.INDEPENDENT, "") .. id .. "\0!"
+  return ROOT .. id .. "\0!"
 end
 
 local INDEPENDENT, NUL, UNREAD = byte(entry.INDEPENDENT .. "\0!", 1, 3)

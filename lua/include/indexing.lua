@@ -9,9 +9,9 @@
 local indexing = {}
 
 -- What to call a checkpoint of which so many write documents have been seen: "unregistered" when
--- its registry does not name them all.
-function indexing.status(thread, ns, id, writes)
-  local unregistered = writes > 0 and layout.registered(thread, ns, id) < writes
+-- its registry does not name them all. `starts` is what layout.key_starts says of its namespace.
+function indexing.status(starts, id, writes)
+  local unregistered = writes > 0 and layout.registered(starts, id) < writes
   return unregistered and "unregistered" or "checkpoint"
 end
 
@@ -27,7 +27,8 @@ function indexing.read(key, only, writes)
   local header, why = layout.header(key)
   if not header then return why end
   if only ~= "" and header.thread ~= only then return "other" end
-  return indexing.status(header.thread, header.ns, header.id, writes), header
+  if writes == 0 then return "checkpoint", header end
+  return indexing.status(layout.key_starts(header.thread, header.ns), header.id, writes), header
 end
 
 -- Adds members to the index at `key`. A trim that is under way must decide anew then, so its mark
@@ -122,15 +123,12 @@ function indexing.add_with_leaves(key, members, checkpoints, announced)
   end
 end
 
--- Which root checkpoints the index knows from the lowest of some ids to the highest.
+-- Which root checkpoints the index knows from the first of some ids to the last.
 local function known_between(key, ids)
   local known, prefix = {}, entry.of(entry.INDEPENDENT, "")
   if redis.call("EXISTS", key) == 0 then return known end
-  local low, high = ids[1], ids[1]
-  for _, id in ipairs(ids) do
-    if bytes.less(id, low) then low = id end
-    if bytes.less(high, id) then high = id end
-  end
+  local low, high = ids[1], ids[#ids]
+  if bytes.less(high, low) then low, high = high, low end
   local first, last = "[" .. prefix .. low, "(" .. prefix .. high .. "\1"
   for _, member in ipairs(redis.call("ZRANGEBYLEX", key, first, last)) do
     known[entry.id(member, prefix)] = true
@@ -138,8 +136,8 @@ local function known_between(key, ids)
   return known
 end
 
--- Adds root checkpoints to the index by their names: unread, those that the documents confirm.
--- Answers which: {[id] = true}.
+-- Adds root checkpoints to the index by their names: unread, those that the documents confirm. The
+-- ids are in their order, oldest or newest first. Answers which: {[id] = true}.
 function indexing.add_roots(key, thread, ids)
   local confirmed, parents = layout.confirm_roots(thread, ids)
   local members, found, added, known = {}, {}, {}, known_between(key, ids)

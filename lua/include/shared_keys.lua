@@ -7,6 +7,7 @@
 
 --@include include/clock.lua
 --@include layouts/${layout}.lua
+--@include include/lists.lua
 --@include include/memory.lua
 
 local shared_keys = {}
@@ -14,47 +15,63 @@ local shared_keys = {}
 -- Below this size one key in so many is measured, and the first of each group.
 local LARGE, SAMPLED = 16 * 1024, 16
 
+-- Which of some documents exist, as a function. Most often none does, which one command tells.
+local function existing(documents)
+  local count = 0
+  lists.in_parts(documents, function(...) count = count + redis.call("EXISTS", ...) end)
+  return function(document)
+    return count > 0 and redis.call("EXISTS", document) == 1
+  end
+end
+
 -- Calls `visit(key, group)` for those to delete, and answers how many may belong to a checkpoint
 -- that is still to come. It skips keys of other threads, and of checkpoints that exist.
 -- `was_there(id)` says of a checkpoint that it was there and is not, or, when `counting`, that it
 -- would be deleted; for all others an age of `age` milliseconds is the proof.
 function shared_keys.each_over(thread, candidates, was_there, age, counting, visit)
-  local now, waiting, known = clock.now_ms(), 0, {}
-
-  -- What is known of the checkpoint that has written a shared key: "gone" for good, "there", or
-  -- perhaps on its way.
-  local function state_of(ns, id)
-    if counting and was_there(id) then return "gone" end
-    if redis.call("EXISTS", layout.checkpoint_key(thread, ns, id)) == 1 then return "there" end
-    local made = clock.of_id(id)
-    if made and now - made >= age or was_there(id) then return "gone" end
-    return "waiting"
-  end
-
-  -- Most of them were written a few by each checkpoint.
-  local function known_state(ns, id)
-    local of_ns = known[ns]
-    if not of_ns then
-      of_ns = {}
-      known[ns] = of_ns
-    end
-    local state = of_ns[id]
-    if not state then
-      state = state_of(ns, id)
-      of_ns[id] = state
-    end
-    return state
-  end
+  local keys, groups, writers, count = {}, {}, {}, 0
+  -- Those that have written them, most of them a few: by namespace and id, and in a list.
+  local by_ns, documents, ids = {}, {}, {}
 
   layout.each_shared_key_owner(candidates, function(key, owner, ns, id, group)
     if owner ~= thread then return end
-    local state = known_state(ns, id)
+    local of_ns = by_ns[ns]
+    if not of_ns then
+      of_ns = {}
+      by_ns[ns] = of_ns
+    end
+    local writer = of_ns[id]
+    if not writer then
+      writer = #ids + 1
+      of_ns[id], ids[writer], documents[writer] = writer, id, layout.checkpoint_key(thread, ns, id)
+    end
+    count = count + 1
+    keys[count], groups[count], writers[count] = key, group, writer
+  end)
+
+  local now, exists, waiting, states = clock.now_ms(), existing(documents), 0, {}
+  -- What is known of a checkpoint that has written shared keys: "gone" for good, "there", or
+  -- perhaps on its way.
+  for writer, id in ipairs(ids) do
+    local made = clock.of_id(id)
+    if counting and was_there(id) then
+      states[writer] = "gone"
+    elseif exists(documents[writer]) then
+      states[writer] = "there"
+    elseif made and now - made >= age or was_there(id) then
+      states[writer] = "gone"
+    else
+      states[writer] = "waiting"
+    end
+  end
+  for at = 1, count do
+    local state = states[writers[at]]
     if state == "gone" then
-      visit(key, group)
+      visit(keys[at], groups[at])
     elseif state == "waiting" then
       waiting = waiting + 1
     end
-  end)
+  end
   return waiting
 end
 
@@ -72,15 +89,15 @@ function shared_keys.allowance()
   -- Whether one more key may be deleted. The first always may.
   function self.has_room(key, group)
     if blind then return true end
-    local left = left_of[group] or 0
-    if left == 0 then
+    local left = left_of[group]
+    if not left or left == 0 then
       measure(key, group)
       left = left_of[group]
     end
     left_of[group] = left - 1
-    local size = sizes[group]
-    if used + size > memory.MOST_FREED and used > 0 then return false end
-    used = used + size
+    local total = used + sizes[group]
+    if total > memory.MOST_FREED and used > 0 then return false end
+    used = total
     return true
   end
 

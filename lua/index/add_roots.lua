@@ -25,8 +25,9 @@ local ids, first_writes = { unpack(ARGV, FIRST_ID, FIRST_ID + count - 1) }, FIRS
 layout.use(ARGV[2], ARGV[3])
 
 local added, statuses = indexing.add_roots(index_key, thread, ids), {}
+local starts = layout.key_starts(thread, "")
 for at, id in ipairs(ids) do
   local writes_seen = tonumber(ARGV[first_writes + at - 1])
-  statuses[at] = added[id] and indexing.status(thread, "", id, writes_seen) or "skipped"
+  statuses[at] = added[id] and indexing.status(starts, id, writes_seen) or "skipped"
 end
 return statuses

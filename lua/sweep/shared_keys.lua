@@ -39,10 +39,12 @@ local function was_there(id)
   return ids_gone[id] or false
 end
 
-local over, left, allowance = {}, {}, shared_keys.allowance()
+local over, left, full, allowance = {}, {}, false, shared_keys.allowance()
+local has_room = allowance.has_room
 local function sort(key, group)
-  local has_room = #left == 0 and (counting or allowance.has_room(key, group))
-  table.insert(has_room and over or left, key)
+  full = full or not counting and not has_room(key, group)
+  local list = full and left or over
+  list[#list + 1] = key
 end
 local candidates = { unpack(ARGV, 7) }
 local waiting = shared_keys.each_over(thread, candidates, was_there, age, counting, sort)

@@ -38,8 +38,9 @@ class DeletionCalls(IndexCalls):
             policy: What to keep.
             complete: The index is known to have all of the thread's checkpoints. Otherwise the
                 subgraphs of root checkpoints that it does not know are retained.
-            names: Ids of root checkpoints that the index may not know, which go into it by their
-                names alone. If there is such a list, `keys_left` is counted.
+            names: Ids of root checkpoints that the index may not know, in their order, oldest or
+                newest first, which go into it by their names alone. If there is such a list,
+                `keys_left` is counted.
             afterwards: What to send right after the first call, in the same go: if that is the
                 only one, the result has the replies.
         """

@@ -23,8 +23,8 @@ from redis_retention.sans_io import Argument, Operation, T, command
 
 # Documents read by one call: some 20 microseconds each, more when they are cold.
 DOCUMENTS_PER_CALL = 50
-# Root checkpoints added by one call by their names: some 12 microseconds each, to confirm them.
-NAMES_PER_CALL = 80
+# Root checkpoints added by one call by their names: some 10 microseconds each, to confirm them.
+NAMES_PER_CALL = 100
 # Entries read by one call, about a microsecond each.
 _ENTRIES_PER_CALL = 1_500
 

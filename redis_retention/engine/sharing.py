@@ -51,24 +51,25 @@ class SharedKeyCalls(IndexCalls):
         if unnamed is None:
             return Deleted(), len(shared)
         newest_gone = b"\0".join(islice(sorted(gone, reverse=True), _MOST_GONE))
-        head: list[Argument] = [
-            thread,
-            *self.layout.arguments(),
-            older_than_ms,
-            int(counting),
-            newest_gone,
-        ]
+        head: list[Argument] = [thread, *self.layout.arguments(), older_than_ms, int(counting)]
+        # Most ids say themselves that they are old: the list is sent where one does not.
+        told = newest_gone if counting else b""
         deleted, waiting = Deleted(), 0
-        # Those of one version are most often of one checkpoint.
+        # Those of one version are most often of one checkpoint, ...
         unnamed.sort(key=lambda key: key.rpartition(b":")[2])
         for some in batched(unnamed, self.keys_per_call):
-            left: Sequence[bytes] = some
+            # ... and the names of one channel are quickest read together.
+            left: Sequence[bytes] = sorted(some)
             while left:
-                keys, young, left, freed = yield from self.call(
-                    "sweep/shared_keys", [self.index_key(thread)], [*head, *left]
+                keys, young, not_yet, freed = yield from self.call(
+                    "sweep/shared_keys", [self.index_key(thread)], [*head, told, *left]
                 )
                 deleted.add(0, keys, freed if self._estimate_memory else 0)
-                waiting += young
+                if young and told != newest_gone:
+                    told = newest_gone
+                else:
+                    waiting += young
+                    left = not_yet
         return deleted, waiting
 
     def _unnamed(

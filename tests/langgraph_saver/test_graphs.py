@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import redis
 
@@ -17,7 +15,7 @@ from redis_retention.langgraph import (
 from tests.graphs.savers import AsyncOrderedSaver, OrderedSaver
 from tests.graphs.scenarios import ALL, Scenario
 from tests.integration.conftest import async_client, async_saver, saver
-from tests.integration.test_scenarios import SYNC, async_control, at, control
+from tests.integration.test_scenarios import async_control, at, control, in_turn
 
 __all__ = ["async_client", "async_saver", "saver"]
 
@@ -25,7 +23,12 @@ STACK = "redis-stack"
 ONE = pytest.mark.parametrize("server", [STACK], indirect=True)
 RETAINED = "retained"
 MODES: tuple[Mode, ...] = ("background", "inline")
-ON_EVERY_SERVER = [param for param in SYNC if param.values[2] == "sync"]
+# Each mode on another server than the other.
+IN_TURN = [
+    pytest.param(*one.values, mode, id=f"{mode}-{one.id}")
+    for first, mode in enumerate(MODES)
+    for one in in_turn(first)
+]
 
 
 # The plain saver does not find the subgraph's checkpoint before the replayed one, ours does. The
@@ -57,30 +60,26 @@ def test_a_subgraph_whose_checkpoint_is_gone_goes_on_from_the_oldest_that_is_lef
     assert "remembers 0 things" not in replay.values["reports"][6:]
 
 
-@pytest.mark.parametrize(("server", "scenario", "durability"), ON_EVERY_SERVER, indirect=["server"])
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("server", "scenario", "mode"), IN_TURN, indirect=["server"])
 def test_a_graph_runs_as_if_nothing_were_trimmed(
-    saver: OrderedSaver, client: redis.Redis, scenario: Scenario, durability: Any, mode: Mode
+    saver: OrderedSaver, client: redis.Redis, scenario: Scenario, mode: Mode
 ) -> None:
     policy = Policy(keep_last=retained(scenario))
     retaining = with_retention(saver, policy, trigger=retained(scenario), mode=mode)
     if scenario.name == REPLAYS:
         expected = scenario.run(scenario.build(untrimmed(saver)), at(UNTRIMMED))
     else:
-        expected = control(scenario, scenario.build(saver), durability)
+        expected = control(scenario, scenario.build(saver))
 
     # What waits is done after each step, so that the next one finds the thread trimmed.
-    seen = scenario.run(
-        scenario.build(retaining), at(RETAINED), retaining.close, durability=durability
-    )
+    seen = scenario.run(scenario.build(retaining), at(RETAINED), retaining.close)
 
     assert seen == expected
     assert retaining.trims.failed == 0
     assert retaining.trims.checkpoints > 0
 
 
-@pytest.mark.parametrize("server", [STACK], indirect=True)
-@pytest.mark.parametrize("scenario", ALL, ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize(("server", "scenario"), in_turn(2), indirect=["server"])
 @pytest.mark.parametrize("mode", MODES)
 async def test_so_does_an_async_one(
     async_saver: AsyncOrderedSaver, scenario: Scenario, mode: Mode

@@ -25,7 +25,7 @@ from tests.graphs.observe import Key, keys, tuples
 from tests.graphs.savers import OrderedSaver
 from tests.graphs.scenarios import Graph, Scenario
 from tests.integration.conftest import saver
-from tests.integration.test_scenarios import SYNC, at, control
+from tests.integration.test_scenarios import at, control, in_turn
 from tests.integration.threads import fill, fill_fast, ids, keys_of, place, put, put_writes
 from tests.integration.watching import Trimmer, orphans
 from tests.langgraph_saver.graphs import asking_graph, delta_graph
@@ -34,7 +34,6 @@ __all__ = ["saver"]
 
 STACK = "redis-stack"
 ONE = pytest.mark.parametrize("server", [STACK], indirect=True)
-SCENARIOS = [param for param in SYNC if param.values[2] == "sync"]
 # Of which a search index, a prefix or a pattern would take one for another.
 LOOK_ALIKES = ("A", "a,b", "a:b", "a:", "ab", "a*", "?", " a", "a b", "a:__empty__:x")
 MakeAsyncSaver = Callable[..., Awaitable[AsyncRetentionRedisSaver]]
@@ -54,17 +53,17 @@ def everything(client: redis.Redis) -> dict[bytes, bytes]:
 # --- prune ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("server", "scenario", "durability"), SCENARIOS, indirect=["server"])
+@pytest.mark.parametrize(("server", "scenario"), in_turn(0), indirect=["server"])
 def test_a_pruned_graph_runs_like_one_that_is_never_pruned(
-    saver: OrderedSaver, client: redis.Redis, scenario: Scenario, durability: Any
+    saver: OrderedSaver, client: redis.Redis, scenario: Scenario
 ) -> None:
     ours = retaining(saver)
     graph = scenario.build(saver)
     prune = Trimmer(saver, "a", lambda: ours.prune(["a"], keep_last=scenario.goes_back))
 
-    seen = scenario.run(graph, at("a"), prune, durability=durability)
+    seen = scenario.run(graph, at("a"), prune)
 
-    assert seen == control(scenario, graph, durability)
+    assert seen == control(scenario, graph)
     assert prune.deleted > 0
     assert orphans(client, saver, "a") == []
 
@@ -323,9 +322,9 @@ def test_a_run_of_many_checkpoints_is_deleted_in_calls_that_are_bounded(
 # --- copy_thread ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("server", "scenario", "durability"), SCENARIOS, indirect=["server"])
+@pytest.mark.parametrize(("server", "scenario"), in_turn(1), indirect=["server"])
 def test_a_copy_reads_and_goes_on_like_the_original(
-    saver: OrderedSaver, client: redis.Redis, scenario: Scenario, durability: Any
+    saver: OrderedSaver, client: redis.Redis, scenario: Scenario
 ) -> None:
     ours = retaining(saver)
     graph = scenario.build(saver)
@@ -335,9 +334,9 @@ def test_a_copy_reads_and_goes_on_like_the_original(
         copies.append(f"copy:{len(copies)}")
         ours.copy_thread("a", copies[-1])
 
-    seen = scenario.run(graph, at("a"), copy_it, durability=durability)
+    seen = scenario.run(graph, at("a"), copy_it)
 
-    assert seen == control(scenario, graph, durability)
+    assert seen == control(scenario, graph)
     assert tuples(saver, copies[-1]) == tuples(saver, "a")
     for copy in copies:
         assert orphans(client, saver, copy) == []
@@ -346,11 +345,11 @@ def test_a_copy_reads_and_goes_on_like_the_original(
     assert len(keys(saver, copies[0])) < len(keys(saver, copies[-1]))
 
 
-@pytest.mark.parametrize(("server", "scenario", "durability"), SCENARIOS[:4], indirect=["server"])
+@pytest.mark.parametrize(("server", "scenario"), in_turn(0)[:4], indirect=["server"])
 def test_a_copy_takes_nothing_of_its_original(
-    saver: OrderedSaver, client: redis.Redis, scenario: Scenario, durability: Any
+    saver: OrderedSaver, client: redis.Redis, scenario: Scenario
 ) -> None:
-    scenario.run(scenario.build(saver), at("a"), durability=durability)
+    scenario.run(scenario.build(saver), at("a"))
     before = everything(client)
 
     retaining(saver).copy_thread("a", "b:c")
@@ -414,11 +413,11 @@ def test_a_thread_is_not_copied_to_itself(saver: OrderedSaver) -> None:
 # --- list -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("server", "scenario", "durability"), SCENARIOS, indirect=["server"])
+@pytest.mark.parametrize(("server", "scenario"), in_turn(2), indirect=["server"])
 def test_what_is_listed_reads_as_by_itself(
-    saver: OrderedSaver, client: redis.Redis, scenario: Scenario, durability: Any
+    saver: OrderedSaver, client: redis.Redis, scenario: Scenario
 ) -> None:
-    scenario.run(scenario.build(saver), at("a"), durability=durability)
+    scenario.run(scenario.build(saver), at("a"))
     ours = retaining(saver)
 
     listed = list(ours.list(at("a")))

@@ -122,8 +122,8 @@ function layout.writes(starts, id, limit)
   return names, false, redis.call("ZCARD", registry)
 end
 
-function layout.registered(thread, ns, id)
-  return redis.call("ZCARD", layout.registry_key(thread, ns, id))
+function layout.registered(starts, id)
+  return redis.call("ZCARD", starts.registry .. id)
 end
 
 function layout.owner(key)

@@ -51,17 +51,19 @@ function json_documents.length_at(key, path)
 end
 
 -- Calls `visit(name, reply)` with what JSON.MGET says of each document; `start` is what their keys
--- begin with, before the name.
+-- begin with, before the name. Thousands of documents are read like this.
 function json_documents.each_reply(start, names, path, visit)
   for first = 1, #names, CHUNK do
     local last = math.min(first + CHUNK - 1, #names)
-    local call = { "JSON.MGET" }
-    for at = first, last do
-      call[#call + 1] = start .. names[at]
+    local call = { "JSON.MGET", unpack(names, first, last) }
+    local count = last - first + 1
+    if start ~= "" then
+      for at = 2, count + 1 do call[at] = start .. call[at] end
     end
-    call[#call + 1] = path
-    for at, reply in ipairs(redis.call(unpack(call))) do
-      visit(names[first + at - 1], reply)
+    call[count + 2] = path
+    local replies = redis.call(unpack(call))
+    for at = 1, count do
+      visit(names[first + at - 1], replies[at])
     end
   end
 end

@@ -148,8 +148,9 @@ function saver_layout.new(layout, headers, given)
     return false
   end
 
-  function layout.registered(thread, ns, id)
-    return quietly("ZCARD", layout.registry_key(thread, ns, id)) or 0
+  function layout.registered(starts, id)
+    local count = try("ZCARD", starts.registry .. id)
+    return type(count) == "number" and count or 0
   end
 
   function layout.owner(key)

@@ -12,7 +12,9 @@ local ID, OWNER = "$.checkpoint_id", '$["thread_id","checkpoint_ns","checkpoint_
 -- A name with so few colons has none in the thread, the namespace or the channel.
 local ONE_READING = "^" .. PREFIX .. "([^:]*):([^:]*):([^:]*):[^:]*$"
 -- What LangGraph's saver for Python has in keys where this one has nothing.
-local ROOT_OF_OTHERS = ":__empty__:"
+local ROOT_OF_OTHERS = "__empty__"
+-- What a document says at OWNER.
+local STATED = '^%["([^"\\]*)","([^"\\]*)","([^"\\]*)"%]$'
 local LARGEST_EXACT = 2 ^ 53
 
 -- A version as JavaScript writes it: whole numbers count in this format; nil for what is none, and
@@ -63,41 +65,79 @@ function blobs.named(documents)
   return fine and named or nil
 end
 
+-- The thread, the namespace and the id in what a document states, nil for what is none. Most are
+-- texts without escapes.
+local function read_owner(stated)
+  if not stated then return nil end
+  local thread, ns, id = string.match(stated, STATED)
+  if not thread then
+    thread, ns, id = unpack(json_documents.decoded(stated) or {})
+    if type(thread) ~= "string" or type(ns) ~= "string" or type(id) ~= "string" then return nil end
+  end
+  return thread, json_documents.read_ns(ns), id
+end
+
 -- Of blobs whose names can be read in several ways the documents say whose they are.
 local function each_stated(keys, visit)
-  json_documents.each_reply("", keys, OWNER, function(key, reply)
-    local stated = reply and json_documents.decoded(reply)
-    if not stated or #stated ~= 3 then return end
-    local thread, ns, id = unpack(stated)
-    if type(thread) ~= "string" or type(ns) ~= "string" or type(id) ~= "string" then return end
-    ns = json_documents.read_ns(ns)
-    local start = PREFIX .. thread .. ":" .. ns .. ":"
+  local thread_before, ns_before, start
+  json_documents.each_reply("", keys, OWNER, function(key, stated)
+    local thread, ns, id = read_owner(stated)
+    if not thread then return end
+    if thread ~= thread_before or ns ~= ns_before then
+      thread_before, ns_before, start = thread, ns, PREFIX .. thread .. ":" .. ns .. ":"
+    end
     if string.sub(key, 1, #start) == start then
       visit(key, thread, ns, id, string.match(key, "^(.*):", #start))
     end
   end)
 end
 
--- Of the others they need to say only who has written them, which costs half.
-local function each_plain(keys, visit)
-  json_documents.each_reply("", keys, ID, function(key, reply)
-    local id = reply and string.match(reply, '^%["([^"\\]*)"%]$')
-    if not id then return end
-    local thread, ns, channel = string.match(key, ONE_READING)
-    visit(key, thread, ns, id, channel)
+-- Of the others they need to say only who has written them, which costs half. `places` has the
+-- thread, the namespace and the channel of each.
+local function each_plain(keys, places, visit)
+  local at, ids = 0, {}
+  json_documents.each_reply("", keys, ID, function(key, stated)
+    at = at + 1
+    local id = ids[stated]
+    if id == nil and stated then
+      id = string.match(stated, '^%["([^"\\]*)"%]$') or false
+      ids[stated] = id
+    end
+    if id then
+      local place = places[at]
+      visit(key, place[1], place[2], id, place[3])
+    end
   end)
 end
 
+-- The only thread, namespace and channel that the name of a blob can speak of, nil where there may
+-- be others.
+local function read_name(key)
+  local thread, ns, channel = string.match(key, ONE_READING)
+  local others = thread == ROOT_OF_OTHERS or ns == ROOT_OF_OTHERS or channel == ROOT_OF_OTHERS
+  return thread and not others and { thread, ns, channel } or nil
+end
+
 -- Calls `visit(key, thread, ns, id, channel)` of each blob: whose it is, and which checkpoint has
--- written it last. Forks that come to the same version write it anew.
+-- written it last. Forks that come to the same version write it anew. Names are read quickest where
+-- those of a channel follow each other.
 function blobs.each_owner(keys, visit)
-  local plain, others = {}, {}
-  for _, key in ipairs(keys) do
-    local list = string.find(key, ONE_READING) and not string.find(key, ROOT_OF_OTHERS, 1, true)
-      and plain or others
-    list[#list + 1] = key
+  local plain, places, count, others = {}, {}, 0, {}
+  local before, place
+  for at = 1, #keys do
+    local key = keys[at]
+    local start = string.match(key, "^.*:")
+    if start ~= before then
+      before, place = start, read_name(key)
+    end
+    if place then
+      count = count + 1
+      plain[count], places[count] = key, place
+    else
+      others[#others + 1] = key
+    end
   end
-  each_plain(plain, visit)
+  each_plain(plain, places, visit)
   each_stated(others, visit)
 end
 
