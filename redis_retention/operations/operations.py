@@ -9,6 +9,7 @@ from typing import TypeAlias
 from redis_retention.engine import Place, Rule
 from redis_retention.errors import RetentionError
 from redis_retention.layouts import too_long_id
+from redis_retention.layouts.ids import as_bytes
 from redis_retention.layouts.names import title
 from redis_retention.lease import Lease
 from redis_retention.operations.choice import Choice
@@ -153,7 +154,7 @@ class Operations:
         alone: bool,
     ) -> Operation[TrimResult]:
         begun = perf_counter()
-        pattern = _encoded(match)
+        pattern = as_bytes(match)
         check(Rule(pattern, policy or Policy(), trigger))
         rules = yield from self._choice.of_sweep(policy, trigger)
         result: TrimResult
@@ -197,7 +198,7 @@ class Operations:
             InvalidPolicy: The glob is wrong.
         """
         place = None if after is None else (after.checkpoints, after.thread)
-        return largest_of(self._served, most, place, _encoded(match))
+        return largest_of(self._served, most, place, as_bytes(match))
 
     def measure(self, threads: Iterable[ThreadId]) -> Operation[list[ThreadSize]]:
         """How large threads are, estimated from some checkpoints of each."""
@@ -225,13 +226,13 @@ class Operations:
         Raises:
             InvalidPolicy: The pattern is wrong, or the trigger less than what is kept.
         """
-        rule = Rule(_encoded(pattern), policy, trigger, layout)
+        rule = Rule(as_bytes(pattern), policy, trigger, layout)
         yield from self._policies.set(rule)
         return rule
 
     def remove_policy(self, pattern: ThreadId, *, layout: str | None = None) -> Operation[bool]:
         """Remove the stored policy with exactly this pattern and layout; False if there is none."""
-        return self._policies.remove(_encoded(pattern), layout)
+        return self._policies.remove(as_bytes(pattern), layout)
 
     def policies(self) -> Operation[list[Rule]]:
         """The stored policies, the most specific first."""
@@ -290,11 +291,7 @@ class Operations:
         self._choice.default = policy, trigger
 
 
-def _encoded(text: str | bytes) -> bytes:
-    return text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
-
-
 def _place(namespace: str | bytes, checkpoint_id: str | bytes | None) -> Place | None:
     if checkpoint_id is None:
         return None
-    return Place(_encoded(namespace), _encoded(checkpoint_id))
+    return Place(as_bytes(namespace), as_bytes(checkpoint_id))
