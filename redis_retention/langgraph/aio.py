@@ -29,6 +29,7 @@ from redis_retention.langgraph.trimmer import (
     SaverOptions,
     TrimCounts,
     Trimmer,
+    parted,
     trimmer_for,
 )
 from redis_retention.operations import Operations
@@ -54,21 +55,11 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
         redis_url: str | None = None,
         *,
         redis_client: Redis | RedisCluster | None = None,
-        connection_args: dict[str, Any] | None = None,
-        ttl: dict[str, Any] | None = None,
-        checkpoint_prefix: str = "checkpoint",
-        checkpoint_write_prefix: str = "checkpoint_write",
-        **options: Unpack[RetentionOptions],
+        **options: Unpack[SaverOptions],
     ) -> None:
-        super().__init__(
-            redis_url,
-            redis_client=redis_client,
-            connection_args=connection_args,
-            ttl=ttl,
-            checkpoint_prefix=checkpoint_prefix,
-            checkpoint_write_prefix=checkpoint_write_prefix,
-        )
-        self._retain(**options)
+        plain, ours = parted(options)
+        super().__init__(redis_url, redis_client=redis_client, **plain)
+        self._retain(**ours)
 
     def _retain(self, **options: Unpack[RetentionOptions]) -> None:
         """Begin to trim."""

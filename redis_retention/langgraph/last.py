@@ -11,13 +11,27 @@ from typing import Any
 from redis_retention.sans_io import Command
 
 
-class _Last:
+class Last:
+    """Stands for a client during one put."""
+
     def __init__(self, client: Any) -> None:
         self._client = client
         self.commands: list[Command] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
+
+    def set(self, key: Any, value: Any, **options: Any) -> Any:
+        """Keep a plain SET for later."""
+        if not options and self._keeps("SET", key, value):
+            return self._done()
+        return self._client.set(key, value, **options)
+
+    def expire(self, key: Any, seconds: Any, **options: Any) -> Any:
+        """Keep the TTL of what is set later."""
+        if not options and self._keeps("EXPIRE", key, seconds):
+            return self._done()
+        return self._client.expire(key, seconds, **options)
 
     def _keeps(self, *words: Any) -> bool:
         """Whether a command is kept for later: a pointer is set, or expires that was just set."""
@@ -30,34 +44,12 @@ class _Last:
         self.commands.append(Command(words))
         return True
 
-
-class Last(_Last):
-    """Stands for a synchronous client during one put."""
-
-    def set(self, key: Any, value: Any, **options: Any) -> Any:
-        """Keep a plain SET for later."""
-        if not options and self._keeps("SET", key, value):
-            return True
-        return self._client.set(key, value, **options)
-
-    def expire(self, key: Any, seconds: Any, **options: Any) -> Any:
-        """Keep the TTL of what is set later."""
-        if not options and self._keeps("EXPIRE", key, seconds):
-            return True
-        return self._client.expire(key, seconds, **options)
+    def _done(self) -> Any:
+        return True
 
 
-class AsyncLast(_Last):
-    """Stands for an asynchronous client during one put."""
+class AsyncLast(Last):
+    """Stands for an asynchronous client, of which each answer is awaited."""
 
-    async def set(self, key: Any, value: Any, **options: Any) -> Any:
-        """Keep a plain SET for later."""
-        if not options and self._keeps("SET", key, value):
-            return True
-        return await self._client.set(key, value, **options)
-
-    async def expire(self, key: Any, seconds: Any, **options: Any) -> Any:
-        """Keep the TTL of what is set later."""
-        if not options and self._keeps("EXPIRE", key, seconds):
-            return True
-        return await self._client.expire(key, seconds, **options)
+    async def _done(self) -> bool:
+        return True

@@ -77,6 +77,14 @@ class SaverOptions(RetentionOptions, total=False):
     checkpoint_write_prefix: str
 
 
+def parted(options: SaverOptions) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What of some options is the plain saver's, and what says how to trim."""
+    plain, ours = dict[str, Any](), dict[str, Any]()
+    for name, value in options.items():
+        (ours if name in RetentionOptions.__optional_keys__ else plain)[name] = value
+    return plain, ours
+
+
 # The default trigger is so many times what is kept.
 _TRIGGER_FACTOR = 3
 _RULES_SECONDS = 5.0
