@@ -4,15 +4,15 @@
 -- KEYS     JSON    checkpoint documents, of any threads, of any saver; what is not a checkpoint of
 --                  this saver is passed over
 --
--- ARGV[1]  what the names of indexes begin with; the thread follows
--- ARGV[2]  what the names of pin hashes begin with; the thread follows
--- ARGV[3]  the saver's checkpoint prefix
--- ARGV[4]  the saver's write prefix
--- ARGV[5]  keys that this call may delete for each thread, at least 10
--- ARGV[6]  the only thread whose documents are added, "" for any
--- ARGV[7]  1 to estimate how much memory a trim frees, else 0
--- ARGV[8]  milliseconds for which a leaf is retained
--- ARGV[9]  1 when events have just told of the documents, 0 when a search or a SCAN has
+-- ARGV[1]  the only thread whose documents are added, "" for any
+-- ARGV[2]  1 when events have just told of the documents, 0 when a search or a SCAN has
+-- ARGV[3]  what the names of indexes begin with; the thread follows
+-- ARGV[4]  what the names of pin hashes begin with; the thread follows
+-- ARGV[5]  the saver's checkpoint prefix
+-- ARGV[6]  the saver's write prefix
+-- ARGV[7]  keys that this call may delete for each thread, at least 10
+-- ARGV[8]  1 to estimate how much memory a trim frees, else 0
+-- ARGV[9]  milliseconds for which a leaf is retained
 -- ARGV[10] the number of rules
 -- then     the rules (include/rule_list.lua)
 -- then     how many write documents the caller has seen for each of KEYS, or nothing at all
@@ -32,11 +32,10 @@
 --@include include/trimming.lua
 --@include include/rule_list.lua
 
-local index_start, pins_start = ARGV[1], ARGV[2]
-local limit, only, estimate_memory = tonumber(ARGV[5]), ARGV[6], ARGV[7] == "1"
-local grace, announced = tonumber(ARGV[8]), ARGV[9] == "1"
+local only, announced, index_start, pins_start = ARGV[1], ARGV[2] == "1", ARGV[3], ARGV[4]
+local limit, estimate_memory, grace = tonumber(ARGV[7]), ARGV[8] == "1", tonumber(ARGV[9])
 local rule_for, first_count = rule_list.read(ARGV, 11, tonumber(ARGV[10]))
-layout.use(ARGV[3], ARGV[4])
+layout.use(ARGV[5], ARGV[6])
 
 local function count(key, ns)
   return index.count(key, entry.of(entry.INDEPENDENT, ns))

@@ -47,9 +47,10 @@ class IndexCalls(ScriptCalls):
             rules: The first whose pattern matches a thread counts for it.
         """
         if self.layout.lists_itself:
-            reply = yield from self.call("notice", documents, self._notice_arguments(rules))
+            reply = yield from self.call("notice", documents, self._trimming_by(rules))
         else:
-            arguments = self._track_arguments(b"", rules, notified=True)
+            # Of any thread, as events have told.
+            arguments = [b"", 1, *self._trimming_by(rules)]
             reply = yield from self.call("track", documents, arguments)
         return [self._tracked(*row) for row in reply[1:]]
 
@@ -68,7 +69,7 @@ class IndexCalls(ScriptCalls):
         Raises:
             RetentionError: The server would not change the index of that thread.
         """
-        arguments = [*self._track_arguments(thread, ()), *writes_seen]
+        arguments = [thread, 0, *self._trimming_by(()), *writes_seen]
         reply = yield from self.call("track", documents, arguments)
         rows = [self._tracked(*row) for row in reply[1:]]
         refused = {row.thread: row.refused for row in rows if row.refused is not None}
@@ -81,23 +82,7 @@ class IndexCalls(ScriptCalls):
         for some in batched(documents, DOCUMENTS_PER_CALL):
             yield from self.add(some, thread)
 
-    def _track_arguments(
-        self, only: bytes, rules: Sequence[Rule], *, notified: bool = False
-    ) -> list[Argument]:
-        return [
-            self._index_start,
-            self._pins_start,
-            *self.layout.arguments(),
-            self.keys_per_call,
-            only,
-            int(self._estimate_memory),
-            self.grace_ms,
-            int(notified),
-            len(rules),
-            *(value for rule in rules for value in rule.arguments()),
-        ]
-
-    def _notice_arguments(self, rules: Sequence[Rule]) -> list[Argument]:
+    def _trimming_by(self, rules: Sequence[Rule]) -> list[Argument]:
         return [
             self._index_start,
             self._pins_start,
