@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from redis_retention.results import LayoutResult
+from redis_retention.results import LayoutResult
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -71,59 +70,62 @@ def in_layouts(results: Mapping[str, LayoutResult]) -> dict[str, tuple[int, int,
     }
 
 
+def _metric(kind: str, text: str, default: float = 0) -> Any:
+    """What a metric shows, with its text; `redis_retention.http.metrics` knows the kinds."""
+    return field(default=default, metadata={kind: text})
+
+
 @dataclass(slots=True)
 class Activity:
     """What has been done since the service started.
 
     Attributes:
-        events: Events of checkpoint documents that have arrived.
-        events_dropped: Those for which there was no room.
-        gaps: Times in which events may have been lost.
-        trims: Trims of one thread, by the listener or a sweep.
-        checkpoints_deleted: Checkpoint documents deleted.
-        keys_deleted: All keys deleted, the documents with them.
-        bytes_deleted: The memory that they took, estimated; 0 where MEMORY USAGE is not permitted.
-        index_entries_forgotten: Index entries of checkpoints that others have deleted.
-        large_checkpoints: New checkpoint documents above the size to warn of.
         errors: What went wrong, by the kind of error.
         lag: From the event to the reply of the call that has worked it off.
         scripts: One call of each script, by its name.
         sweeps: Sweeps by how they ended: ``done``, ``failed``, ``stopped``.
-        sweep_seconds: How long the last sweep took.
-        sweep_finished: Seconds since 1970 when the last sweep was done.
-        sweep_next: Seconds since 1970 when the next sweep is due; 0 while that is not known.
-        sweep_running: Whether a sweep is under way in this process.
-        sweep_progress: How far it is, or the last one was, from 0 to 1.
-        threads: Threads that the last sweep has found.
-        checkpoints: Checkpoints that it has left.
-        threads_refused: Threads with which the server has refused something in the last sweep.
-        listening: Whether events are arriving.
         watch: Is told of each trim.
         layouts: For each storage format trims, checkpoints and keys deleted.
     """
 
-    events: int = 0
-    events_dropped: int = 0
-    gaps: int = 0
-    trims: int = 0
-    checkpoints_deleted: int = 0
-    keys_deleted: int = 0
-    bytes_deleted: int = 0
-    index_entries_forgotten: int = 0
-    large_checkpoints: int = 0
+    events: int = _metric("counter", "Events of checkpoint documents that have arrived.")
+    events_dropped: int = _metric("counter", "Events for which there was no room.")
+    gaps: int = _metric("counter", "Times in which events may have been lost.")
+    trims: int = _metric("of_layouts", "Trims of one thread.")
+    checkpoints_deleted: int = _metric("of_layouts", "Checkpoint documents deleted.")
+    keys_deleted: int = _metric("of_layouts", "Keys deleted, checkpoint documents with them.")
+    bytes_deleted: int = _metric(
+        "counter", "Memory that these took, estimated; 0 where MEMORY USAGE is not permitted."
+    )
+    index_entries_forgotten: int = _metric(
+        "counter", "Index entries of checkpoints that others have deleted."
+    )
+    large_checkpoints: int = _metric(
+        "counter", "New checkpoint documents above --warn-checkpoint-bytes."
+    )
+    listening: bool = _metric("gauge", "Whether events arrive.", False)
+    threads: int = _metric("gauge", "Threads that the last sweep of this process has found.")
+    checkpoints: int = _metric("gauge", "Checkpoints that it has left.")
+    threads_refused: int = _metric(
+        "gauge", "Threads with which something has failed in that sweep."
+    )
+    sweep_running: bool = _metric("gauge", "Whether this process is sweeping.", False)
+    sweep_progress: float = _metric(
+        "gauge", "How far the sweep is, or the last one was, from 0 to 1.", 0.0
+    )
+    sweep_seconds: float = _metric("gauge", "How long the last sweep of this process took.", 0.0)
+    sweep_finished: float = _metric(
+        "gauge", "When the last sweep of this process was done, in seconds since 1970.", 0.0
+    )
+    sweep_next: float = _metric(
+        "gauge",
+        "When the next sweep is due, in seconds since 1970; 0 while that is not known.",
+        0.0,
+    )
     errors: dict[str, int] = field(default_factory=dict)
     lag: Distribution = field(default_factory=Distribution)
     scripts: dict[str, Distribution] = field(default_factory=dict)
     sweeps: dict[str, int] = field(default_factory=dict)
-    sweep_seconds: float = 0.0
-    sweep_finished: float = 0.0
-    sweep_next: float = 0.0
-    sweep_running: bool = False
-    sweep_progress: float = 0.0
-    threads: int = 0
-    checkpoints: int = 0
-    threads_refused: int = 0
-    listening: bool = False
     watch: Callable[[Trim], None] | None = None
     layouts: dict[str, list[int]] = field(default_factory=dict)
 

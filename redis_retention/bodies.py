@@ -12,10 +12,10 @@ from typing import Any, TypeAlias
 
 from redis_retention import policies
 from redis_retention.engine import Rule
-from redis_retention.pins import Pin
-from redis_retention.plan import Plan, PlannedCheckpoint
+from redis_retention.operations.pins import Pin
+from redis_retention.operations.plan import Plan, PlannedCheckpoint
+from redis_retention.operations.stats import LargeCheckpoint, Stats, ThreadSize
 from redis_retention.results import TrimResult
-from redis_retention.stats import LargeCheckpoint, Stats, ThreadSize
 
 Body: TypeAlias = "dict[str, Any]"
 

@@ -5,12 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from redis.exceptions import (
-    AuthenticationError,
-    InvalidResponse,
-    RedisClusterException,
-    RedisError,
-)
+from redis.exceptions import AuthenticationError, InvalidResponse, RedisClusterException, RedisError
 from redis.exceptions import ConnectionError as ConnectionFailed
 from redis.exceptions import TimeoutError as NoAnswer
 

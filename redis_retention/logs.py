@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 from datetime import datetime, timezone
-from typing import Any, ClassVar, Literal, TextIO, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 Format: TypeAlias = Literal["text", "json"]
 
@@ -23,11 +23,10 @@ def fields(**values: Any) -> dict[str, dict[str, Any]]:
     return {"fields": {name: _plain(value) for name, value in values.items()}}
 
 
-def configure(format: Format, *, verbose: bool = False, stream: TextIO | None = None) -> None:
-    """Let this program's log lines appear on a stream, stderr by default."""
-    out = stream or sys.stderr
-    handler = logging.StreamHandler(out)
-    handler.setFormatter(_Json() if format == "json" else _Text(colors=out.isatty()))
+def configure(format: Format, *, verbose: bool = False) -> None:
+    """Let this program's log lines appear on stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Json() if format == "json" else _Text(colors=sys.stderr.isatty()))
     root = logging.getLogger(_ROOT)
     root.handlers = [handler]
     root.propagate = False

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
+from redis_retention.engine import Deleted, Engine
 from redis_retention.errors import Refusals
 from redis_retention.layouts.names import title
 from redis_retention.sans_io import Operation
-from redis_retention.sources.one_thread import ThreadResult
 
-if TYPE_CHECKING:
-    from redis_retention.engine import Deleted, Engine
+
+@dataclass(slots=True)
+class ThreadResult:
+    """What was done to one thread, or would be.
+
+    Attributes:
+        deleted: What was deleted.
+        left: Checkpoint documents left.
+        left_alone: Why nothing was done, None when something could be.
+    """
+
+    deleted: Deleted = field(default_factory=Deleted)
+    left: int = 0
+    left_alone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +198,7 @@ class EachThread:
         self.result.refuse(self._refusals.reasons)
 
 
-def combined(each: Mapping[Engine, EachThread], *, dry_run: bool) -> TrimResult:
+def total(each: Mapping[Engine, EachThread], *, dry_run: bool) -> TrimResult:
     """What was done in all formats, but for how many threads."""
     result = TrimResult(dry_run=dry_run)
     for engine, one in each.items():

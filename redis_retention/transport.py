@@ -166,10 +166,7 @@ class _Driver:
 
     def _has_one_connection(self) -> bool:
         """Whether the client cannot send two commands side by side."""
-        if isinstance(self._client, _CLUSTERS):
-            return True
-        single: bool = self._client.connection is not None
-        return single or self._client.connection_pool.max_connections < 2
+        return isinstance(self._client, _CLUSTERS) or has_one_connection(self._client)
 
     # --- requests ------------------------------------------------------------------------
 
@@ -288,6 +285,12 @@ class AsyncTransport(_Driver):
         except StopIteration as stop:
             result: T = stop.value
             return result
+
+
+def has_one_connection(client: Any) -> bool:
+    """Whether a client of one server has but one connection."""
+    single: bool = client.connection is not None
+    return single or client.connection_pool.max_connections < 2
 
 
 async def reconnect(client: AsyncClient) -> None:

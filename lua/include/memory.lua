@@ -5,6 +5,9 @@ local memory = {}
 -- Bytes that a call frees at most, unless one checkpoint or shared key alone has more: some 4 ms.
 memory.MOST_FREED = 2 * 1024 * 1024
 
+-- Bytes, and things, after which one more of them is measured.
+local SAMPLED, MOST_UNMEASURED = memory.MOST_FREED / 2, 32
+
 -- The bytes of a key, 0 when it is gone; nil where the server does not tell.
 function memory.of(key)
   local reply = redis.pcall("MEMORY", "USAGE", key)
@@ -21,6 +24,27 @@ function memory.of_all(keys, first, last)
     total = total + bytes_used
   end
   return total
+end
+
+-- What things that are much alike take, one after the other. Few are measured: that costs nearly as
+-- much as to free them. `measure` says what one takes, nil where the server does not tell; `mean`
+-- is what an earlier call has found: nil for nothing, negative where the server does not tell.
+-- Answers a function of what `measure` is given, 0 where the server does not tell; and one that
+-- answers the mean.
+function memory.sampler(measure, mean)
+  local since, step, taken = SAMPLED, 0, 0
+
+  local function use(measured)
+    mean, since, taken = measured, 0, math.max(measured, 0)
+    step = measured < 0 and 0 or math.max(measured, SAMPLED / MOST_UNMEASURED)
+  end
+
+  if mean then use(mean) end
+  return function(thing, parts, count)
+    if since >= SAMPLED then use(measure(thing, parts, count) or -1) end
+    since = since + step
+    return taken
+  end, function() return mean end
 end
 
 return memory

@@ -13,8 +13,6 @@ local removal = {}
 
 -- A call that may delete less keys than usual frees less, too.
 local BYTES_PER_KEY = 10 * 1024
--- Bytes, and checkpoints, after which one more checkpoint is measured before it is deleted.
-local SAMPLED, MOST_UNMEASURED = memory.MOST_FREED / 2, 32
 -- Writes of a checkpoint that speak for all of them.
 local WRITES_MEASURED = 4
 
@@ -36,34 +34,6 @@ local function size_of(document, writes, count)
   return size + (measured > 0 and of_writes / measured * count or 0)
 end
 
--- Keeps to the bytes that a call may free. Checkpoints are sampled, since it costs nearly as much
--- to measure one as to free it. `mean` is what one takes, nil when that is not known, negative
--- where the server does not tell.
-local function new_allowance(limit, mean)
-  local self, since, taken, step = {}, 0, 0, 0
-  local left = math.min(memory.MOST_FREED, limit * BYTES_PER_KEY)
-
-  local function use(measured)
-    mean, taken = measured, math.max(measured, 0)
-    step = measured < 0 and 0 or math.max(measured, SAMPLED / MOST_UNMEASURED)
-  end
-
-  -- Whether one more checkpoint may be deleted. The first always may.
-  function self.has_room(document, writes, count, is_first)
-    if since >= SAMPLED then
-      use(size_of(document, writes, count) or -1)
-      since = 0
-    end
-    since, left = since + step, left - taken
-    return left >= 0 or is_first
-  end
-
-  function self.mean() return mean end
-
-  if mean then use(mean) else since = SAMPLED end
-  return self
-end
-
 -- A new removal of at most `limit` keys: they are collected first, and deleted by `run`. `mean` is
 -- what an earlier call has answered, nil without one.
 function removal.new(limit, mean)
@@ -72,7 +42,8 @@ function removal.new(limit, mean)
   local room, half = limit - 1, math.floor(limit / 2)
   local documents, document_count = {}, 0
   local others, other_count = {}, 0
-  local deregistered, allowance = {}, new_allowance(limit, mean)
+  local deregistered, size, mean_size = {}, memory.sampler(size_of, mean)
+  local bytes_left = math.min(memory.MOST_FREED, limit * BYTES_PER_KEY)
 
   -- Collects the pointer of a namespace in which nothing is left, nil where the format has none;
   -- false when there is no room.
@@ -128,12 +99,14 @@ function removal.new(limit, mean)
   -- is the loop in which a trim spends its time.
   function self.collect(starts, ids, first, last)
     local document_start, registry_start = starts.checkpoint, starts.registry
-    local writes_of, has_room = layout.writes, allowance.has_room
+    local writes_of = layout.writes
     for at = first, last do
       local id = ids[at]
       local document = document_start .. id
       local writes, shared, count = writes_of(starts, id, half)
-      if not has_room(document, writes, #writes, document_count == 0) then return at - first end
+      bytes_left = bytes_left - size(document, writes, #writes)
+      -- The first is deleted however large it is.
+      if bytes_left < 0 and document_count > 0 then return at - first end
       if shared or count >= half then
         if not collect_unusual(starts, id, shared, count) then return at - first end
       elseif count + 2 > room then
@@ -154,7 +127,7 @@ function removal.new(limit, mean)
 
   -- Bytes of memory of a checkpoint, nil when that is not known, negative where the server does
   -- not tell.
-  self.mean = allowance.mean
+  self.mean = mean_size
 
   -- Estimates the memory that is about to be freed, -1 where the server does not tell.
   function self.estimate_memory()

@@ -12,9 +12,6 @@
 
 local shared_keys = {}
 
--- Below this size one key in so many is measured, and the first of each group.
-local LARGE, SAMPLED = 16 * 1024, 16
-
 -- Which of some documents exist, as a function. Most often none does, which one command tells.
 local function existing(documents)
   local count = 0
@@ -75,27 +72,18 @@ function shared_keys.each_over(thread, candidates, was_there, age, counting, vis
   return waiting
 end
 
--- Keeps to the bytes that a call may free.
+-- Keeps to the bytes that a call may free. Keys of a group are much alike.
 function shared_keys.allowance()
-  local self, used, sizes, left_of, blind = {}, 0, {}, {}, false
-
-  -- Measures a key that speaks for those of its group that come after it.
-  local function measure(key, group)
-    local size = memory.of(key)
-    blind = not size
-    sizes[group], left_of[group] = size or 0, size and size < LARGE and SAMPLED or 1
-  end
+  local self, used, size_in = {}, 0, {}
 
   -- Whether one more key may be deleted. The first always may.
   function self.has_room(key, group)
-    if blind then return true end
-    local left = left_of[group]
-    if not left or left == 0 then
-      measure(key, group)
-      left = left_of[group]
+    local size_of = size_in[group]
+    if not size_of then
+      size_of = memory.sampler(memory.of)
+      size_in[group] = size_of
     end
-    left_of[group] = left - 1
-    local total = used + sizes[group]
+    local total = used + size_of(key)
     if total > memory.MOST_FREED and used > 0 then return false end
     used = total
     return true

@@ -19,9 +19,9 @@ from redis.exceptions import ConnectionError as ConnectionFailed
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
-from redis_retention.choice import NoPolicy
 from redis_retention.engine import DEFAULT_PREFIX
 from redis_retention.layouts.names import AUTO, LayoutChoice, Prefixes
+from redis_retention.operations.choice import NoPolicy
 from redis_retention.pace import DEFAULT_KEYS_PER_CALL
 from redis_retention.retention import DEFAULT_GRACE, DEFAULT_MAX_STALL, Retention
 from redis_retention.served import Served

@@ -23,7 +23,7 @@ from redis_retention.cli.connection import Settings, pass_settings
 from redis_retention.cli.options import global_options
 from redis_retention.cli.output import new_table, sentence, show_json
 from redis_retention.cli.plan import legend, table, totals
-from redis_retention.plan import Plan
+from redis_retention.operations.plan import Plan
 from redis_retention.policy import Policy
 from redis_retention.results import TrimResult
 from redis_retention.retention import Retention

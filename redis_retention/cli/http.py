@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import click
+
+from redis_retention.cli.options import Function, together
 
 DEFAULT_ADDRESS = "127.0.0.1:8378"
 
@@ -69,7 +70,7 @@ def as_address(value: str) -> Address:
     raise click.BadParameter(f"{value!r} is not an address such as {DEFAULT_ADDRESS}.")
 
 
-def http_options(*, default: str | None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def http_options(*, default: str | None) -> Callable[[Function], Function]:
     """The options of the HTTP API.
 
     Args:
@@ -77,37 +78,30 @@ def http_options(*, default: str | None) -> Callable[[Callable[..., Any]], Calla
     """
     shown = f"  [default: {default}]" if default else ""
 
-    def add(function: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(
-            (
-                click.option(
-                    "--http",
-                    metavar="HOST:PORT",
-                    type=as_address,
-                    default=default,
-                    help="Where to serve the HTTP API and its page; port 0 for any free one. "
-                    f"Anything but a loopback address needs a token.{shown}",
-                ),
-                click.option(
-                    "--token-file",
-                    metavar="FILE",
-                    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-                    help="A file with the token that those who call must send.  "
-                    f"[env var: {TOKEN_VARIABLE} for the token itself]",
-                ),
-                click.option("--read-only", is_flag=True, help="Let the HTTP API change nothing."),
-                click.option(
-                    "--allow-host",
-                    metavar="NAMES",
-                    help="Names by which the HTTP API may be called, beside this machine's own; "
-                    "several with commas.",
-                ),
-            )
-        ):
-            function = option(function)
-        return function
-
-    return add
+    return together(
+        click.option(
+            "--http",
+            metavar="HOST:PORT",
+            type=as_address,
+            default=default,
+            help="Where to serve the HTTP API and its page; port 0 for any free one. "
+            f"Anything but a loopback address needs a token.{shown}",
+        ),
+        click.option(
+            "--token-file",
+            metavar="FILE",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="A file with the token that those who call must send.  "
+            f"[env var: {TOKEN_VARIABLE} for the token itself]",
+        ),
+        click.option("--read-only", is_flag=True, help="Let the HTTP API change nothing."),
+        click.option(
+            "--allow-host",
+            metavar="NAMES",
+            help="Names by which the HTTP API may be called, beside this machine's own; "
+            "several with commas.",
+        ),
+    )
 
 
 def http_of(

@@ -12,7 +12,7 @@ from redis_retention.cli.connection import Settings, pass_settings
 from redis_retention.cli.options import global_options
 from redis_retention.cli.serving import Service, serve, service_options
 from redis_retention.policy import Policy
-from redis_retention.service_rules import Options
+from redis_retention.service.rules import Options
 
 
 @click.command(cls=Configured, serve=serve)

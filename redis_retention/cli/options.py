@@ -21,7 +21,7 @@ from redis_retention.pace import (
     SMALLEST_KEYS_PER_CALL,
 )
 from redis_retention.policy import InvalidPolicy, stated_policy
-from redis_retention.spans import read_span
+from redis_retention.wording import read_span
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -89,6 +89,17 @@ class LayoutName(click.ParamType):  # type: ignore[type-arg]
 
 
 COUNT = click.IntRange(min=1)
+
+
+def together(*options: Callable[..., Any]) -> Callable[[Function], Function]:
+    """Several options as one decorator, in the order in which the help shows them."""
+
+    def add(function: Function) -> Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
 
 
 _GLOBAL: dict[str, dict[str, Any]] = {
@@ -160,21 +171,18 @@ def global_options(*names: str, from_environment: bool = False) -> Callable[[Fun
         from_environment: Take those that are not given from the environment.
     """
 
-    def add(function: Function) -> Function:
-        for name in reversed(names or tuple(_GLOBAL)):
-            variable = f"REDIS_RETENTION_{name.upper().replace('-', '_')}"
-            option = click.option(
-                f"--{name}",
-                expose_value=False,
-                callback=_remember,
-                envvar=variable if from_environment else None,
-                show_envvar=True,
-                **_GLOBAL[name],
-            )
-            function = option(function)
-        return function
+    def option(name: str) -> Callable[..., Any]:
+        variable = f"REDIS_RETENTION_{name.upper().replace('-', '_')}"
+        return click.option(
+            f"--{name}",
+            expose_value=False,
+            callback=_remember,
+            envvar=variable if from_environment else None,
+            show_envvar=True,
+            **_GLOBAL[name],
+        )
 
-    return add
+    return together(*map(option, names or _GLOBAL))
 
 
 def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:

@@ -11,7 +11,7 @@ from redis_retention.cli.connection import Settings, pass_settings, retention
 from redis_retention.cli.options import Function, as_bytes, global_options
 from redis_retention.cli.output import named, new_table, show, show_json, shown
 from redis_retention.engine import Place
-from redis_retention.pins import Pin
+from redis_retention.operations.pins import Pin
 
 
 def _place_options(function: Function) -> Function:

@@ -11,17 +11,12 @@ from rich.text import Text
 
 from redis_retention import bodies
 from redis_retention.cli.connection import Settings, pass_settings, retention
-from redis_retention.cli.options import (
-    as_bytes,
-    global_options,
-    look_in_options,
-    policy_options,
-)
+from redis_retention.cli.options import as_bytes, global_options, look_in_options, policy_options
 from redis_retention.cli.output import age, named, new_table, show, show_json, shown
 from redis_retention.cli.scanning import scan_shown
-from redis_retention.named import LookIn
-from redis_retention.pins import Pin
-from redis_retention.plan import REASONS, Plan, PlannedCheckpoint
+from redis_retention.operations.named import LookIn
+from redis_retention.operations.pins import Pin
+from redis_retention.operations.plan import REASONS, Plan, PlannedCheckpoint
 from redis_retention.policy import Policy
 from redis_retention.wording import counted, size
 

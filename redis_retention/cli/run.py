@@ -15,13 +15,13 @@ from redis_retention.cli.connection import Settings, pass_settings
 from redis_retention.cli.http import Address, http_of, http_options
 from redis_retention.cli.options import as_span, global_options
 from redis_retention.cli.serving import Service, serve, service_options
-from redis_retention.daemon import Told
 from redis_retention.engine import Rule
 from redis_retention.policy import Policy
 from redis_retention.sans_io import Operation
-from redis_retention.schedule import Schedule, as_cron, as_zone, local_zone
 from redis_retention.served import Served
-from redis_retention.service_rules import Options
+from redis_retention.service.daemon import Told
+from redis_retention.service.rules import Options
+from redis_retention.service.schedule import Schedule, as_cron, as_zone, local_zone
 from redis_retention.sources.sweep import Progress, SweepResult, sweep_formats
 
 DEFAULT_EVERY = timedelta(hours=1)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -16,15 +16,20 @@ from redis_retention.cli.api import open_backend, serve_api
 from redis_retention.cli.configured import config_option
 from redis_retention.cli.connection import Settings, async_client, database_of, is_cluster
 from redis_retention.cli.http import HttpOptions
-from redis_retention.cli.options import policy_options, trigger_option, warn_checkpoint_bytes_option
-from redis_retention.daemon import Daemon, Told
+from redis_retention.cli.options import (
+    policy_options,
+    together,
+    trigger_option,
+    warn_checkpoint_bytes_option,
+)
 from redis_retention.engine import Rule
 from redis_retention.errors import RetentionError
 from redis_retention.logs import logger
 from redis_retention.sans_io import Operation
 from redis_retention.served import Served
-from redis_retention.service_rules import Options
-from redis_retention.sweeping import SweepResult
+from redis_retention.service.daemon import Daemon, Told
+from redis_retention.service.rules import Options
+from redis_retention.service.sweeping import SweepResult
 
 if TYPE_CHECKING:
     from redis_retention.http.backend import Backend
@@ -66,41 +71,35 @@ log_format_option = click.option(
 )
 
 
-def service_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of a service, beside what it is to do."""
-    for option in reversed(
-        (
-            policy_options,
-            trigger_option,
-            warn_checkpoint_bytes_option,
-            click.option(
-                "--metrics-port",
-                type=click.IntRange(0, 65535),
-                metavar="PORT",
-                help="Serve /metrics for Prometheus, /healthz and /readyz; 0 for any free port.",
-            ),
-            click.option(
-                "--metrics-address",
-                default="0.0.0.0",
-                metavar="ADDRESS",
-                show_default=True,
-                help="The address of this machine on which to serve them.",
-            ),
-            log_format_option,
-            click.option("--verbose", is_flag=True, help="Log each trim."),
-            click.option(
-                "--check-every",
-                type=click.FloatRange(min=0.1),
-                default=15.0,
-                metavar="SECONDS",
-                show_default=True,
-                help="How often to prove that events still arrive.",
-            ),
-            config_option,
-        )
-    ):
-        function = option(function)
-    return function
+service_options = together(
+    policy_options,
+    trigger_option,
+    warn_checkpoint_bytes_option,
+    click.option(
+        "--metrics-port",
+        type=click.IntRange(0, 65535),
+        metavar="PORT",
+        help="Serve /metrics for Prometheus, /healthz and /readyz; 0 for any free port.",
+    ),
+    click.option(
+        "--metrics-address",
+        default="0.0.0.0",
+        metavar="ADDRESS",
+        show_default=True,
+        help="The address of this machine on which to serve them.",
+    ),
+    log_format_option,
+    click.option("--verbose", is_flag=True, help="Log each trim."),
+    click.option(
+        "--check-every",
+        type=click.FloatRange(min=0.1),
+        default=15.0,
+        metavar="SECONDS",
+        show_default=True,
+        help="How often to prove that events still arrive.",
+    ),
+    config_option,
+)
 
 
 def serve(

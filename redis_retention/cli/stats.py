@@ -11,7 +11,7 @@ from redis_retention import bodies
 from redis_retention.cli.connection import Settings, pass_settings, retention
 from redis_retention.cli.options import global_options, warn_checkpoint_bytes_option
 from redis_retention.cli.output import named, show, show_json
-from redis_retention.stats import LayoutSize, Stats
+from redis_retention.operations.stats import LayoutSize, Stats
 from redis_retention.wording import counted, size
 
 

@@ -19,7 +19,7 @@ from redis_retention.cli.options import (
 from redis_retention.cli.output import show_json, show_result
 from redis_retention.cli.scanning import scan_shown
 from redis_retention.errors import RetentionError
-from redis_retention.named import LookIn
+from redis_retention.operations.named import LookIn
 from redis_retention.policy import Policy
 
 _STANDARD_INPUT = b"-"

@@ -15,8 +15,8 @@ from redis_retention import bodies
 from redis_retention.bodies import Body
 from redis_retention.http.paths import decoded, encoded
 from redis_retention.http.problems import Problem
+from redis_retention.operations.stats import ThreadSize
 from redis_retention.retention import AsyncRetention
-from redis_retention.stats import ThreadSize
 
 Sort = Literal["bytes", "checkpoints"]
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from redis_retention.plan import REASONS
+from redis_retention.operations.plan import REASONS
 
 _FILE = files("redis_retention.http") / "page.html"
 _INLINE = re.compile(r"<(script|style)[^>]*>(.*?)</\1>", re.DOTALL)

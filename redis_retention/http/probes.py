@@ -13,8 +13,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from redis_retention.http.metrics import registry_of
 from redis_retention.http.observed import Observed
-from redis_retention.metrics import registry_of
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 

@@ -12,10 +12,10 @@ from redis.exceptions import RedisClusterException, RedisError
 from redis.exceptions import TimeoutError as NoAnswer
 from starlette.responses import Response
 
-from redis_retention.choice import NoPolicy
 from redis_retention.errors import RetentionError
 from redis_retention.explaining import explain
 from redis_retention.lease import LeaseTaken
+from redis_retention.operations.choice import NoPolicy
 from redis_retention.policy import InvalidPolicy
 from redis_retention.stopping import Stopped
 

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from redis_retention.named import LookIn
+from redis_retention.operations.named import LookIn
 from redis_retention.policy import Policy, stated_policy
-from redis_retention.spans import PATTERN, read_span
+from redis_retention.wording import SPAN_PATTERN, read_span
 
 
 class _Sent(BaseModel):
@@ -21,7 +21,7 @@ def _checked(span: str) -> str:
 
 
 Count = Annotated[int, Field(ge=1, le=2**53)]
-Span = Annotated[str, Field(pattern=PATTERN, examples=["7d"]), AfterValidator(_checked)]
+Span = Annotated[str, Field(pattern=SPAN_PATTERN, examples=["7d"]), AfterValidator(_checked)]
 
 
 class PolicyWords(_Sent):

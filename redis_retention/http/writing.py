@@ -20,7 +20,7 @@ from redis_retention.http.context import (
 )
 from redis_retention.http.paths import decoded
 from redis_retention.http.problems import Problem, documented
-from redis_retention.pins import Pin
+from redis_retention.operations.pins import Pin
 
 router = APIRouter(prefix="/api", responses=documented(400, 401, 403, 409, 413, 415, 422, 503))
 

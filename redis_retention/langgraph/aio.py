@@ -22,11 +22,16 @@ from redis.asyncio import Redis, RedisCluster
 from redis_retention.langgraph import listing, threads
 from redis_retention.langgraph.background import AsyncInline, AsyncWorker
 from redis_retention.langgraph.last import AsyncLast
-from redis_retention.langgraph.pruning import prunes, warn_left_alone
+from redis_retention.langgraph.pruning import PruneOptions, prunes, warn_left_alone
 from redis_retention.langgraph.threads import KeptCheckpoint
-from redis_retention.langgraph.trimmer import RetentionOptions, TrimCounts, Trimmer, trimmer_for
+from redis_retention.langgraph.trimmer import (
+    RetentionOptions,
+    SaverOptions,
+    TrimCounts,
+    Trimmer,
+    trimmer_for,
+)
 from redis_retention.operations import Operations
-from redis_retention.policy import Policy
 from redis_retention.sans_io import T
 from redis_retention.served import Served
 from redis_retention.transport import AsyncTransport
@@ -80,22 +85,10 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
         redis_url: str | None = None,
         *,
         redis_client: Redis | RedisCluster | None = None,
-        connection_args: dict[str, Any] | None = None,
-        ttl: dict[str, Any] | None = None,
-        checkpoint_prefix: str = "checkpoint",
-        checkpoint_write_prefix: str = "checkpoint_write",
-        **options: Unpack[RetentionOptions],
+        **options: Unpack[SaverOptions],
     ) -> AsyncIterator[AsyncRetentionRedisSaver]:
         """A saver that is set up, and closed at the end of the context."""
-        saver = cls(
-            redis_url,
-            redis_client=redis_client,
-            connection_args=connection_args,
-            ttl=ttl,
-            checkpoint_prefix=checkpoint_prefix,
-            checkpoint_write_prefix=checkpoint_write_prefix,
-            **options,
-        )
+        saver = cls(redis_url, redis_client=redis_client, **options)
         async with saver:
             yield saver
 
@@ -162,36 +155,16 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
         """List checkpoints, newest first; see `RetentionRedisSaver.list`."""
-        engine, run = self._trimmer.engine, self._transport.run
+        engine = self._trimmer.engine
         wanted = listing.Wanted.of(engine, config, filter, before)
-        left, none_yet = limit, True
-        names = await run(listing.names(engine, wanted))
-        for keys in listing.pages(names, limit):
-            heads = await run(listing.read(engine, wanted, keys))
-            none_yet = none_yet and not heads
-            for some in listing.in_pages(heads[:left]):
-                for listed in await run(listing.load(engine, some)):
-                    yield listing.as_tuple(self, listed, hidden=True)
-            left = None if left is None else left - len(heads)
-            if left is not None and left <= 0:
-                return
-        if none_yet:
-            best = await run(listing.next_best(engine, wanted, names))
-            for listed in await run(listing.load(engine, best)):
-                yield listing.as_tuple(self, listed, hidden=True)
+        listed = listing.Listing(engine, wanted, limit)
+        while (some := await self._transport.run(listed.next())) is not None:
+            for one in some:
+                yield listing.as_tuple(self, one, hidden=True)
 
-    async def aprune(
-        self,
-        thread_ids: Sequence[str],
-        *,
-        strategy: str = "keep_latest",
-        keep_last: int | None = None,
-        max_results: int = 10_000,
-        policy: Policy | None = None,
-    ) -> None:
+    async def aprune(self, thread_ids: Sequence[str], **options: Unpack[PruneOptions]) -> None:
         """Prune threads now; see `RetentionRedisSaver.prune`."""
-        del max_results
-        keep = prunes(strategy, keep_last, policy)
+        keep = prunes(**options)
         if keep is None:
             for thread_id in thread_ids:
                 await self.adelete_thread(thread_id)
@@ -230,24 +203,9 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
         while (one := self._from_outside(_next(found))) is not None:
             yield one
 
-    def prune(
-        self,
-        thread_ids: Sequence[str],
-        *,
-        strategy: str = "keep_latest",
-        keep_last: int | None = None,
-        max_results: int = 10_000,
-        policy: Policy | None = None,
-    ) -> None:
+    def prune(self, thread_ids: Sequence[str], **options: Unpack[PruneOptions]) -> None:
         """Prune threads now, from another thread than that of the event loop."""
-        pruned = self.aprune(
-            thread_ids,
-            strategy=strategy,
-            keep_last=keep_last,
-            max_results=max_results,
-            policy=policy,
-        )
-        self._from_outside(pruned)
+        self._from_outside(self.aprune(thread_ids, **options))
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete a thread, from another thread than that of the event loop."""

@@ -97,7 +97,50 @@ class _Head:
     sends_from: bytes | None
 
 
-def names(engine: Engine, wanted: Wanted) -> Operation[list[bytes]]:
+class Listing:
+    """What `list` of a saver lists, some checkpoints at a time.
+
+    Args:
+        engine: Says how keys are called.
+        wanted: What is to be listed.
+        limit: How many at most.
+    """
+
+    def __init__(self, engine: Engine, wanted: Wanted, limit: int | None) -> None:
+        self._engine = engine
+        self._wanted = wanted
+        self._limit = self._left = limit
+        self._keys: list[bytes] | None = None
+        self._pages: Iterator[list[bytes]] = iter(())
+        self._heads: list[_Head] = []
+        self._any = False
+
+    def next(self) -> Operation[list[Listed] | None]:
+        """The next ones; None when there are no more."""
+        if not self._heads and not (yield from self._read_on()):
+            return None
+        some, self._heads = self._heads[:_PAGE], self._heads[_PAGE:]
+        return (yield from _load(self._engine, some))
+
+    def _read_on(self) -> Operation[bool]:
+        if self._keys is None:
+            self._keys = yield from _names(self._engine, self._wanted)
+            self._pages = _pages(self._keys, self._limit)
+        while self._left != 0 and (keys := next(self._pages, None)):
+            self._heads = (yield from _read(self._engine, self._wanted, keys))[: self._left]
+            if self._left is not None:
+                self._left -= len(self._heads)
+            if self._heads:
+                self._any = True
+                return True
+        if self._any or self._left == 0:
+            return False
+        self._any = True
+        self._heads = yield from _next_best(self._engine, self._wanted, self._keys)
+        return bool(self._heads)
+
+
+def _names(engine: Engine, wanted: Wanted) -> Operation[list[bytes]]:
     """The keys of documents that may be wanted, newest first."""
     if wanted.thread is None:
         keys = yield from all_documents(engine)
@@ -114,14 +157,14 @@ def _documents_of(engine: Engine, thread: bytes) -> Operation[list[bytes]]:
         return list(found[thread].documents.values())
 
 
-def pages(keys: Sequence[bytes], limit: int | None) -> Iterator[list[bytes]]:
+def _pages(keys: Sequence[bytes], limit: int | None) -> Iterator[list[bytes]]:
     """The keys in pages: one that is asked for the newest alone is not shown all."""
     size = _HEADS if limit is None else min(_HEADS, max(_PAGE, limit))
     for first in range(0, len(keys), size):
         yield list(keys[first : first + size])
 
 
-def read(engine: Engine, wanted: Wanted, keys: Sequence[bytes]) -> Operation[list[_Head]]:
+def _read(engine: Engine, wanted: Wanted, keys: Sequence[bytes]) -> Operation[list[_Head]]:
     """The heads of those documents that are wanted."""
     replies = yield [Command(("JSON.GET", key, *_HEAD)) for key in keys]
     heads = (_head(engine, key, reply) for key, reply in zip(keys, replies, strict=True))
@@ -174,7 +217,7 @@ def _says(head: _Head, key: str, value: Any) -> bool:
     return key in head.metadata and bool(head.metadata[key] == value)
 
 
-def next_best(engine: Engine, wanted: Wanted, keys: Sequence[bytes]) -> Operation[list[_Head]]:
+def _next_best(engine: Engine, wanted: Wanted, keys: Sequence[bytes]) -> Operation[list[_Head]]:
     """What LangGraph is to resume from when the checkpoint before a replayed one is gone.
 
     LangGraph asks for a stateful subgraph by `before` when it replays a checkpoint of its graph. If
@@ -185,14 +228,14 @@ def next_best(engine: Engine, wanted: Wanted, keys: Sequence[bytes]) -> Operatio
         return []
     anything = replace(wanted, before=None)
     heads: list[_Head] = []
-    for some in pages(keys, None):
-        heads += yield from read(engine, anything, some)
+    for some in _pages(keys, None):
+        heads += yield from _read(engine, anything, some)
     there = {head.checkpoint_id for head in heads}
     is_cut = bool(heads) and heads[-1].parent != b"" and heads[-1].parent not in there
     return heads[-1:] if is_cut else []
 
 
-def load(engine: Engine, heads: Sequence[_Head]) -> Operation[list[Listed]]:
+def _load(engine: Engine, heads: Sequence[_Head]) -> Operation[list[Listed]]:
     """The documents of some checkpoints, and their writes, in three round trips."""
     if not heads:
         return []
@@ -236,12 +279,6 @@ def real(found: CheckpointTuple | None) -> CheckpointTuple | None:
         return found
     above, here = found.parent_config["configurable"], found.config["configurable"]
     return None if above["checkpoint_id"] == here["checkpoint_id"] else found
-
-
-def in_pages(heads: Sequence[_Head]) -> Iterator[Sequence[_Head]]:
-    """Heads in as many as are read at a time."""
-    for first in range(0, len(heads), _PAGE):
-        yield heads[first : first + _PAGE]
 
 
 def _place(head: _Head) -> tuple[bytes, bytes, bytes]:

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 from redis_retention.langgraph.trimmer import log
 from redis_retention.logs import fields
 from redis_retention.policy import Policy
 from redis_retention.results import TrimResult
 
 
-def prunes(strategy: str, keep_last: int | None, policy: Policy | None) -> Policy | None:
+class PruneOptions(TypedDict, total=False):
+    """What `RetentionRedisSaver.prune` takes, which says what each means."""
+
+    strategy: str
+    keep_last: int | None
+    max_results: int
+    policy: Policy | None
+
+
+def prunes(
+    strategy: str = "keep_latest",
+    keep_last: int | None = None,
+    max_results: int = 0,
+    policy: Policy | None = None,
+) -> Policy | None:
     """What to keep of a thread; None when it is to be deleted.
 
     Raises:
         ValueError: The strategy is unknown, or more than one thing is asked for.
     """
+    del max_results
     if strategy not in ("keep_latest", "delete"):
         raise ValueError(f"strategy must be keep_latest or delete, not {strategy!r}")
     if policy is not None:

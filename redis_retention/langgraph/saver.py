@@ -22,11 +22,16 @@ from redis import Redis, RedisCluster
 from redis_retention.langgraph import listing, threads
 from redis_retention.langgraph.background import Inline, Worker
 from redis_retention.langgraph.last import Last
-from redis_retention.langgraph.pruning import prunes, warn_left_alone
+from redis_retention.langgraph.pruning import PruneOptions, prunes, warn_left_alone
 from redis_retention.langgraph.threads import KeptCheckpoint
-from redis_retention.langgraph.trimmer import RetentionOptions, TrimCounts, Trimmer, trimmer_for
+from redis_retention.langgraph.trimmer import (
+    RetentionOptions,
+    SaverOptions,
+    TrimCounts,
+    Trimmer,
+    trimmer_for,
+)
 from redis_retention.operations import Operations
-from redis_retention.policy import Policy
 from redis_retention.served import Served
 from redis_retention.transport import Transport
 
@@ -100,22 +105,10 @@ class RetentionRedisSaver(RedisSaver):
         redis_url: str | None = None,
         *,
         redis_client: Redis | RedisCluster | None = None,
-        connection_args: dict[str, Any] | None = None,
-        ttl: dict[str, Any] | None = None,
-        checkpoint_prefix: str = "checkpoint",
-        checkpoint_write_prefix: str = "checkpoint_write",
-        **options: Unpack[RetentionOptions],
+        **options: Unpack[SaverOptions],
     ) -> Iterator[RetentionRedisSaver]:
         """A saver that is closed at the end of the context; see the class for the arguments."""
-        saver = cls(
-            redis_url,
-            redis_client=redis_client,
-            connection_args=connection_args,
-            ttl=ttl,
-            checkpoint_prefix=checkpoint_prefix,
-            checkpoint_write_prefix=checkpoint_write_prefix,
-            **options,
-        )
+        saver = cls(redis_url, redis_client=redis_client, **options)
         with saver:
             yield saver
 
@@ -188,33 +181,14 @@ class RetentionRedisSaver(RedisSaver):
             before: List only checkpoints that are older than this one.
             limit: List no more than so many.
         """
-        engine, run = self._trimmer.engine, self._transport.run
+        engine = self._trimmer.engine
         wanted = listing.Wanted.of(engine, config, filter, before)
-        left, none_yet = limit, True
-        names = run(listing.names(engine, wanted))
-        for keys in listing.pages(names, limit):
-            heads = run(listing.read(engine, wanted, keys))
-            none_yet = none_yet and not heads
-            for some in listing.in_pages(heads[:left]):
-                for listed in run(listing.load(engine, some)):
-                    yield listing.as_tuple(self, listed, hidden=False)
-            left = None if left is None else left - len(heads)
-            if left is not None and left <= 0:
-                return
-        if none_yet:
-            best = run(listing.next_best(engine, wanted, names))
-            for listed in run(listing.load(engine, best)):
-                yield listing.as_tuple(self, listed, hidden=False)
+        listed = listing.Listing(engine, wanted, limit)
+        while (some := self._transport.run(listed.next())) is not None:
+            for one in some:
+                yield listing.as_tuple(self, one, hidden=False)
 
-    def prune(
-        self,
-        thread_ids: Sequence[str],
-        *,
-        strategy: str = "keep_latest",
-        keep_last: int | None = None,
-        max_results: int = 10_000,
-        policy: Policy | None = None,
-    ) -> None:
+    def prune(self, thread_ids: Sequence[str], **options: Unpack[PruneOptions]) -> None:
         """Prune threads now, and delete nothing that LangGraph needs of them.
 
         It retains the newest checkpoint of each namespace, what its delta channels are replayed
@@ -232,8 +206,7 @@ class RetentionRedisSaver(RedisSaver):
         Raises:
             ValueError: The strategy is another one, or contradicts the policy.
         """
-        del max_results
-        keep = prunes(strategy, keep_last, policy)
+        keep = prunes(**options)
         if keep is None:
             for thread_id in thread_ids:
                 self.delete_thread(thread_id)

@@ -40,7 +40,7 @@ from redis_retention.retention import DEFAULT_GRACE
 from redis_retention.sans_io import Command, Operation, T
 from redis_retention.sources.search import Search
 from redis_retention.sources.search_index import NotSearchable
-from redis_retention.transport import AsyncClient, Client
+from redis_retention.transport import AsyncClient, Client, has_one_connection
 
 log = logger("langgraph")
 
@@ -66,6 +66,15 @@ class RetentionOptions(TrimOptions, total=False):
     """The same, and what to keep."""
 
     retention: Policy | None
+
+
+class SaverOptions(RetentionOptions, total=False):
+    """The same, and what the savers of `langgraph.checkpoint.redis` take beside a client."""
+
+    connection_args: dict[str, Any] | None
+    ttl: dict[str, Any] | None
+    checkpoint_prefix: str
+    checkpoint_write_prefix: str
 
 
 # The default trigger is so many times what is kept.
@@ -291,7 +300,7 @@ def trimmer_for(
     if mode not in get_args(Mode):
         raise ValueError(f"mode must be background or inline, not {mode!r}")
     clustered = isinstance(client, redis.RedisCluster | redis.asyncio.RedisCluster)
-    if mode == "background" and not clustered and _has_one_connection(client):
+    if mode == "background" and not clustered and has_one_connection(client):
         raise ValueError(
             "trims in the background need a second connection: give the client a pool with "
             'max_connections of at least 2, or say mode="inline"'
@@ -303,10 +312,6 @@ def trimmer_for(
         grace_ms=grace // timedelta(milliseconds=1),
     )
     return Trimmer(engine, retention, trigger, on_error, one_thread_per_call=clustered)
-
-
-def _has_one_connection(client: Any) -> bool:
-    return client.connection is not None or client.connection_pool.max_connections < 2
 
 
 def _beside(commands: Sequence[Command], operation: Operation[T]) -> Operation[tuple[list[Any], T]]:

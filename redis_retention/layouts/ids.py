@@ -1,4 +1,4 @@
-"""Ids of checkpoints that say when they were made, as LangGraph makes them.
+"""Ids of threads, and of checkpoints that say when they were made, as LangGraph makes them.
 
 ``lua/include/clock.lua`` reads the same.
 """
@@ -17,3 +17,8 @@ is_ulid = re.compile(rb"[0-7][0-9A-HJKMNP-TV-Z]{25}").fullmatch
 
 # What ends the name of a pending write.
 is_write_number = re.compile(rb"-?\d+").fullmatch
+
+
+def as_bytes(name: str | bytes) -> bytes:
+    """A name as it stands in keys."""
+    return name.encode("utf-8", "surrogateescape") if isinstance(name, str) else name

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
+from redis_retention.layouts.documents import Documents
 from redis_retention.layouts.ids import is_ulid, is_uuid, is_write_number
-from redis_retention.layouts.langgraph_redis import LangGraphRedis
-from redis_retention.layouts.layout import Events, Family, Requirement, RootKey, SearchIndex
+from redis_retention.layouts.layout import Family, RootKey, SearchIndex
 
 # Names of the saver, which cannot be told others.
 _CHECKPOINT, _WRITE, _REGISTRY = b"checkpoint:", b"checkpoint_write:", b"write_keys_zset:"
@@ -24,17 +24,11 @@ _UUID = rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _invocation = re.compile(rb"(.*?):[^:|]*:" + _UUID + rb"[:|]", re.DOTALL).match
 
 
-class LangGraphJs:
+class LangGraphJs(Documents):
     """The format of `RedisSaver` of LangGraph.js."""
 
     name: ClassVar[str] = "langgraph_js"
     tag: ClassVar[str] = "langgraph-js"
-    events: ClassVar[Events] = LangGraphRedis.events
-    lists_itself: ClassVar[bool] = False
-    lists_names: ClassVar[bool] = False
-    write_parts: ClassVar[int] = 2
-    """A task id and a number."""
-    requirement: ClassVar[Requirement] = LangGraphRedis.requirement
 
     def arguments(self) -> list[str]:
         """What the names of checkpoints and of writes begin with."""
@@ -53,10 +47,6 @@ class LangGraphJs:
         """None: a search proves nothing of blobs, so a trim looks at the whole database anyway."""
         return {}
 
-    def stored_thread(self, thread: str | bytes) -> bytes:
-        """A thread id as it stands in keys and documents."""
-        return thread.encode("utf-8", "surrogateescape") if isinstance(thread, str) else thread
-
     def checkpoint_key(self, thread: bytes, namespace: bytes, checkpoint_id: bytes) -> bytes:
         """The key of a checkpoint's document; the root namespace is ``b""``."""
         return _CHECKPOINT[:-1] + self.checkpoint_suffix(thread, namespace, checkpoint_id)
@@ -65,18 +55,8 @@ class LangGraphJs:
         """What all keys of a checkpoint have in common, ``:{thread}:{ns}:{id}``."""
         return b":" + b":".join((thread, namespace, checkpoint_id))
 
-    def suffix(self, family: Family, rest: bytes) -> bytes:
-        """The same from one of the keys, without what its family's names begin with."""
-        if family is Family.WRITE:
-            rest = rest.rsplit(b":", self.write_parts)[0]
-        return b":" + rest
-
     def latest_key(self, suffix: bytes) -> None:
         """There are no latest pointers."""
-
-    def lists_of(self, _thread: bytes) -> list[bytes]:
-        """There are no lists."""
-        return []
 
     def root_key(self, key: bytes) -> RootKey | None:
         """What the name of a root checkpoint's key says, or whose a blob is likely to be.

@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from redis_retention.layouts.ids import UUID_LENGTH, is_ulid, is_uuid, is_write_number
-from redis_retention.layouts.layout import Events, Family, Requirement, RootKey, SearchIndex
+from redis_retention.layouts.documents import Documents
+from redis_retention.layouts.ids import UUID_LENGTH, as_bytes, is_ulid, is_uuid, is_write_number
+from redis_retention.layouts.layout import Family, RootKey, SearchIndex
 
 _ROOT_NAMESPACE = b"__empty__"
 # What stands between a thread and the id of a root checkpoint.
@@ -21,7 +22,7 @@ _REGISTRY_START = _REGISTRY + b":"
 
 
 @dataclass(frozen=True, slots=True)
-class LangGraphRedis:
+class LangGraphRedis(Documents):
     """The format of `RedisSaver` and `AsyncRedisSaver` of langgraph-checkpoint-redis.
 
     Attributes:
@@ -34,16 +35,6 @@ class LangGraphRedis:
     _starts: tuple[bytes, bytes, bytes] = field(init=False, repr=False, compare=False)
 
     name: ClassVar[str] = "langgraph_redis"
-    events: ClassVar[Events] = Events("d", frozenset({b"json.set"}), ("JSON.SET", "$", "1"))
-    lists_itself: ClassVar[bool] = False
-    lists_names: ClassVar[bool] = False
-    write_parts: ClassVar[int] = 2
-    """A task id and a number."""
-    requirement: ClassVar[Requirement] = Requirement(
-        "JSON.GET",
-        "the server does not have RedisJSON, which LangGraph's RedisSaver needs: use "
-        "Redis 8, Redis Stack, or load the module rejson.so",
-    )
 
     def __post_init__(self) -> None:
         """Make what `root_key` needs: what names of documents, writes and pointers begin with."""
@@ -81,8 +72,7 @@ class LangGraphRedis:
 
     def stored_thread(self, thread: str | bytes) -> bytes:
         """A thread id as it stands in keys and documents."""
-        name = thread.encode("utf-8", "surrogateescape") if isinstance(thread, str) else thread
-        return name or _EMPTY_ID
+        return as_bytes(thread) or _EMPTY_ID
 
     def checkpoint_key(self, thread: bytes, namespace: bytes, checkpoint_id: bytes) -> bytes:
         """The key of a checkpoint's document; the root namespace is ``b""``."""
@@ -93,19 +83,9 @@ class LangGraphRedis:
         """What all keys of a checkpoint have in common, ``:{thread}:{ns}:{id}``."""
         return b":" + b":".join((thread, namespace or _ROOT_NAMESPACE, checkpoint_id))
 
-    def suffix(self, family: Family, rest: bytes) -> bytes:
-        """The same from one of the keys, without what its family's names begin with."""
-        if family is Family.WRITE:
-            rest = rest.rsplit(b":", self.write_parts)[0]
-        return b":" + rest
-
     def latest_key(self, suffix: bytes) -> bytes:
         """The latest pointer of the namespace in which a checkpoint is."""
         return f"{self.checkpoint_prefix}_latest".encode() + suffix.rpartition(b":")[0]
-
-    def lists_of(self, _thread: bytes) -> list[bytes]:
-        """There are no lists."""
-        return []
 
     def root_key(self, key: bytes) -> RootKey | None:
         """What the name of a root checkpoint's key says, or that of the root's latest pointer.

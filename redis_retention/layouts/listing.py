@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from redis_retention.layouts.ids import as_bytes
 from redis_retention.layouts.layout import Family, RootKey, SearchIndex
 
 
@@ -48,7 +49,7 @@ class Listing:
 
     def stored_thread(self, thread: str | bytes) -> bytes:
         """A thread id as it stands in keys."""
-        return thread.encode("utf-8", "surrogateescape") if isinstance(thread, str) else thread
+        return as_bytes(thread)
 
     def checkpoint_key(self, thread: bytes, namespace: bytes, checkpoint_id: bytes) -> bytes:
         """What tells a checkpoint from all others, which may be no key."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from redis_retention.engine import (
     CHECKPOINTS,
     Decisions,
-    Deleted,
     Engine,
     OrphanGroup,
     Place,
@@ -19,6 +18,7 @@ from redis_retention.engine import (
 from redis_retention.engine.entries import newest_of_each_namespace
 from redis_retention.layouts import Family, Layout
 from redis_retention.policy import Policy
+from redis_retention.results import ThreadResult
 from redis_retention.sans_io import Operation
 
 
@@ -102,21 +102,6 @@ class Found:
             # another thread is none of ours.
             if known.get(suffix) not in ("checkpoint", "other")
         ]
-
-
-@dataclass(slots=True)
-class ThreadResult:
-    """What was done to one thread, or would be.
-
-    Attributes:
-        deleted: What was deleted.
-        left: Checkpoint documents left.
-        left_alone: Why nothing was done, None when something could be.
-    """
-
-    deleted: Deleted = field(default_factory=Deleted)
-    left: int = 0
-    left_alone: str | None = None
 
 
 def trim(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Operation[ThreadResult]:

@@ -16,9 +16,10 @@ from redis.exceptions import ResponseError
 from redis_retention.engine import Engine, OrphanGroup
 from redis_retention.layouts import Family
 from redis_retention.policy import Policy
+from redis_retention.results import ThreadResult
 from redis_retention.sans_io import Command, Operation
 from redis_retention.sources import one_thread
-from redis_retention.sources.one_thread import Found, ThreadResult
+from redis_retention.sources.one_thread import Found
 from redis_retention.sources.search_index import NotSearchable, SearchIndexes, refused
 
 _ALL = (Family.CHECKPOINT, Family.WRITE)

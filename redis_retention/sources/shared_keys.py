@@ -15,9 +15,10 @@ from redis_retention.batches import batched
 from redis_retention.engine import ORPHAN_AGE_MS, Deleted, Engine
 from redis_retention.layouts import Family, Layout
 from redis_retention.policy import Policy
+from redis_retention.results import ThreadResult
 from redis_retention.sans_io import Nodes, Operation
 from redis_retention.sources import one_thread, scan
-from redis_retention.sources.one_thread import Found, ThreadResult
+from redis_retention.sources.one_thread import Found
 from redis_retention.sources.scan import MOST_SHARED
 
 _LOOKED_FOR = frozenset({Family.CHECKPOINT, Family.SHARED})

@@ -16,13 +16,14 @@ from contextlib import asynccontextmanager
 import pytest
 import redis
 
-from redis_retention import Policy, Retention, lease, sweeping
-from redis_retention.daemon import Daemon
+from redis_retention import Policy, Retention, lease
 from redis_retention.engine import Engine, Rule
 from redis_retention.layouts import LangGraphRedis
 from redis_retention.policies import Policies
-from redis_retention.schedule import Schedule
-from redis_retention.service_rules import Options
+from redis_retention.service import sweeping
+from redis_retention.service.daemon import Daemon
+from redis_retention.service.rules import Options
+from redis_retention.service.schedule import Schedule
 from redis_retention.sources.sweep import Sweeper
 from redis_retention.transport import Transport
 from tests.daemon.interfering import Interfered

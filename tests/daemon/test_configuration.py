@@ -17,8 +17,8 @@ from redis_retention.cli import run as module
 from redis_retention.cli.connection import Settings
 from redis_retention.cli.serving import Service
 from redis_retention.policy import InvalidPolicy, Policy
-from redis_retention.schedule import Schedule
-from redis_retention.service_rules import Options, combined
+from redis_retention.service.rules import Options, with_options
+from redis_retention.service.schedule import Schedule
 from tests.daemon import service as processes
 from tests.daemon.writers import Writer, ids
 from tests.servers.start import Server
@@ -197,4 +197,4 @@ def test_the_listener_alone_needs_a_trigger_and_events(
 
 def test_a_policy_must_not_keep_more_than_its_trigger() -> None:
     with pytest.raises(InvalidPolicy):
-        combined((), Options(Policy(keep_last=3), trigger=2))
+        with_options((), Options(Policy(keep_last=3), trigger=2))

@@ -11,13 +11,14 @@ import pytest
 import redis
 import redis.asyncio
 
-from redis_retention import lease, sweeping
+from redis_retention import lease
 from redis_retention.activity import Activity
 from redis_retention.engine import Engine
 from redis_retention.sans_io import Operation, command
-from redis_retention.schedule import Schedule
+from redis_retention.service import sweeping
+from redis_retention.service.schedule import Schedule
+from redis_retention.service.sweeping import SharedSweeper, utc_now
 from redis_retention.sources.sweep import SweepResult
-from redis_retention.sweeping import SharedSweeper, utc_now
 from tests.daemon.proxy import Proxy
 from tests.daemon.service import PATIENCE, eventually
 from tests.servers.start import Server

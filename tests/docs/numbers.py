@@ -21,18 +21,7 @@ from benchmarks.saver import BACKGROUND, INLINE
 from benchmarks.saver import PLAIN as PLAIN_SAVER
 from benchmarks.scale import FULL
 from benchmarks.stall import shown
-from benchmarks.ways import (
-    DEFAULT,
-    FLOOR,
-    INDEXED,
-    LEAST,
-    LOOP,
-    PLAN,
-    PRUNE,
-    SCAN,
-    SERVICE,
-    UNSEEN,
-)
+from benchmarks.ways import DEFAULT, FLOOR, INDEXED, LEAST, LOOP, PLAN, PRUNE, SCAN, SERVICE, UNSEEN
 
 ROOT = Path(__file__).parents[2]
 README, PERFORMANCE = ROOT / "README.md", ROOT / "docs" / "performance.md"

@@ -25,12 +25,7 @@ from redis_retention.sources.sweep import Sweeper
 from redis_retention.transport import Transport
 from tests.graphs import observe
 from tests.graphs.savers import OrderedSaver
-from tests.graphs.scenarios import (
-    ManySubgraphs,
-    NestedSubgraphs,
-    Scenario,
-    StatefulInsideStateless,
-)
+from tests.graphs.scenarios import ManySubgraphs, NestedSubgraphs, Scenario, StatefulInsideStateless
 from tests.langgraph_js.documents import readings, state
 from tests.langgraph_js.program import Program
 from tests.servers.start import Server

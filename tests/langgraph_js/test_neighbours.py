@@ -12,9 +12,9 @@ from langgraph.checkpoint.redis import RedisSaver
 
 from redis_retention import Policy, Retention
 from redis_retention.engine import Engine, Rule
+from redis_retention.operations.stats import stats
 from redis_retention.sources.keyspace import Listener
 from redis_retention.sources.sweep import Sweeper
-from redis_retention.stats import stats
 from redis_retention.transport import Transport
 from tests.integration.test_thread_ids import NASTY, Thread, look_alikes
 from tests.integration.threads import fill, ids

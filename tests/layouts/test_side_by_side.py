@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
@@ -10,8 +11,8 @@ import redis
 
 from redis_retention import Policy, Retention
 from redis_retention.layouts.names import AUTO
-from redis_retention.named import LookIn
-from redis_retention.plan import PlannedCheckpoint
+from redis_retention.operations.named import LookIn
+from redis_retention.operations.plan import PlannedCheckpoint
 from redis_retention.sources.sweep import SweepResult
 from tests.layouts.formats import FORMATS, HOSTILE, Format, Keys, contents, keys
 
@@ -22,18 +23,6 @@ TITLES = [one.title for one in FORMATS]
 NAMED = [one for one in FORMATS if isinstance(one.layout, str)]
 of_each = pytest.mark.parametrize("one", NAMED, ids=[one.title for one in NAMED])
 
-Threads = dict[tuple[str, str], list[Keys]]
-
-
-def fill_all(client: redis.Redis, names: tuple[str, ...] = HOSTILE) -> Threads:
-    """Each format's threads of the same ids."""
-    return {
-        (one.title, thread): one.fill(client, thread, CHECKPOINTS)
-        for thread in names
-        for one in FORMATS
-        if not one.refuses(thread)
-    }
-
 
 def serving(client: redis.Redis, *formats: Format) -> Retention:
     """What serves these formats, or all of them by itself."""
@@ -42,39 +31,58 @@ def serving(client: redis.Redis, *formats: Format) -> Retention:
     return Retention(client, layout=layouts or [AUTO, *own], grace=timedelta(0))
 
 
-def of_old_checkpoints(threads: Threads, trimmed: Callable[[str, str], bool]) -> Keys:
-    """The keys that a trim is to delete, of some threads by format and id."""
-    return frozenset(
-        key
-        for (title, thread), added in threads.items()
-        if trimmed(title, thread)
-        for of_checkpoint in added[:-KEEP]
-        for key in of_checkpoint
-        # It came with the first checkpoint, and names the newest.
-        if not key.startswith(b"checkpoint_latest:")
-    )
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A database with threads of the same ids in each format.
+
+    Attributes:
+        client: A client of it.
+        threads: The keys of each checkpoint, by format and thread.
+        before: What was in it at first.
+    """
+
+    client: redis.Redis
+    threads: dict[tuple[str, str], list[Keys]]
+    before: dict[bytes, object]
+
+    def of_old_checkpoints(self, trimmed: Callable[[str, str], bool]) -> Keys:
+        """The keys that a trim is to delete, of some threads by format and id."""
+        return frozenset(
+            key
+            for (title, thread), added in self.threads.items()
+            if trimmed(title, thread)
+            for of_checkpoint in added[:-KEEP]
+            for key in of_checkpoint
+            # It came with the first checkpoint, and names the newest.
+            if not key.startswith(b"checkpoint_latest:")
+        )
+
+    def check(self, trimmed: Callable[[str, str], bool], pinned: Keys | None = None) -> None:
+        """What was trimmed has its newest checkpoints, all else is as it was, key by key."""
+        after = contents(self.client, keys(self.client))
+        gone = self.of_old_checkpoints(trimmed) - (pinned or frozenset())
+        assert self.before.keys() - after.keys() == gone
+        changed = {key for key in after if after[key] != self.before[key]}
+        lists = {one.title: one.lists for one in FORMATS}
+        assert changed == {
+            key
+            for title, thread in self.threads
+            if trimmed(title, thread)
+            for key in lists[title](thread)
+        }
+        sizes = {size(self.client, key) for key in changed}
+        assert sizes <= ({KEEP} if pinned is None else {KEEP, KEEP + 1})
 
 
-def check(
-    client: redis.Redis,
-    before: dict[bytes, object],
-    threads: Threads,
-    trimmed: Callable[[str, str], bool],
-    pinned: Keys | None = None,
-) -> None:
-    """What was trimmed has its newest checkpoints, and all else is as it was, key by key."""
-    after = contents(client, keys(client))
-    assert before.keys() - after.keys() == of_old_checkpoints(threads, trimmed) - (
-        pinned or frozenset()
-    )
-    changed = {key for key in after if after[key] != before[key]}
-    lists = {one.title: one.lists for one in FORMATS}
-    assert changed == {
-        key for title, thread in threads if trimmed(title, thread) for key in lists[title](thread)
+@pytest.fixture
+def filled(stack: redis.Redis) -> Filled:
+    threads = {
+        (one.title, thread): one.fill(stack, thread, CHECKPOINTS)
+        for thread in HOSTILE
+        for one in FORMATS
+        if not one.refuses(thread)
     }
-    assert {size(client, key) for key in changed} <= (
-        {KEEP} if pinned is None else {KEEP, KEEP + 1}
-    )
+    return Filled(stack, threads, contents(stack, keys(stack)))
 
 
 def size(client: redis.Redis, name: bytes) -> int:
@@ -86,34 +94,28 @@ def size(client: redis.Redis, name: bytes) -> int:
 @pytest.mark.parametrize("one", FORMATS, ids=TITLES)
 @pytest.mark.parametrize("look_in", ["auto", "scan"])
 def test_a_trim_of_a_named_thread_touches_no_other_format(
-    stack: redis.Redis, one: Format, look_in: LookIn
+    filled: Filled, one: Format, look_in: LookIn
 ) -> None:
-    threads = fill_all(stack)
-    before = contents(stack, keys(stack))
     for thread in HOSTILE:
-        serving(stack, one).trim(thread, POLICY, look_in=look_in)
-    check(stack, before, threads, lambda title, _: title == one.title)
+        serving(filled.client, one).trim(thread, POLICY, look_in=look_in)
+    filled.check(lambda title, _: title == one.title)
 
 
 @pytest.mark.parametrize("one", FORMATS, ids=TITLES)
-def test_a_sweep_of_one_touches_no_other(stack: redis.Redis, one: Format) -> None:
-    threads = fill_all(stack)
-    before = contents(stack, keys(stack))
-    serving(stack, one).sweep(POLICY)
-    check(stack, before, threads, lambda title, _: title == one.title)
+def test_a_sweep_of_one_touches_no_other(filled: Filled, one: Format) -> None:
+    serving(filled.client, one).sweep(POLICY)
+    filled.check(lambda title, _: title == one.title)
 
 
-def test_one_sweep_serves_all_that_there_are(stack: redis.Redis) -> None:
-    threads = fill_all(stack)
-    before = contents(stack, keys(stack))
-    result = serving(stack).sweep(POLICY)
-    check(stack, before, threads, lambda *_: True)
+def test_one_sweep_serves_all_that_there_are(filled: Filled) -> None:
+    result = serving(filled.client).sweep(POLICY)
+    filled.check(lambda *_: True)
     assert set(result.layouts) == set(TITLES)
     for title, part in result.layouts.items():
-        mine = [thread for kind, thread in threads if kind == title]
+        mine = [thread for kind, thread in filled.threads if kind == title]
         assert part.threads == part.threads_trimmed == len(mine)
         assert part.checkpoints_deleted == len(mine) * (CHECKPOINTS - KEEP)
-    assert result.threads == len(threads)
+    assert result.threads == len(filled.threads)
 
 
 @of_each
@@ -129,25 +131,21 @@ def test_a_sweep_of_what_only_one_has_written_is_one_pass(stack: redis.Redis, on
 
 
 @pytest.mark.parametrize("look_in", ["auto", "scan"])
-def test_a_thread_in_all_formats_is_trimmed_in_all(stack: redis.Redis, look_in: LookIn) -> None:
-    threads = fill_all(stack)
-    before = contents(stack, keys(stack))
-    result = serving(stack).trim("a:b", POLICY, look_in=look_in)
-    check(stack, before, threads, lambda _, thread: thread == "a:b")
+def test_a_thread_in_all_formats_is_trimmed_in_all(filled: Filled, look_in: LookIn) -> None:
+    result = serving(filled.client).trim("a:b", POLICY, look_in=look_in)
+    filled.check(lambda _, thread: thread == "a:b")
     assert set(result.layouts) == set(TITLES)
     assert (result.threads, result.threads_trimmed) == (1, 1)
     assert result.checkpoints_deleted == len(FORMATS) * (CHECKPOINTS - KEEP)
 
 
-def test_so_is_one_that_our_indexes_know(stack: redis.Redis) -> None:
-    threads = fill_all(stack)
-    serving(stack).sweep(Policy(keep_last=CHECKPOINTS))
-    before = contents(stack, keys(stack))
-    result = serving(stack).trim("a:b", POLICY, indexed_only=True)
+def test_so_is_one_that_our_indexes_know(filled: Filled) -> None:
+    serving(filled.client).sweep(Policy(keep_last=CHECKPOINTS))
+    result = serving(filled.client).trim("a:b", POLICY, indexed_only=True)
     assert set(result.layouts) == set(TITLES)
-    deleted = before.keys() - keys(stack)
+    deleted = filled.before.keys() - keys(filled.client)
     # What checkpoints share is deleted with a look at the database only.
-    gone = of_old_checkpoints(threads, lambda _, thread: thread == "a:b")
+    gone = filled.of_old_checkpoints(lambda _, thread: thread == "a:b")
     assert {key for key in gone if not key.startswith(b"checkpoint_blob:")} == deleted
 
 
@@ -163,52 +161,44 @@ def test_only_what_there_is_is_named(stack: redis.Redis, dry_run: bool) -> None:
 
 @of_each
 def test_a_stored_policy_of_one_format_touches_no_threads_of_others(
-    stack: redis.Redis, one: Format
+    filled: Filled, one: Format
 ) -> None:
-    threads = fill_all(stack)
-    before = contents(stack, keys(stack))
-    retention = serving(stack)
+    retention = serving(filled.client)
     retention.set_policy(POLICY, "a:b", layout=one.title)
     retention.trim("a:b")
-    check(stack, before, threads, lambda *of: of == (one.title, "a:b"))
+    filled.check(lambda *of: of == (one.title, "a:b"))
 
     retention.set_policy(POLICY, layout=one.title)
     retention.sweep()
-    check(stack, before, threads, lambda title, _: title == one.title)
+    filled.check(lambda title, _: title == one.title)
 
 
 @of_each
-def test_it_wins_over_that_of_all_formats(stack: redis.Redis, one: Format) -> None:
-    threads = fill_all(stack)
-    before = contents(stack, keys(stack))
-    retention = serving(stack)
+def test_it_wins_over_that_of_all_formats(filled: Filled, one: Format) -> None:
+    retention = serving(filled.client)
     retention.set_policy(POLICY)
     retention.set_policy(Policy(keep_last=CHECKPOINTS), layout=one.title)
     retention.sweep()
-    check(stack, before, threads, lambda title, _: title != one.title)
+    filled.check(lambda title, _: title != one.title)
 
 
 @of_each
-def test_a_pin_names_its_format_and_retains_nothing_of_others(
-    stack: redis.Redis, one: Format
-) -> None:
-    threads = fill_all(stack)
-    before = contents(stack, keys(stack))
-    retention = serving(stack)
-    oldest = serving(stack, one).plan("a", Policy(keep_last=CHECKPOINTS)).checkpoints[0]
+def test_a_pin_names_its_format_and_retains_nothing_of_others(filled: Filled, one: Format) -> None:
+    retention = serving(filled.client)
+    oldest = serving(filled.client, one).plan("a", Policy(keep_last=CHECKPOINTS)).checkpoints[0]
     retention.pin("a", oldest.checkpoint_id)
-    serving(stack, one).pin("a:b")
+    serving(filled.client, one).pin("a:b")
 
     assert [pin.layout for pin in retention.pins("a")] == [one.title]
     retention.sweep(POLICY)
 
-    pinned = threads[one.title, "a"][0]
-    check(stack, before, threads, lambda *of: of != (one.title, "a:b"), pinned)
-    left = _left(stack, one, "a")
+    pinned = filled.threads[one.title, "a"][0]
+    filled.check(lambda *of: of != (one.title, "a:b"), pinned)
+    left = _left(filled.client, one, "a")
     assert (left[0].checkpoint_id, len(left)) == (oldest.checkpoint_id, KEEP + 1)
-    assert len(_left(stack, one, "a:b")) == CHECKPOINTS
+    assert len(_left(filled.client, one, "a:b")) == CHECKPOINTS
     for other in NAMED:
-        assert other is one or len(_left(stack, other, "a")) == KEEP
+        assert other is one or len(_left(filled.client, other, "a")) == KEEP
 
 
 def _left(client: redis.Redis, one: Format, thread: str) -> list[PlannedCheckpoint]:
@@ -217,11 +207,9 @@ def _left(client: redis.Redis, one: Format, thread: str) -> list[PlannedCheckpoi
 
 
 @of_each
-def test_a_pinned_thread_is_so_in_all_formats(stack: redis.Redis, one: Format) -> None:
-    threads = fill_all(stack)
-    before = contents(stack, keys(stack))
-    retention = serving(stack)
+def test_a_pinned_thread_is_so_in_all_formats(filled: Filled, one: Format) -> None:
+    retention = serving(filled.client)
     retention.pin("a:b")
-    serving(stack, one).unpin("a:b")
+    serving(filled.client, one).unpin("a:b")
     retention.sweep(POLICY)
-    check(stack, before, threads, lambda *of: of[1] != "a:b" or of[0] == one.title)
+    filled.check(lambda *of: of[1] != "a:b" or of[0] == one.title)

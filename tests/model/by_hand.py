@@ -10,22 +10,9 @@ from typing import Any
 
 import redis
 
-from tests.model.rules import (
-    Policy,
-    ThreadDecision,
-    decide,
-)
-from tests.model.snapshot import (
-    read_database,
-)
-from tests.model.threads import (
-    NOW,
-    Operation,
-    PutCheckpoint,
-    task_id,
-    uuid6_at,
-    write_to,
-)
+from tests.model.rules import Policy, ThreadDecision, decide
+from tests.model.snapshot import read_database
+from tests.model.threads import NOW, Operation, PutCheckpoint, task_id, uuid6_at, write_to
 
 TASK = task_id(7)
 NODE = f"node:{task_id(1)}"

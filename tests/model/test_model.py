@@ -10,15 +10,7 @@ import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
 
-from tests.model.by_hand import (
-    NODE,
-    TASK,
-    c1,
-    c2,
-    c3,
-    chain,
-    subgraph,
-)
+from tests.model.by_hand import NODE, TASK, c1, c2, c3, chain, subgraph
 from tests.model.rules import (
     Must,
     Policy,

@@ -19,11 +19,7 @@ from tests.model.by_hand import (
     retained,
     subgraph,
 )
-from tests.model.rules import (
-    Fate,
-    Policy,
-    runs,
-)
+from tests.model.rules import Fate, Policy, runs
 from tests.model.threads import (
     NOW,
     MovePointer,

@@ -4,28 +4,10 @@ from __future__ import annotations
 
 import redis
 
-from tests.model.by_hand import (
-    NODE,
-    c1,
-    c2,
-    c3,
-    c4,
-    chain,
-    decided,
-    retained,
-    subgraph,
-)
-from tests.model.rules import (
-    Fate,
-    Must,
-)
-from tests.model.snapshot import (
-    Prefixes,
-)
-from tests.model.threads import (
-    MovePointer,
-    Vanish,
-)
+from tests.model.by_hand import NODE, c1, c2, c3, c4, chain, decided, retained, subgraph
+from tests.model.rules import Fate, Must
+from tests.model.snapshot import Prefixes
+from tests.model.threads import MovePointer, Vanish
 
 
 class TestLatest:

@@ -19,22 +19,9 @@ from tests.model.by_hand import (
     retained,
     subgraph,
 )
-from tests.model.rules import (
-    Policy,
-    belongs_to_an_invocation,
-    decide,
-    has_task_id,
-)
-from tests.model.snapshot import (
-    Prefixes,
-    read_database,
-    without,
-)
-from tests.model.threads import (
-    NOW,
-    MovePointer,
-    PutWrites,
-)
+from tests.model.rules import Policy, belongs_to_an_invocation, decide, has_task_id
+from tests.model.snapshot import Prefixes, read_database, without
+from tests.model.threads import NOW, MovePointer, PutWrites
 
 
 class TestSubgraphs:

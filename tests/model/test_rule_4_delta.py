@@ -6,30 +6,9 @@ from collections.abc import Sequence
 
 import redis
 
-from tests.model.by_hand import (
-    TASK,
-    c1,
-    c2,
-    c3,
-    c4,
-    c5,
-    c6,
-    chain,
-    decided,
-    reasons,
-    retained,
-)
-from tests.model.rules import (
-    Fate,
-    Policy,
-)
-from tests.model.threads import (
-    MovePointer,
-    Operation,
-    PutCheckpoint,
-    PutWrites,
-    Vanish,
-)
+from tests.model.by_hand import TASK, c1, c2, c3, c4, c5, c6, chain, decided, reasons, retained
+from tests.model.rules import Fate, Policy
+from tests.model.threads import MovePointer, Operation, PutCheckpoint, PutWrites, Vanish
 
 
 class TestDelta:

@@ -4,26 +4,10 @@ from __future__ import annotations
 
 import redis
 
-from tests.model.by_hand import (
-    TASK,
-    c1,
-    c2,
-    c3,
-    chain,
-    decided,
-    reasons,
-    retained,
-)
-from tests.model.rules import (
-    Must,
-)
-from tests.model.snapshot import (
-    Prefixes,
-)
-from tests.model.threads import (
-    PutCheckpoint,
-    PutWrites,
-)
+from tests.model.by_hand import TASK, c1, c2, c3, chain, decided, reasons, retained
+from tests.model.rules import Must
+from tests.model.snapshot import Prefixes
+from tests.model.threads import PutCheckpoint, PutWrites
 
 
 class TestPendingSends:

@@ -4,26 +4,10 @@ from __future__ import annotations
 
 import redis
 
-from tests.model.by_hand import (
-    TASK,
-    c1,
-    c2,
-    chain,
-    decided,
-)
-from tests.model.rules import (
-    Must,
-)
-from tests.model.snapshot import (
-    Prefixes,
-    checkpoint_view,
-    read_database,
-)
-from tests.model.threads import (
-    PutWrites,
-    task_id,
-    write_to,
-)
+from tests.model.by_hand import TASK, c1, c2, chain, decided
+from tests.model.rules import Must
+from tests.model.snapshot import Prefixes, checkpoint_view, read_database
+from tests.model.threads import PutWrites, task_id, write_to
 
 
 class TestWrites:

@@ -5,26 +5,9 @@ from __future__ import annotations
 import pytest
 import redis
 
-from tests.model.by_hand import (
-    NODE,
-    TASK,
-    c1,
-    c2,
-    c3,
-    c4,
-    c5,
-    chain,
-    decided,
-)
-from tests.model.rules import (
-    Must,
-    Policy,
-    ThreadDecision,
-    decide,
-)
-from tests.model.snapshot import (
-    read_database,
-)
+from tests.model.by_hand import NODE, TASK, c1, c2, c3, c4, c5, chain, decided
+from tests.model.rules import Must, Policy, ThreadDecision, decide
+from tests.model.snapshot import read_database
 from tests.model.threads import (
     NOW,
     Operation,

@@ -4,32 +4,10 @@ from __future__ import annotations
 
 import redis
 
-from tests.model.by_hand import (
-    TASK,
-    c1,
-    c2,
-    c3,
-    c4,
-    chain,
-)
-from tests.model.rules import (
-    Must,
-    Policy,
-    decide,
-)
-from tests.model.snapshot import (
-    Prefixes,
-    read_database,
-    read_thread,
-    thread_view,
-)
-from tests.model.threads import (
-    NOW,
-    Operation,
-    PutWrites,
-    Vanish,
-    write_to,
-)
+from tests.model.by_hand import TASK, c1, c2, c3, c4, chain
+from tests.model.rules import Must, Policy, decide
+from tests.model.snapshot import Prefixes, read_database, read_thread, thread_view
+from tests.model.threads import NOW, Operation, PutWrites, Vanish, write_to
 
 
 class TestOthers:

@@ -25,15 +25,15 @@ from langgraph.checkpoint.redis import RedisSaver
 from playwright.async_api import async_playwright
 
 from redis_retention import Policy, Retention
-from redis_retention.daemon import Daemon
 from redis_retention.engine import Engine
 from redis_retention.http.access import Access
 from redis_retention.http.app import application
 from redis_retention.http.backend import Backend
 from redis_retention.http.history import History
 from redis_retention.http.serving import bind, serving
-from redis_retention.schedule import Schedule
-from redis_retention.service_rules import Options
+from redis_retention.service.daemon import Daemon
+from redis_retention.service.rules import Options
+from redis_retention.service.schedule import Schedule
 from redis_retention.sources.sweep import Sweeper
 from tests.page import chromium
 from tests.servers.start import Server

@@ -10,13 +10,13 @@ import redis
 from redis_retention import Policy
 from redis_retention.engine import Decision, Engine, Rule
 from redis_retention.layouts import Layout
-from redis_retention.named import NamedThreads
-from redis_retention.pins import Pins
+from redis_retention.operations.named import NamedThreads
+from redis_retention.operations.pins import Pins
+from redis_retention.operations.stats import Stats, stats
 from redis_retention.results import EachThread, TrimResult
 from redis_retention.sans_io import Operation
 from redis_retention.served import Served
 from redis_retention.sources.sweep import Sweeper, SweepResult
-from redis_retention.stats import Stats, stats
 from redis_retention.transport import Transport
 from tests.integration import watching
 from tests.integration.watching import Snapshot

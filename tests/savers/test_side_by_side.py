@@ -33,7 +33,8 @@ LAYOUTS: list[tuple[Layout, Callable[[bytes], bool]]] = [
 ]
 
 
-def fill_all(client: redis.Redis) -> None:
+@pytest.fixture
+def filled(client: redis.Redis) -> redis.Redis:
     """Six checkpoints of each thread by each saver, and one of a shallow saver."""
     articles = RedisCheckpointer(client)
     stores = Store(client), Store(client, Version.SETS)
@@ -46,18 +47,18 @@ def fill_all(client: redis.Redis) -> None:
             name = f"{thread} {number}"
             stores[at % 2].save(Checkpoint(name, number, f"run {thread}", thread))
             articles.save(thread, number, at=1_700_000_000.0 + number)
+    return client
 
 
 @pytest.mark.parametrize(("layout", "is_own"), LAYOUTS, ids=[one.name for one, _ in LAYOUTS])
 def test_a_sweep_with_one_layout_touches_no_other_savers_keys(
-    client: redis.Redis, layout: Layout, is_own: Callable[[bytes], bool]
+    filled: redis.Redis, layout: Layout, is_own: Callable[[bytes], bool]
 ) -> None:
-    fill_all(client)
-    before = snapshot(client)
+    before = snapshot(filled)
 
-    result = Doing(client, layout).sweep(Policy(keep_last=2))
+    result = Doing(filled, layout).sweep(Policy(keep_last=2))
 
-    found = changes(before, snapshot(client))
+    found = changes(before, snapshot(filled))
     assert (result.threads, result.threads_trimmed) == (len(THREADS), len(THREADS))
     assert result.checkpoints_deleted == 4 * len(THREADS)
     assert found.gone | found.changed
@@ -67,12 +68,11 @@ def test_a_sweep_with_one_layout_touches_no_other_savers_keys(
 
 @pytest.mark.parametrize("layout", [layout for layout, _ in LAYOUTS], ids=lambda one: one.name)
 def test_a_thread_that_another_saver_has_under_the_same_name_is_not_trimmed_with_it(
-    client: redis.Redis, layout: Layout
+    filled: redis.Redis, layout: Layout
 ) -> None:
-    fill_all(client)
-    doing: Any = [Doing(client, other) for other, _ in LAYOUTS]
+    doing: Any = [Doing(filled, other) for other, _ in LAYOUTS]
 
-    Doing(client, layout).trim("a", Policy(keep_last=1))
+    Doing(filled, layout).trim("a", Policy(keep_last=1))
 
     retained = [len(one.plan("a", Policy(keep_last=9))) for one in doing]
     assert retained == [1 if other.name == layout.name else 6 for other, _ in LAYOUTS]

@@ -12,7 +12,7 @@ from redis_retention import Policy, Retention
 from tests.graphs.scenarios import Chat
 from tests.integration.threads import fill_fast
 
-THREADS, EACH, KEEP = 500, 36, 10
+THREADS, EACH, KEEP = 150, 36, 10
 BUSY = 4
 
 

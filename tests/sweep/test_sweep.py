@@ -14,7 +14,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from redis_retention import AsyncRetention, Policy, Retention, RetentionError
-from redis_retention.choice import NoPolicy
+from redis_retention.operations.choice import NoPolicy
 from redis_retention.sources import scan
 from redis_retention.sources.sweep import Progress, Stage, new
 from redis_retention.sources.sweep.known import Known

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from redis_retention.schedule import Schedule, as_cron, as_zone, local_zone
+from redis_retention.service.schedule import Schedule, as_cron, as_zone, local_zone
 
 BERLIN = ZoneInfo("Europe/Berlin")
 

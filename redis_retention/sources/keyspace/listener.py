@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from redis.backoff import EqualJitterBackoff
@@ -16,37 +15,23 @@ from redis_retention.activity import Activity
 from redis_retention.engine import Engine, Rule
 from redis_retention.layouts import too_long
 from redis_retention.layouts.names import title
-from redis_retention.logs import fields, logger
+from redis_retention.logs import fields
 from redis_retention.served import Served
+from redis_retention.sources.keyspace.condition import Condition, Lost, State, log
 from redis_retention.sources.keyspace.inbox import ROOM, Inbox
 from redis_retention.sources.keyspace.routes import Route, Routes
 from redis_retention.sources.keyspace.tracking import PASSING, Tracker
-from redis_retention.sources.notifications import Heard, Probe, Switch, advice, opened, switch_on
+from redis_retention.sources.notifications import Heard, Probe, opened, switch_on
 from redis_retention.transport import AsyncClient, AsyncTransport, reconnect
 
 if TYPE_CHECKING:
     from redis_retention.sources.subscription import Subscription
-
-log = logger("listener")
 
 CHECK_SECONDS = 15.0
 _POLL_SECONDS = 1.0
 _BACKOFF = EqualJitterBackoff(cap=30.0, base=0.25)
 # From here on the doubled pause is longer than the longest.
 _MOST_FAILURES = 10
-
-
-class State(Enum):
-    """How the listener is."""
-
-    STARTING = "starting"
-    LISTENING = "listening"
-    OFF = "the server reports no events"
-    DISCONNECTED = "disconnected"
-
-
-class _Lost(Exception):
-    """Events may have been lost."""
 
 
 class Listener:
@@ -81,15 +66,13 @@ class Listener:
         room: int = ROOM,
         check_every: float = CHECK_SECONDS,
     ) -> None:
-        self.state = State.STARTING
         self.activity = activity or Activity()
         self._client = client
         self._transport = AsyncTransport(client, self.activity.called)
-        self._on_gap = on_gap
+        self._condition = Condition(self.activity, on_gap, on_doubt)
         self._on_doubt = on_doubt
         self._on_proof = on_proof
         self._check_every = check_every
-        self._settled = asyncio.Event()
         self._stopping = asyncio.Event()
         self._check_now = asyncio.Event()
         self._failures = 0
@@ -156,6 +139,11 @@ class Listener:
         """Seconds for which the oldest change has waited, 0 when none does."""
         return max(route.inbox.oldest() for route in self.routes.all)
 
+    @property
+    def state(self) -> State:
+        """How it is."""
+        return self._condition.state
+
     def stop(self) -> None:
         """Let `run` end when the batch in hand is done."""
         self._stopping.set()
@@ -164,8 +152,7 @@ class Listener:
 
     async def settled(self) -> State:
         """Wait until it is known whether events arrive, and say so."""
-        await self._settled.wait()
-        return self.state
+        return await self._condition.settled()
 
     async def prove(self) -> Heard:
         """Say whether events arrive, and work off none."""
@@ -197,19 +184,12 @@ class Listener:
         while True:
             try:
                 await self._read()
-            except (*PASSING, _Lost, RedisError, RedisClusterException) as error:
-                self._disconnected(error)
+            except (*PASSING, Lost, RedisError, RedisClusterException) as error:
+                self._condition.disconnected(error)
                 if isinstance(error, ReadOnlyError):
                     await reconnect(self._client)
             await asyncio.sleep(_BACKOFF.compute(min(self._failures, _MOST_FAILURES)))
             self._failures += 1
-
-    def _disconnected(self, error: Exception) -> None:
-        if not isinstance(error, _Lost):
-            self.activity.failed(error)
-        if self.state is not State.DISCONNECTED:
-            log.warning("not connected: %s; trying again", error)
-        self._enter(State.DISCONNECTED)
 
     async def _read(self) -> None:
         """Read events until the connection fails."""
@@ -224,7 +204,7 @@ class Listener:
 
     @asynccontextmanager
     async def _subscribed(self) -> AsyncIterator[Subscription]:
-        async with opened(self._client, self._note_gap) as subscription:
+        async with opened(self._client, self._condition.note_gap) as subscription:
             self._patterns = set()
             await subscription.listen_to({}, {self._probe_channel: self._heard_probe})
             await self._listen_to_new(subscription)
@@ -266,7 +246,7 @@ class Listener:
             self._full = False
             dropped = fields(dropped=self.activity.events_dropped)
             log.info("all events that were not dropped are worked off", extra=dropped)
-            self._note_gap("events were dropped")
+            self._condition.note_gap("events were dropped")
 
     # --- checking --------------------------------------------------------------------------
 
@@ -274,7 +254,7 @@ class Listener:
         """Prove at once and from time to time that events arrive.
 
         Raises:
-            _Lost: Not even the connection works.
+            Lost: Not even the connection works.
         """
         while True:
             self._check_now.clear()
@@ -285,61 +265,16 @@ class Listener:
             switch = await self._transport.run(switch_on(events))
             heard = await self._probe.check(self._transport, self._probe_channel)
             if heard is Heard.NOTHING:
-                raise _Lost(heard.value)
+                raise Lost(heard.value)
+            self._failures = 0
             if heard is Heard.NO_EVENTS:
-                self._events_are_off(switch)
+                self._condition.off(switch, events)
             else:
-                self._events_are_on(switch)
+                self._condition.on(switch, self._patterns)
                 if heard is Heard.EVENTS:
                     self._on_proof(listened)
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._check_now.wait(), self._check_every)
-
-    def _events_are_on(self, switch: Switch) -> None:
-        before = self.state
-        self._failures = 0
-        self._enter(State.LISTENING)
-        if switch.added:
-            log.info("switched on notifications", extra=fields(added=switch.added))
-        if before is not State.LISTENING:
-            log.info("ready: listening", extra=fields(channel=" ".join(sorted(self._patterns))))
-            self._note_gap(_GAPS[before])
-        elif switch.added:
-            log.warning("notifications had been switched off; switched on again")
-            self._note_gap("notifications had been switched off")
-
-    def _events_are_off(self, switch: Switch) -> None:
-        before = self.state
-        self._failures = 0
-        self._enter(State.OFF)
-        if before is State.OFF:
-            return
-        said = f" (the server says: {switch.refusal})" if switch.refusal else ""
-        log.warning(
-            "the server reports no events%s, so only sweeps trim; to change that, %s",
-            said,
-            advice(self.routes.events()),
-        )
-
-    def _enter(self, state: State) -> None:
-        self.state = state
-        if state is not State.LISTENING:
-            self._on_doubt()
-        self.activity.listening = state is State.LISTENING
-        if state in (State.LISTENING, State.OFF):
-            self._settled.set()
-
-    def _note_gap(self, reason: str) -> None:
-        self.activity.gaps += 1
-        self._on_doubt()
-        self._on_gap(reason)
-
-
-_GAPS = {
-    State.STARTING: "the listener has started",
-    State.DISCONNECTED: "the connection was lost",
-    State.OFF: "notifications were off",
-}
 
 
 async def _read_on(subscription: Subscription) -> None:

@@ -10,7 +10,7 @@ from redis_retention.errors import ServerLacks
 from redis_retention.glob import parse
 from redis_retention.layouts.names import title
 from redis_retention.policies import for_layout, is_eligible, rule_for
-from redis_retention.results import EachThread, TrimResult, combined
+from redis_retention.results import EachThread, ThreadResult, TrimResult, total
 from redis_retention.sans_io import Operation
 from redis_retention.served import Served
 from redis_retention.sources import one_thread, scan
@@ -44,7 +44,7 @@ def sweep_formats_dry(served: Served, rules: Sequence[Rule], match: bytes) -> Op
             lacking = error
             continue
         each[engine] = counted
-    result = combined(each, dry_run=True)
+    result = total(each, dry_run=True)
     if lacking is not None and not result.layouts:
         raise lacking
     result.threads = sum(one.result.threads for one in each.values())
@@ -56,7 +56,7 @@ def _sweep_dry(
     engine: Engine,
     rules: Sequence[Rule],
     match: bytes,
-    add: Callable[[bytes, Operation[one_thread.ThreadResult]], Operation[None]],
+    add: Callable[[bytes, Operation[ThreadResult]], Operation[None]],
 ) -> Operation[None]:
     # The names of the threads are remembered, and some hundreds of threads are found in each pass.
     yield from scan.refuse_cluster()
@@ -79,15 +79,15 @@ def _sweep_dry(
 
 def _trim(
     engine: Engine, name: bytes, found: one_thread.Found, rule: Rule | None
-) -> Operation[one_thread.ThreadResult]:
+) -> Operation[ThreadResult]:
     if rule is None or not is_eligible(len(found.documents), rule):
-        return one_thread.ThreadResult(left=len(found.documents))
+        return ThreadResult(left=len(found.documents))
     return (yield from one_thread.dry_run(engine, name, found, rule.policy))
 
 
 def _trim_listed(
     engine: Engine, name: bytes, checkpoints: int, rule: Rule | None
-) -> Operation[one_thread.ThreadResult]:
+) -> Operation[ThreadResult]:
     if rule is None or not is_eligible(checkpoints, rule):
-        return one_thread.ThreadResult(left=checkpoints)
+        return ThreadResult(left=checkpoints)
     return one_thread.would_be((yield from engine.plan(name, rule.policy)))

@@ -6,12 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from redis_retention.batches import batched
 from redis_retention.engine import Rule
-from redis_retention.engine.entries import (
-    checkpoints,
-    has_old_invocation,
-    is_shared_mark,
-    unread,
-)
+from redis_retention.engine.entries import checkpoints, has_old_invocation, is_shared_mark, unread
 from redis_retention.errors import RetentionError
 from redis_retention.layouts import too_long_id
 from redis_retention.policies import is_eligible

@@ -23,11 +23,11 @@ from redis_retention.layouts.names import title
 from redis_retention.logs import fields, logger
 from redis_retention.sans_io import Operation
 from redis_retention.served import Served
-from redis_retention.service_rules import Options, ServiceRules
+from redis_retention.service.rules import Options, ServiceRules
+from redis_retention.service.sweeping import SharedSweeper, SweepResult
 from redis_retention.sources.keyspace import CHECK_SECONDS, Listener, State
 from redis_retention.sources.meeting import meet
 from redis_retention.sources.notifications import advice
-from redis_retention.sweeping import SharedSweeper, SweepResult
 from redis_retention.transport import AsyncClient, AsyncTransport
 
 log = logger("daemon")

@@ -10,9 +10,9 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from redis_retention import stats
 from redis_retention.engine import Engine
 from redis_retention.layouts import LONGEST_KEY, Family
+from redis_retention.operations import stats
 from redis_retention.sans_io import Command, Nodes, Operation, command, send
 from redis_retention.served import Served
 from redis_retention.sources.scan import owner_of

@@ -15,7 +15,7 @@ from redis_retention.engine import Rule
 from redis_retention.errors import RetentionError
 from redis_retention.logs import fields, logger
 from redis_retention.policy import Policy
-from redis_retention.schedule import Schedule
+from redis_retention.service.schedule import Schedule
 from redis_retention.transport import AsyncTransport
 
 log = logger("daemon")
@@ -41,7 +41,7 @@ class Options:
     warn_checkpoint_bytes: int | None = None
 
 
-def combined(stored: Sequence[Rule], options: Options) -> list[Rule]:
+def with_options(stored: Sequence[Rule], options: Options) -> list[Rule]:
     """The rules that count: the stored ones, and the given policy in place of the default."""
     rules = policies.with_default(stored, options.policy, options.trigger)
     triggered = [_with_trigger(rule, options.trigger) for rule in rules]
@@ -110,7 +110,7 @@ class ServiceRules:
 
     async def read(self) -> None:
         """Read the rules."""
-        rules = combined(await self._transport.run(self._stored.rules()), self.options)
+        rules = with_options(await self._transport.run(self._stored.rules()), self.options)
         if rules != self.current and self.current:
             log.info("policies changed", extra=fields(rules=len(rules)))
         if rules != self.current and all(rule.trigger is None for rule in rules):

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError, ResponseError
 
+from redis_retention.doctor.holdings import MOST_KEYS, Holding, holdings
 from redis_retention.engine import Engine
 from redis_retention.errors import RetentionError
 from redis_retention.layouts import Events, Family
@@ -22,7 +23,6 @@ from redis_retention.layouts.names import title
 from redis_retention.policies import Policies
 from redis_retention.sans_io import Argument, Command, Nodes, Operation, command, send
 from redis_retention.served import Served
-from redis_retention.sources.holdings import MOST_KEYS, Holding, holdings
 from redis_retention.sources.notifications import SETTING, Heard, advice, missing, read_flags
 from redis_retention.wording import counted, size
 

@@ -27,7 +27,7 @@ from redis_retention.lease import Lease
 from redis_retention.logs import fields, logger
 from redis_retention.results import LayoutResult
 from redis_retention.sans_io import Operation, command
-from redis_retention.schedule import Schedule
+from redis_retention.service.schedule import Schedule
 from redis_retention.stopping import Stopped, stoppable
 from redis_retention.transport import AsyncClient, AsyncTransport, reconnect
 

@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from heapq import nlargest
 
-from redis_retention import stats
 from redis_retention.layouts.names import title
+from redis_retention.operations import stats
+from redis_retention.operations.stats import LayoutSize, Stats, ThreadSize
 from redis_retention.sans_io import Operation
 from redis_retention.served import Served
-from redis_retention.stats import LayoutSize, Stats, ThreadSize
 
 
 def stats_of(served: Served, top: int, above: int | None = None) -> Operation[Stats]:

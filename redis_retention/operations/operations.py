@@ -6,24 +6,24 @@ from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import TypeAlias
 
-from redis_retention.choice import Choice
 from redis_retention.engine import Place, Rule
 from redis_retention.errors import RetentionError
 from redis_retention.layouts import too_long_id
+from redis_retention.layouts.ids import as_bytes
 from redis_retention.layouts.names import title
 from redis_retention.lease import Lease
-from redis_retention.named import LookIn, NamedThreads, look_in_of
-from redis_retention.pinned import ServedPins
-from redis_retention.pins import Pin
-from redis_retention.plan import Plan, planned
+from redis_retention.operations.choice import Choice
+from redis_retention.operations.named import LookIn, NamedThreads, look_in_of
+from redis_retention.operations.pins import Pin, ServedPins
+from redis_retention.operations.plan import Plan, planned
+from redis_retention.operations.served_stats import largest_of, measure_all, stats_of
+from redis_retention.operations.stats import Stats, ThreadSize
 from redis_retention.policies import DEFAULT_PATTERN, check, matching
 from redis_retention.policy import Policy
-from redis_retention.results import EachThread, ScanProgress, TrimResult, combined
+from redis_retention.results import EachThread, ScanProgress, TrimResult, total
 from redis_retention.sans_io import Operation
 from redis_retention.served import Served
-from redis_retention.served_stats import largest_of, measure_all, stats_of
 from redis_retention.sources.sweep import Progress, sweep_formats, sweep_formats_dry
-from redis_retention.stats import Stats, ThreadSize
 from redis_retention.stopping import stoppable
 
 ThreadId: TypeAlias = "str | bytes"
@@ -82,7 +82,7 @@ class Operations:
         policies = yield from self._choice.of_threads(names, policy)
         yield from named.trim(policies, each)
         matched = set().union(*policies.values())
-        result = combined(each, dry_run=dry_run)
+        result = total(each, dry_run=dry_run)
         result.threads = len(matched)
         result.threads_trimmed = len(set().union(*(one.trimmed for one in each.values())))
         result.leave_alone({name: _UNMATCHED for name in names if name not in matched})
@@ -154,7 +154,7 @@ class Operations:
         alone: bool,
     ) -> Operation[TrimResult]:
         begun = perf_counter()
-        pattern = _encoded(match)
+        pattern = as_bytes(match)
         check(Rule(pattern, policy or Policy(), trigger))
         rules = yield from self._choice.of_sweep(policy, trigger)
         result: TrimResult
@@ -198,7 +198,7 @@ class Operations:
             InvalidPolicy: The glob is wrong.
         """
         place = None if after is None else (after.checkpoints, after.thread)
-        return largest_of(self._served, most, place, _encoded(match))
+        return largest_of(self._served, most, place, as_bytes(match))
 
     def measure(self, threads: Iterable[ThreadId]) -> Operation[list[ThreadSize]]:
         """How large threads are, estimated from some checkpoints of each."""
@@ -226,13 +226,13 @@ class Operations:
         Raises:
             InvalidPolicy: The pattern is wrong, or the trigger less than what is kept.
         """
-        rule = Rule(_encoded(pattern), policy, trigger, layout)
+        rule = Rule(as_bytes(pattern), policy, trigger, layout)
         yield from self._policies.set(rule)
         return rule
 
     def remove_policy(self, pattern: ThreadId, *, layout: str | None = None) -> Operation[bool]:
         """Remove the stored policy with exactly this pattern and layout; False if there is none."""
-        return self._policies.remove(_encoded(pattern), layout)
+        return self._policies.remove(as_bytes(pattern), layout)
 
     def policies(self) -> Operation[list[Rule]]:
         """The stored policies, the most specific first."""
@@ -291,11 +291,7 @@ class Operations:
         self._choice.default = policy, trigger
 
 
-def _encoded(text: str | bytes) -> bytes:
-    return text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
-
-
 def _place(namespace: str | bytes, checkpoint_id: str | bytes | None) -> Place | None:
     if checkpoint_id is None:
         return None
-    return Place(_encoded(namespace), _encoded(checkpoint_id))
+    return Place(as_bytes(namespace), as_bytes(checkpoint_id))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Protocol
 
 from redis_retention.activity import Activity, Distribution
@@ -30,31 +31,13 @@ except ImportError as error:
 
 _PREFIX = "redis_retention_"
 
-_COUNTERS: dict[str, str] = {
-    "events": "Events of checkpoint documents that have arrived.",
-    "events_dropped": "Events for which there was no room.",
-    "gaps": "Times in which events may have been lost.",
-    "bytes_deleted": "Memory that these took, estimated; 0 where MEMORY USAGE is not permitted.",
-    "index_entries_forgotten": "Index entries of checkpoints that others have deleted.",
-    "large_checkpoints": "New checkpoint documents above --warn-checkpoint-bytes.",
-}
-# In the order of what is counted for each storage format.
-_OF_LAYOUTS: dict[str, str] = {
-    "trims": "Trims of one thread.",
-    "checkpoints_deleted": "Checkpoint documents deleted.",
-    "keys_deleted": "Keys deleted, checkpoint documents with them.",
-}
-_GAUGES: dict[str, str] = {
-    "listening": "Whether events arrive.",
-    "threads": "Threads that the last sweep of this process has found.",
-    "checkpoints": "Checkpoints that it has left.",
-    "threads_refused": "Threads with which something has failed in that sweep.",
-    "sweep_running": "Whether this process is sweeping.",
-    "sweep_progress": "How far the sweep is, or the last one was, from 0 to 1.",
-    "sweep_seconds": "How long the last sweep of this process took.",
-    "sweep_finished": "When the last sweep of this process was done, in seconds since 1970.",
-    "sweep_next": "When the next sweep is due, in seconds since 1970; 0 while that is not known.",
-}
+
+def _described(kind: str) -> dict[str, str]:
+    """What of an `Activity` is such a metric, and its text."""
+    return {one.name: one.metadata[kind] for one in fields(Activity) if kind in one.metadata}
+
+
+_COUNTERS, _OF_LAYOUTS, _GAUGES = map(_described, ("counter", "of_layouts", "gauge"))
 _LAG = "From an event to the reply of the call that has worked it off."
 _SCRIPTS = "One call of a script, as the client sees it."
 

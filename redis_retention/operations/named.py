@@ -7,12 +7,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Literal, TypeAlias, get_args
 
-from redis_retention.beside import Beside
 from redis_retention.complete import indexes_are_complete
 from redis_retention.engine import Decisions, Engine
 from redis_retention.errors import ServerLacks
+from redis_retention.operations.beside import Beside
 from redis_retention.policy import Policy
-from redis_retention.results import EachThread, ScanProgress
+from redis_retention.results import EachThread, ScanProgress, ThreadResult
 from redis_retention.sans_io import Nodes, Operation, command
 from redis_retention.served import Served
 from redis_retention.sources import one_thread, scan, shared_keys
@@ -166,7 +166,7 @@ class NamedThreads:
 
     def _trim_indexed(
         self, engine: Engine, name: bytes, policy: Policy, each: EachThread
-    ) -> Operation[one_thread.ThreadResult]:
+    ) -> Operation[ThreadResult]:
         asking = self._asking(engine)
         if each.result.dry_run:
             return one_thread.would_be((yield from asking.plan(name, policy)))
@@ -195,7 +195,7 @@ class NamedThreads:
 
     def _trim_complete(
         self, search: Search, name: bytes, policy: Policy
-    ) -> Operation[one_thread.ThreadResult]:
+    ) -> Operation[ThreadResult]:
         """Trim a thread by its index, which knows all of it, unless somebody has deleted that."""
         trim = partial(search.engine.trim, name, policy)
         trimmed = yield from search.engine.with_sound_index(name, trim)
@@ -212,7 +212,7 @@ class NamedThreads:
 
     def _dry_run_complete(
         self, search: Search, name: bytes, policy: Policy
-    ) -> Operation[one_thread.ThreadResult]:
+    ) -> Operation[ThreadResult]:
         decisions = yield from search.engine.plan(name, policy)
         known = decisions.checkpoints or self._is_elsewhere(search.engine, name)
         if decisions.unsupported is None and known:
@@ -221,7 +221,7 @@ class NamedThreads:
 
     def _dry_run_searched(
         self, search: Search, name: bytes, policy: Policy
-    ) -> Operation[one_thread.ThreadResult]:
+    ) -> Operation[ThreadResult]:
         found = yield from search.find(name)
         return (yield from one_thread.dry_run(search.engine, name, found, policy))
 
