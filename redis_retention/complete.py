@@ -2,6 +2,8 @@
 
 ``{prefix}complete:{saver}``  string  a token of the service that says so; expires by itself
 
+There is one for each storage format.
+
 A service is sure from the end of a sweep on that had begun when it was listening, until it may have
 missed an event. Then an index knows all checkpoints of its thread but those that were put in the
 last moments, and nothing else has to be asked for them.
@@ -9,7 +11,8 @@ last moments, and nothing else has to be asked for them.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Protocol, TypeVar
 from uuid import uuid4
 
 from redis.exceptions import ResponseError
@@ -20,6 +23,13 @@ from redis_retention.sans_io import Call, Operation, command, send
 from redis_retention.scripts import Script
 
 COMPLETE_SECONDS = 30.0
+
+
+class _Swept(Protocol):
+    indexed: set[Engine]
+
+
+SweptT = TypeVar("SweptT", bound=_Swept)
 
 _RELEASE = Script.of("release", Lock.LUA_RELEASE_SCRIPT)
 
@@ -38,7 +48,7 @@ def _key(engine: Engine) -> str:
 
 
 class Completeness:
-    """What one service knows of the indexes, and says of them.
+    """What one service knows of the indexes of a format, and says of them.
 
     Several services may say it for one database, each only for itself.
 
@@ -47,6 +57,7 @@ class Completeness:
     """
 
     def __init__(self, engine: Engine) -> None:
+        self._engine = engine
         self._key = _key(engine)
         self._token = uuid4().hex
         self._listening = False
@@ -62,7 +73,7 @@ class Completeness:
         return self._listening and self._doubts_when_swept == self._doubts
 
     def listen(self) -> None:
-        """Events arrive: that was proved just now."""
+        """Events of the format arrive: that was proved just now."""
         self._listening = True
 
     def doubt(self) -> None:
@@ -74,11 +85,11 @@ class Completeness:
         self._listening = False
         self.doubt()
 
-    def during(self, sweep: Operation[Any]) -> Operation[Any]:
+    def during(self, sweep: Operation[SweptT]) -> Operation[SweptT]:
         """A sweep, after which the indexes are complete if no doubt comes up meanwhile."""
         begun = self._doubts if self._listening else None
         result = yield from sweep
-        if not result.refused:
+        if self._engine in result.indexed:
             self._doubts_when_swept = begun
         return result
 
@@ -104,6 +115,51 @@ class Completeness:
         if self._said:
             yield from send(Call(_RELEASE, [self._key], [self._token]))
             self._said = False
+
+
+class EachCompleteness:
+    """The same of several formats; those with lists of their own need none.
+
+    Args:
+        engines: The engines of the formats.
+    """
+
+    def __init__(self, engines: Iterable[Engine]) -> None:
+        self._each = {one: Completeness(one) for one in engines if not one.layout.lists_itself}
+
+    def listen(self, engines: Iterable[Engine]) -> None:
+        """Events of these formats arrive: that was proved just now."""
+        for engine in engines:
+            if engine in self._each:
+                self._each[engine].listen()
+
+    def doubt(self) -> None:
+        """An event may have been missed, or a document could not be taken into its index."""
+        for one in self._each.values():
+            one.doubt()
+
+    def stop_listening(self) -> None:
+        """Events do not arrive."""
+        for one in self._each.values():
+            one.stop_listening()
+
+    def during(self, sweep: Operation[SweptT]) -> Operation[SweptT]:
+        """A sweep of all formats."""
+        for one in self._each.values():
+            sweep = one.during(sweep)
+        return sweep
+
+    def say(self) -> Operation[bool]:
+        """Say of which formats it is certain; whether no key has gone before its time."""
+        fine = True
+        for one in self._each.values():
+            fine = (yield from one.say()) and fine
+        return fine
+
+    def withdraw(self) -> Operation[None]:
+        """Say so no longer."""
+        for one in self._each.values():
+            yield from one.withdraw()
 
 
 def _evicts() -> Operation[bool]:

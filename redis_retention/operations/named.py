@@ -147,7 +147,8 @@ class NamedThreads:
                 yield from each.add(name, self._trim_indexed(engine, name, policy, each))
             return
         unsearched, error = dict(wanted), None
-        if look_in == "auto":
+        # What was found for another format is there already.
+        if look_in == "auto" and not self._scanned.get(engine, {}).keys() >= wanted.keys():
             unsearched, error = yield from self._trim_searched(engine, unsearched, each)
         if unsearched and (yield from self._scan(engine, unsearched.keys(), policies, error)):
             asking = self._asking(engine)
@@ -198,15 +199,23 @@ class NamedThreads:
         """Trim a thread by its index, which knows all of it, unless somebody has deleted that."""
         trim = partial(search.engine.trim, name, policy)
         trimmed = yield from search.engine.with_sound_index(name, trim)
-        if trimmed.unsupported is None and (trimmed.left or trimmed.deleted.keys):
+        known = trimmed.left or trimmed.deleted.keys or self._is_elsewhere(search.engine, name)
+        if trimmed.unsupported is None and known:
             return one_thread.done(trimmed)
         return (yield from search.trim(name, policy))
+
+    def _is_elsewhere(self, engine: Engine, name: bytes) -> bool:
+        """Whether a thread of which there is no index in the first format is in another one."""
+        if engine.layout is not self._served.first.layout:
+            return False
+        return any(self._beside.has(other, name) for other in self._served.engines[1:])
 
     def _dry_run_complete(
         self, search: Search, name: bytes, policy: Policy
     ) -> Operation[ThreadResult]:
         decisions = yield from search.engine.plan(name, policy)
-        if decisions.unsupported is None and decisions.checkpoints:
+        known = decisions.checkpoints or self._is_elsewhere(search.engine, name)
+        if decisions.unsupported is None and known:
             return one_thread.would_be(decisions)
         return (yield from self._dry_run_searched(search, name, policy))
 
@@ -235,7 +244,8 @@ class NamedThreads:
         if look_in == "auto":
             if (yield from indexes_are_complete(engine)):
                 decisions = yield from asking.plan(name, policy, describe=True)
-                if decisions.unsupported is None and decisions.checkpoints:
+                known = decisions.checkpoints or self._is_elsewhere(engine, name)
+                if decisions.unsupported is None and known:
                     return decisions
             try:
                 found = yield from Search(asking).find(name)

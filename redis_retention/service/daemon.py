@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from redis_retention.activity import Activity
-from redis_retention.complete import Completeness
+from redis_retention.complete import EachCompleteness
 from redis_retention.engine import Engine, Rule
 from redis_retention.errors import RetentionError, ServerLacks
 from redis_retention.layouts.names import title
@@ -81,7 +81,7 @@ class Daemon:
             self._transport, served.policies, options, self.activity, self._use_rules
         )
         self._ticked = monotonic()
-        self._completeness = Completeness(served.first)
+        self._completeness = EachCompleteness(served.engines)
         self._completeness_due = asyncio.Event()
         self._listener = Listener(
             client,
@@ -277,8 +277,8 @@ class Daemon:
             self._completeness.stop_listening()
         self._completeness_due.set()
 
-    def _note_proof(self) -> None:
-        self._completeness.listen()
+    def _note_proof(self, listened: Iterable[Engine]) -> None:
+        self._completeness.listen(listened)
         self._completeness_due.set()
 
     async def _follow_completeness(self) -> None:

@@ -60,6 +60,7 @@ class SweepResult(Protocol):
     bytes_deleted: int
     refused: dict[bytes, str]
     layouts: dict[str, LayoutResult]
+    indexed: set[Engine]
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from tests.servers.start import Server
 
 KEEP_10 = Policy(keep_last=10)
 KEY = "retention:complete:checkpoint"
+ENGINE = Engine()
 
 
 @pytest.fixture
@@ -40,9 +41,9 @@ def stack(redis_stack: Server) -> Iterator[redis.Redis]:
 @pytest.fixture
 def certain(stack: redis.Redis) -> Completeness:
     """What a service knows that has swept while it listened."""
-    found = Completeness(Engine())
+    found = Completeness(ENGINE)
     found.listen()
-    Transport(stack).run(found.during(Sweeper(Engine(), []).sweep()))
+    Transport(stack).run(found.during(Sweeper(ENGINE, []).sweep()))
     return found
 
 
@@ -172,9 +173,9 @@ def test_what_is_somebody_elses_says_nothing(stack: redis.Redis) -> None:
 def test_of_two_services_each_takes_back_its_own_word(
     stack: redis.Redis, certain: Completeness
 ) -> None:
-    other = Completeness(Engine())
+    other = Completeness(ENGINE)
     other.listen()
-    Transport(stack).run(other.during(Sweeper(Engine(), []).sweep()))
+    Transport(stack).run(other.during(Sweeper(ENGINE, []).sweep()))
     assert say(stack, certain)
     assert say(stack, other)
 
@@ -188,14 +189,14 @@ def test_of_two_services_each_takes_back_its_own_word(
 # --- doubts -------------------------------------------------------------------------------------
 
 
-def swept(refused: bool = False) -> Operation[SweepResult]:
+def swept() -> Operation[SweepResult]:
     yield from ()
-    return SweepResult(refused={b"a": "no"} if refused else {})
+    return SweepResult(indexed={ENGINE})
 
 
 def after(client: redis.Redis, *what: Callable[[Completeness], Any]) -> bool:
     """Whether a service says so to which this has happened, one after the other."""
-    found = Completeness(Engine())
+    found = Completeness(ENGINE)
     for one in what:
         one(found)
     say(client, found)
@@ -204,10 +205,6 @@ def after(client: redis.Redis, *what: Callable[[Completeness], Any]) -> bool:
 
 def sweep(found: Completeness) -> None:
     list(found.during(swept()))
-
-
-def sweep_with_a_refusal(found: Completeness) -> None:
-    list(found.during(swept(refused=True)))
 
 
 def doubt_during_a_sweep(found: Completeness) -> None:
@@ -235,13 +232,24 @@ LISTEN, DOUBT, STOP = Completeness.listen, Completeness.doubt, Completeness.stop
         (False, (LISTEN, sweep, STOP, LISTEN)),
         (False, (LISTEN, STOP, sweep, LISTEN)),
         (False, (LISTEN, doubt_during_a_sweep)),
-        (False, (LISTEN, sweep_with_a_refusal)),
     ],
 )
 def test_a_service_is_certain_that_has_missed_nothing_since_a_sweep_began(
     stack: redis.Redis, certain: bool, what: tuple[Callable[[Completeness], Any], ...]
 ) -> None:
     assert after(stack, *what) == certain
+
+
+def test_a_sweep_that_was_refused_something_makes_nothing_certain(stack: redis.Redis) -> None:
+    fill_fast(stack, "a", 3)
+    stack.set(ENGINE.index_key(b"a"), "somebody else's")
+    found = Completeness(ENGINE)
+    found.listen()
+
+    result = Transport(stack).run(found.during(Sweeper(ENGINE, []).sweep()))
+
+    assert set(result.refused) == {b"a"}
+    assert not found.certain
 
 
 def test_a_doubt_takes_the_key_away(stack: redis.Redis, certain: Completeness) -> None:

@@ -46,7 +46,8 @@ class Listener:
         on_gap: Called with a reason when events may have been lost, after events arrive again.
         on_doubt: Called at once when a document may not get into its index: an event may have been
             missed, or the server has refused it.
-        on_proof: Called each time that it was proved that events arrive.
+        on_proof: Called each time that it was proved that events arrive, with the formats that are
+            listened to.
         room: How many changed documents to hold at most.
         check_every: Seconds between two proofs that events still arrive.
     """
@@ -61,7 +62,7 @@ class Listener:
         activity: Activity | None = None,
         on_gap: Callable[[str], None] = lambda _: None,
         on_doubt: Callable[[], None] = lambda: None,
-        on_proof: Callable[[], None] = lambda: None,
+        on_proof: Callable[[Sequence[Engine]], None] = lambda _: None,
         room: int = ROOM,
         check_every: float = CHECK_SECONDS,
     ) -> None:
@@ -257,6 +258,7 @@ class Listener:
         """
         while True:
             self._check_now.clear()
+            listened = self.routes.listened()
             await self._listen_to_new(subscription)
             events = self.routes.events()
             self._probe.trial = events.trial
@@ -270,7 +272,7 @@ class Listener:
             else:
                 self._condition.on(switch, self._patterns)
                 if heard is Heard.EVENTS:
-                    self._on_proof()
+                    self._on_proof(listened)
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._check_now.wait(), self._check_every)
 

@@ -85,6 +85,10 @@ class Routes:
         """The events that tell of documents, as far as there is something of their formats."""
         return all_events([route.engine.layout for route in self._met()])
 
+    def listened(self) -> list[Engine]:
+        """The formats to which these patterns and events belong."""
+        return [route.engine for route in self._met()]
+
     def _met(self) -> list[Route]:
         return [route for route in self.all if route.met] or self.all[:1]
 

@@ -47,6 +47,8 @@ def sweep_formats(
     lacking: ServerLacks | None = None
     for engine in (yield from _in_turn(served)):
         if served.auto and others is not None and engine not in met:
+            # There is nothing to index.
+            total.indexed.add(engine)
             continue
         beside = Others(other for other in served.engines if other is not engine)
         sweeper = Sweeper(
@@ -97,3 +99,4 @@ def _include(total: SweepResult, layout: str, part: SweepResult) -> None:
     total.threads_trimmed += part.threads_trimmed
     total.keys_scanned += part.keys_scanned
     total.refused |= part.refused
+    total.indexed |= part.indexed

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from time import perf_counter
 
+from redis_retention.engine import Engine
 from redis_retention.results import TrimResult
 from redis_retention.sans_io import Operation, Sleep
 
@@ -24,11 +25,13 @@ class SweepResult(TrimResult):
         bytes_deleted: The memory that trims have freed, if the engine estimates it.
         keys_scanned: Keys of the database that were looked at.
         refused: Threads with which the server has refused something, and why.
+        indexed: The formats of which the indexes know all that the sweep has met.
     """
 
     bytes_deleted: int = 0
     keys_scanned: int = 0
     refused: dict[bytes, str] = field(default_factory=dict)
+    indexed: set[Engine] = field(default_factory=set, repr=False)
 
 
 class Stage(Enum):

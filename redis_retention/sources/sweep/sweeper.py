@@ -75,8 +75,11 @@ class Sweeper:
             self._shared.second_pass = True
             yield from self._pass()
         yield from self._settle()
-        self._shared.result.elapsed_ms = (perf_counter() - begun) * 1000
-        return self._shared.result
+        result = self._shared.result
+        if not result.refused:
+            result.indexed.add(self._engine)
+        result.elapsed_ms = (perf_counter() - begun) * 1000
+        return result
 
     def _pass(self) -> Operation[None]:
         result, again = self._shared.result, self._shared.second_pass
