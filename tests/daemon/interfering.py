@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import redis
@@ -25,24 +26,25 @@ class Interfered(redis.asyncio.Redis):
 
     async def execute_command(self, *arguments: Any, **options: Any) -> Any:
         # redis-py types no commands by name.
-        return await self._interfered(super().execute_command(*arguments, **options))  # type: ignore[no-untyped-call]
+        return await self._interfered(super().execute_command, *arguments, **options)
 
     async def parse_response(self, *arguments: Any, **options: Any) -> Any:
-        return await self._interfered(super().parse_response(*arguments, **options))
+        return await self._interfered(super().parse_response, *arguments, **options)
 
     def pipeline(self, *arguments: Any, **options: Any) -> Any:
         made = super().pipeline(*arguments, **options)
-        execute = made.execute
-        made.execute = lambda *words, **more: self._interfered(execute(*words, **more))  # type: ignore[method-assign]
+        made.execute = partial(self._interfered, made.execute)  # type: ignore[method-assign]
         return made
 
-    async def _interfered(self, awaited: Awaitable[Any]) -> Any:
+    async def _interfered(
+        self, call: Callable[..., Awaitable[Any]], *arguments: Any, **options: Any
+    ) -> Any:
         if _within.get():
-            return await awaited
+            return await call(*arguments, **options)
         await asyncio.to_thread(self.between)
         _within.set(True)
         try:
-            return await awaited
+            return await call(*arguments, **options)
         finally:
             _within.set(False)
             await asyncio.to_thread(self.between)

@@ -149,8 +149,7 @@ function saver_layout.new(layout, headers, given)
   end
 
   function layout.registered(starts, id)
-    local count = try("ZCARD", starts.registry .. id)
-    return type(count) == "number" and count or 0
+    return quietly("ZCARD", starts.registry .. id) or 0
   end
 
   function layout.owner(key)
