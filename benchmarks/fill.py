@@ -103,7 +103,7 @@ def _commands(filled: Filled, count: int, smallest: int, largest: int) -> Iterat
         registry = f"write_keys_zset{suffix}"
         scored = [word for index, name in enumerate(names) for word in (index, name)]
         yield pack("ZADD", registry, *scored)
-        keys = ["checkpoint" + suffix, *names, registry]
+        keys = ["checkpoint" + suffix, registry, *names]
         filled.checkpoints.append([key.encode() for key in keys])
         parent = checkpoint_id
     latest = f"checkpoint_latest:{filled.name}:__empty__"
