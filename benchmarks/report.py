@@ -61,7 +61,8 @@ class Results:
     Args:
         folder: Where RESULTS.md and RESULTS.json are.
         scale: What the run is called.
-        again: Whether sections of an earlier run of the same scale and machine stay.
+        again: Whether sections of an earlier run of the same scale and machine stay, each with the
+            versions that it was measured with.
     """
 
     def __init__(self, folder: Path, scale: str, *, again: bool) -> None:
@@ -73,7 +74,8 @@ class Results:
     def add(self, name: str, server: str, section: Section) -> None:
         """Take a section in and write the files."""
         date = f"{datetime.now(timezone.utc):%Y-%m-%d}"
-        self._run["sections"][name] = {"server": server, "date": date, **asdict(section)}
+        told = {"server": server, "date": date, "packages": packages()}
+        self._run["sections"][name] = {**told, **asdict(section)}
         self._folder.mkdir(parents=True, exist_ok=True)
         text = _ROW.sub(_one_line, json.dumps(self._run, indent=1, ensure_ascii=False))
         (self._folder / "RESULTS.json").write_text(text + "\n", encoding="utf-8")
@@ -100,7 +102,7 @@ def _markdown(run: Mapping[str, Any]) -> Iterator[str]:
     yield from ("# Results", "", f"The {run['scale']} run.\n{ABOUT}", "")
     if run["scale"] == "tiny":
         yield from ("**This run only shows that the benchmark works.**", "")
-    for what in ("machine", "python", "packages"):
+    for what in ("machine", "python"):
         yield f"- {what.capitalize()}: {run[what]}"
     if aims:
         yield f"- Aims: {met} of {len(aims)} are met"
@@ -108,7 +110,7 @@ def _markdown(run: Mapping[str, Any]) -> Iterator[str]:
     for section in sorted(sections, key=_by_title(sections)):
         name = section["server"].partition(" with ")[0]
         yield from ("", f"## {section['title']}, {name}", "")
-        yield from (f"{section['server']}, {section['date']}.", "")
+        yield from (f"{section['server']}, {section['date']}, {section['packages']}.", "")
         # How it is done is the same on all servers.
         if section["title"] != told:
             yield from (section["about"], "")
@@ -154,12 +156,16 @@ def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
+def packages() -> str:
+    """The versions of what is measured, and of what it is measured with."""
+    ours = f"redis-retention {__version__}"
+    return ", ".join([ours, *(f"{name} {version(name)}" for name in PACKAGES)])
+
+
 def environment() -> dict[str, str]:
-    """The machine and the versions, and nothing that says whose machine it is."""
-    packages = [f"redis-retention {__version__}", *(f"{name} {version(name)}" for name in PACKAGES)]
+    """The machine, and nothing that says whose machine it is."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
-        "packages": ", ".join(packages),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "machine": f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GB, {platform.system()}",
     }
