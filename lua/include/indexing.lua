@@ -63,15 +63,20 @@ end
 -- Search so many newer entries for a checkpoint's child: most often it is the first.
 local NEXT = 8
 
--- Whether the index can tell already if a checkpoint is a leaf: it knows it, or a child of it.
-local function is_indexed(key, one)
+-- Whether a checkpoint may be a leaf, as far as the index tells: it knows no child of it, and not
+-- the checkpoint itself, unless events have just told of that.
+local function may_be_leaf(key, one, announced)
   local kind = one.has_task_id and entry.INVOCATION or entry.INDEPENDENT
   local prefix = entry.of(kind, one.ns)
   local members = index.stored(key).up("[" .. prefix .. one.id, index.past(prefix), NEXT)
   for _, id in ipairs((entry.ids(members, prefix))) do
-    if id == one.id or layout.parent(one.thread, one.ns, id) == one.id then return true end
+    if id == one.id then
+      if not announced then return false end
+    elseif layout.parent(one.thread, one.ns, id) == one.id then
+      return false
+    end
   end
-  return false
+  return true
 end
 
 -- The children of some checkpoints, by namespace and parent.
@@ -113,7 +118,7 @@ function indexing.add_with_leaves(key, members, checkpoints, announced)
   end
   for _, one in ipairs(checkpoints) do
     if not children[one.ns][one.id]
-      and (announced or not leaves[one.ns](one.id) and not is_indexed(key, one)) then
+      and (announced or not leaves[one.ns](one.id)) and may_be_leaf(key, one, announced) then
       members[#members + 1] = entry.leaf(one.ns, one.id, now)
     end
   end

@@ -91,8 +91,22 @@ def test_what_a_look_and_an_event_have_found_is_no_leaf_once_it_has_a_child(
     for document in documents:
         transport.run(engine.track([document]))
 
+    assert known_leaves(stack) == [second]
+
+
+def test_what_an_event_tells_of_after_its_child_is_no_leaf(stack: redis.Redis) -> None:
+    names = fill_fast(stack, "a", 3)
+    engine, transport = Engine(), Transport(stack)
+
+    for name in reversed(names):
+        transport.run(engine.track([DEFAULT.document("a", "", name)]))
+
+    assert known_leaves(stack) == names[-1:]
+
+
+def known_leaves(stack: redis.Redis) -> list[str]:
     leaves: Any = stack.zrangebylex(INDEX, b"[l", b"(m")
-    assert [leaf.split(b"\0")[1].decode() for leaf in leaves] == [second]
+    return [leaf.split(b"\0")[1].decode() for leaf in leaves]
 
 
 def test_without_an_index_a_trim_that_trusts_it_does_nothing(stack: redis.Redis) -> None:
