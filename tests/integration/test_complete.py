@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -24,17 +25,24 @@ from tests.servers.start import Server
 KEEP_10 = Policy(keep_last=10)
 KEY = "retention:complete:checkpoint"
 ENGINE = Engine()
+SCRIPTS = ("trim", "plan", "describe")
+
+
+@contextmanager
+def prepared(server: Server) -> Iterator[redis.Redis]:
+    """A client of a server with the saver's search indexes, on which the scripts are known."""
+    with server.client(socket_timeout=60) as client:
+        client.flushall()
+        RedisSaver(redis_client=client).setup()
+        for name in SCRIPTS:
+            for beside in (False, True):
+                client.script_load(load(name, "langgraph_redis", beside=beside).text)
+        yield client
 
 
 @pytest.fixture
 def stack(redis_stack: Server) -> Iterator[redis.Redis]:
-    """A client of one server with the saver's search indexes, on which the scripts are known."""
-    with redis_stack.client(socket_timeout=60) as client:
-        client.flushall()
-        RedisSaver(redis_client=client).setup()
-        for name in ("trim", "plan", "describe"):
-            client.script_load(load(name, "langgraph_redis").text)
-            client.script_load(load(name, "langgraph_redis", beside=True).text)
+    with prepared(redis_stack) as client:
         yield client
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import redis
-from langgraph.checkpoint.redis import RedisSaver
 
 from redis_retention import Policy, Retention
 from redis_retention.complete import EachCompleteness, indexes_are_complete
@@ -16,6 +15,7 @@ from redis_retention.served import Served
 from redis_retention.sources.sweep import sweep_formats
 from redis_retention.transport import Transport
 from tests.daemon.service import Service, eventually
+from tests.integration.test_complete import SCRIPTS, prepared
 from tests.integration.test_round_trips import monitored
 from tests.integration.threads import fill_fast, ids
 from tests.langgraph_js.cleaning import line, sweep
@@ -31,13 +31,9 @@ LOOKS = {"SCAN", "FT.AGGREGATE", "FT._LIST", "FT.INFO"}
 @pytest.fixture
 def stack(redis_stack: Server) -> Iterator[redis.Redis]:
     """A client of one server with threads of two savers, on which the scripts are known."""
-    with redis_stack.client(socket_timeout=60) as client:
-        client.flushall()
-        RedisSaver(redis_client=client).setup()
-        for name in ("trim", "plan", "describe"):
+    with prepared(redis_stack) as client:
+        for name in SCRIPTS:
             client.script_load(load(name, "langgraph_js").text)
-            for beside in (False, True):
-                client.script_load(load(name, "langgraph_redis", beside=beside).text)
         for thread in (PYTHONS, BOTH):
             fill_fast(client, thread, 36)
         for thread in (JS, BOTH):
