@@ -103,21 +103,24 @@ end
 
 local INDEPENDENT, NUL, UNREAD = byte(entry.INDEPENDENT .. "\0!", 1, 3)
 
--- Whether a root checkpoint has not been read: no need is written like that.
-function entry.is_unread(member)
-  if #member < 5 or byte(member, -1) ~= UNREAD or byte(member, -2) ~= NUL then return false end
+local function is_root(member)
   local kind, past_kind = byte(member, 1, 2)
   return kind == INDEPENDENT and past_kind == NUL
 end
 
+-- Whether a root checkpoint has not been read: no need is written like that.
+function entry.is_unread(member)
+  if #member < 5 or byte(member, -1) ~= UNREAD or byte(member, -2) ~= NUL then return false end
+  return is_root(member)
+end
+
 -- The unread entries of the root checkpoints of which some members are what was read.
 function entry.unread_twins(members)
-  local twins, prefix = {}, entry.of(entry.INDEPENDENT, "")
+  local twins = {}
   for at = 1, #members do
     local member = members[at]
-    local kind, past_kind = byte(member, 1, 2)
-    if kind == INDEPENDENT and past_kind == NUL and not entry.is_unread(member) then
-      twins[#twins + 1] = entry.unread((entry.id(member, prefix)))
+    if is_root(member) and not entry.is_unread(member) then
+      twins[#twins + 1] = entry.unread((entry.id(member, ROOT)))
     end
   end
   return twins
