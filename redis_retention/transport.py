@@ -103,11 +103,10 @@ class _Driver:
         if isinstance(requests, Nodes):
             return nodes
         if isinstance(requests, Timed):
-            begun = self._now()
             sent = [requests.request, *requests.others]
             reply, *others = yield from self._send_loading(sent, nodes)
             _raise_refusal([reply])
-            return reply, self._now() - begun if others else self._took, others
+            return reply, self._took, others
         if isinstance(requests, Sleep):
             return (yield partial(self._clock.sleep, requests.seconds))
         if isinstance(requests, SendAhead):
@@ -234,7 +233,9 @@ class _Driver:
         pipeline = self._client.pipeline(transaction=False)
         for request in requests:
             pipeline.execute_command(*request.words(), **_AS_BYTES)
+        begun = self._now()
         replies = yield partial(pipeline.execute, raise_on_error=False)
+        self._took = self._now() - begun
         return replies
 
 

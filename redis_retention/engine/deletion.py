@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 from redis_retention.batches import batched
 from redis_retention.engine.index import NAMES_PER_CALL, IndexCalls
@@ -47,7 +46,6 @@ class DeletionCalls(IndexCalls):
         result, handed_on, again, cursor = Trimmed(), list[bytes](), 0, b""
         token = secrets.token_hex(8)
         names, count = names or (), int(names is not None)
-        replies: list[Any] = []
         if len(names) > NAMES_PER_CALL:
             yield from self.add_roots(thread, names)
             names = ()
@@ -61,7 +59,7 @@ class DeletionCalls(IndexCalls):
                 how += [again, int(complete), self.grace_ms, cursor]
                 how += [*policy.arguments(), *names]
                 arguments = [*saver, *how]
-                reply, replies = yield from self.paced("trim", own, arguments, afterwards)
+                reply, result.afterwards = yield from self.paced("trim", own, arguments, afterwards)
                 cursor, handed_on = reply[8], reply[9:]
             state, checkpoints, keys, result.left, bytes_freed, result.keys_left = reply[:6]
             result.deleted.add(checkpoints, keys, self._estimated(bytes_freed))
@@ -70,9 +68,8 @@ class DeletionCalls(IndexCalls):
             if state == b"decide":
                 handed_on = []
             elif state != b"more":
-                result.afterwards = replies
                 return result
-            again, names, afterwards, replies = 1, (), (), []
+            again, names, afterwards, result.afterwards = 1, (), (), []
 
     def inspect(self, keys: Sequence[bytes], match: bytes = b"*") -> Operation[Inspection]:
         """Say which keys of the saver need something.

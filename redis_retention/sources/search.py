@@ -7,7 +7,7 @@ that it does not find is only retained for too long.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from redis_retention.engine import Engine, OrphanGroup
 from redis_retention.layouts import Family
 from redis_retention.policy import Policy
 from redis_retention.results import ThreadResult
-from redis_retention.sans_io import Command, Operation
+from redis_retention.sans_io import Command, Operation, T
 from redis_retention.sources import one_thread
 from redis_retention.sources.one_thread import Found
 from redis_retention.sources.search_index import NotSearchable, SearchIndexes, refused
@@ -47,8 +47,7 @@ class Search:
         """
         hits, entries = yield from self._look_up(thread, _ALL)
         found = Found(complete=self._search.complete)
-        for family, keys in hits.items():
-            self._sort(thread, family, keys, found)
+        self._sort(thread, hits, found)
         for entry in entries:
             key = self.engine.document(thread, entry)
             suffix = self._suffix(Family.CHECKPOINT, key)
@@ -64,7 +63,8 @@ class Search:
         Raises:
             NotSearchable: That cannot be done here, or not for this value.
         """
-        hits, _ = yield from self._ask(value, [Family.CHECKPOINT], field=field)
+        search = self._search.search(value, [Family.CHECKPOINT], field=field)
+        hits, _ = yield from self._understood(value, search)
         return hits[Family.CHECKPOINT]
 
     def trim(self, thread: bytes, policy: Policy) -> Operation[ThreadResult]:
@@ -79,7 +79,7 @@ class Search:
     def _trim(self, thread: bytes, policy: Policy) -> Operation[ThreadResult]:
         before = Found()
         hits, entries = yield from self._look_up(thread, [Family.CHECKPOINT])
-        self._sort(thread, Family.CHECKPOINT, hits[Family.CHECKPOINT], before)
+        self._sort(thread, hits, before)
         known = {self.engine.document(thread, entry) for entry in entries}
         missing = known - set(before.documents.values())
         before.documents.update((self._suffix(Family.CHECKPOINT, key), key) for key in known)
@@ -137,8 +137,7 @@ class Search:
             # An index that was there a moment ago; the next trim will do it.
             return None
         found = Found()
-        for family, keys in hits.items():
-            self._sort(thread, family, keys, found)
+        self._sort(thread, hits, found)
         return found
 
     def _delete_orphans(
@@ -165,13 +164,15 @@ class Search:
 
     # --- names ------------------------------------------------------------------------------------
 
-    def _sort(self, thread: bytes, family: Family, keys: Iterable[bytes], found: Found) -> None:
+    def _sort(self, thread: bytes, hits: Mapping[Family, Iterable[bytes]], found: Found) -> None:
         """Take in the hits whose names begin like the thread's: those of a look-alike do not."""
-        start = self._indexes[family].start
-        own, beside = start + thread + b":", self.engine.beside
-        for key in keys:
-            if key.startswith(own) and not (beside and beside.claims(thread, key)):
-                found.add(self._layout, family, key, key[len(start) :])
+        beside = self.engine.beside
+        for family, keys in hits.items():
+            start = self._indexes[family].start
+            for key in keys:
+                own = key.startswith(start + thread + b":")
+                if own and not (beside and beside.claims(thread, key)):
+                    found.add(self._layout, family, key, key[len(start) :])
 
     def _suffix(self, family: Family, key: bytes) -> bytes:
         return self._layout.suffix(family, key[len(self._indexes[family].start) :])
@@ -187,18 +188,14 @@ class Search:
         """What the search indexes find of a thread, and the entries of checkpoints in our own."""
         key = self.engine.index_key(thread)
         entries = Command(("ZRANGEBYLEX", key, b"[s", b"(y"))
-        hits, [found] = yield from self._ask(thread, families, [entries])
+        search = self._search.search(thread, families, [entries])
+        hits, [found] = yield from self._understood(thread, search)
         return hits, [entry for entry in found if entry[:1] in (b"s", b"t", b"x")]
 
-    def _ask(
-        self,
-        value: bytes,
-        families: Sequence[Family],
-        others: Sequence[Command] = (),
-        field: str | None = None,
-    ) -> Operation[tuple[dict[Family, list[bytes]], list[Any]]]:
+    def _understood(self, value: bytes, search: Operation[T]) -> Operation[T]:
+        """A search, and what it means if the server refuses it."""
         try:
-            return (yield from self._search.search(value, families, others, field))
+            return (yield from search)
         except ResponseError as error:
             # It may be a key of ours that is something else.
             yield from self.engine.check_keys(value)
