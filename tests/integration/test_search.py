@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 import redis
 from langgraph.checkpoint.redis import RedisSaver
+from redis.commands.search.index_definition import IndexDefinition, IndexType
 from redis.connection import Connection
 
 from redis_retention import AsyncRetention, Policy, Retention, ScanProgress
 from redis_retention.engine import Engine
-from redis_retention.sans_io import Call, Request
+from redis_retention.sans_io import Call, Command, Request
 from redis_retention.sources import search_index
 from redis_retention.sources.search import Search
 from redis_retention.transport import ClientCalls, Transport
@@ -65,6 +66,21 @@ def looks() -> list[ScanProgress]:
 
 def of_checkpoints(client: redis.Redis, names: list[str], thread: str = "a") -> frozenset[bytes]:
     return keys_of(client.scan_iter(count=1000), thread, names)
+
+
+def building(saver: RedisSaver) -> list[Command]:
+    """What makes the server build the saver's index of checkpoints anew."""
+    index = saver.checkpoints_index
+    pipeline = saver._redis.pipeline(transaction=False)
+    search = pipeline.ft(index.name)
+    search.dropindex()
+    search.create_index(
+        index.schema.redis_fields,
+        definition=IndexDefinition(  # type: ignore[no-untyped-call]
+            [index.schema.index.prefix], index_type=IndexType.JSON
+        ),
+    )
+    return [Command(words) for words, _ in pipeline.command_stack]
 
 
 def ask(client: redis.Redis, *words: str) -> Any:
@@ -295,16 +311,18 @@ def test_an_index_that_is_being_built_is_not_asked(
     looks: list[ScanProgress],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    fill_fast(client, "other", 6_000)
     names = fill_fast(client, "a", 36, writes=2)
     doomed = of_checkpoints(client, names[:-10])
     before = snapshot(client)
+    begin = building(saver)
     send_all = Transport._send_all
 
     def just_begun(self: Transport, requests: list[Request]) -> ClientCalls[list[Any]]:
-        if any("FT.INFO" in request.words() for request in requests):
-            saver.checkpoints_index.create(overwrite=True)
-        return (yield from send_all(self, requests))
+        if not any("FT.INFO" in request.words() for request in requests):
+            return (yield from send_all(self, requests))
+        # In one go, so that the server cannot go on with it before it is asked.
+        replies = yield from send_all(self, [*begin, *requests])
+        return replies[len(begin) :]
 
     monkeypatch.setattr(Transport, "_send_all", just_begun)
     result = warm.trim("a", KEEP_10, on_scan=looks.append)
