@@ -32,6 +32,7 @@ class _Retention(Generic[ClientT]):
         write_prefix: str = "checkpoint_write",
         go_prefix: str = "langgraph:",
         zset_prefix: str = "checkpoint:",
+        plain_prefix: str = "lg",
         layout: LayoutChoice = AUTO,
         prefix: str = DEFAULT_PREFIX,
         keys_per_call: int = DEFAULT_KEYS_PER_CALL,
@@ -43,7 +44,7 @@ class _Retention(Generic[ClientT]):
     ) -> None:
         served = Served.chosen(
             layout,
-            Prefixes(checkpoint_prefix, write_prefix, go_prefix, zset_prefix),
+            Prefixes(checkpoint_prefix, write_prefix, go_prefix, zset_prefix, plain_prefix),
             prefix=prefix,
             keys_per_call=keys_per_call,
             max_stall=max_stall,
@@ -104,6 +105,7 @@ class Retention(_Retention[Client]):
         write_prefix: `RedisSaver`'s ``checkpoint_write_prefix``.
         go_prefix: The ``Prefix`` of langgraphgo's store, with its colon.
         zset_prefix: What stands before the thread in the key of a sorted set of checkpoints.
+        plain_prefix: The ``prefix`` of langgraph-checkpoint-plainredis.
         layout: Which storage formats to serve, by their names (docs/formats.md): one, or several;
             ``auto`` serves what there is.
         prefix: What all keys of our own begin with.

@@ -147,6 +147,7 @@ function removal.new(limit, mean)
     for _, pair in ipairs(deregistered) do
       redis.call("ZREM", pair[1], pair[2])
     end
+    if layout.take_off_lists then self.keys = self.keys + layout.take_off_lists(documents) end
   end
 
   return self

@@ -3,7 +3,8 @@
 -- A shared key, a blob for each version of a channel say, belongs to no single checkpoint. Whatever
 -- exists may be read, and may be forked, and a fork then names what its parent names. So a shared
 -- key is over only when no document that exists names it, whether it has the value itself or not;
--- and its writer is gone for good, since writers put shared keys before their documents.
+-- and its writer is gone for good, since writers put shared keys before their documents. Where a
+-- transaction puts both, the layout may know of no writer: then there is none to come.
 
 --@include include/clock.lua
 --@include layouts/${layout}.lua
@@ -28,7 +29,7 @@ end
 function shared_keys.each_over(thread, candidates, was_there, age, counting, visit)
   local keys, groups, writers, count = {}, {}, {}, 0
   -- Those that have written them, most of them a few: by namespace and id, and in a list.
-  local by_ns, documents, ids = {}, {}, {}
+  local by_ns, documents, ids, states = {}, {}, {}, { [0] = "gone" }
 
   layout.each_shared_key_owner(candidates, function(key, owner, ns, id, group)
     if owner ~= thread then return end
@@ -37,7 +38,7 @@ function shared_keys.each_over(thread, candidates, was_there, age, counting, vis
       of_ns = {}
       by_ns[ns] = of_ns
     end
-    local writer = of_ns[id]
+    local writer = of_ns[id] or not id and 0
     if not writer then
       writer = #ids + 1
       of_ns[id], ids[writer], documents[writer] = writer, id, layout.checkpoint_key(thread, ns, id)
@@ -46,7 +47,7 @@ function shared_keys.each_over(thread, candidates, was_there, age, counting, vis
     keys[count], groups[count], writers[count] = key, group, writer
   end)
 
-  local now, exists, waiting, states = clock.now_ms(), existing(documents), 0, {}
+  local now, exists, waiting = clock.now_ms(), existing(documents), 0
   -- What is known of a checkpoint that has written shared keys: "gone" for good, "there", or
   -- perhaps on its way.
   for writer, id in ipairs(ids) do

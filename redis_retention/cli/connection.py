@@ -55,6 +55,7 @@ class Settings:
         write_prefix: `RedisSaver`'s ``checkpoint_write_prefix``.
         go_prefix: The ``Prefix`` of langgraphgo's store.
         zset_prefix: What stands before the thread in the key of a sorted set of checkpoints.
+        plain_prefix: The ``prefix`` of langgraph-checkpoint-plainredis.
         prefix: What all keys of our own begin with.
         keys_per_call: Keys that one call may delete at most while the server does nothing else.
         max_stall: For how long a call of a trim is to hold the server up.
@@ -68,6 +69,7 @@ class Settings:
     write_prefix: str = "checkpoint_write"
     go_prefix: str = "langgraph:"
     zset_prefix: str = "checkpoint:"
+    plain_prefix: str = "lg"
     prefix: str = DEFAULT_PREFIX
     keys_per_call: int = DEFAULT_KEYS_PER_CALL
     max_stall: timedelta = DEFAULT_MAX_STALL
@@ -94,7 +96,13 @@ class Settings:
     @property
     def prefixes(self) -> Prefixes:
         """What the keys of the savers begin with."""
-        return Prefixes(self.checkpoint_prefix, self.write_prefix, self.go_prefix, self.zset_prefix)
+        return Prefixes(
+            self.checkpoint_prefix,
+            self.write_prefix,
+            self.go_prefix,
+            self.zset_prefix,
+            self.plain_prefix,
+        )
 
     def of_retention(self) -> dict[str, Any]:
         """What `Retention` takes of these."""

@@ -132,6 +132,11 @@ _GLOBAL: dict[str, dict[str, Any]] = {
         "type": not_empty,
         "metavar": "TEXT",
     },
+    "plain-prefix": {
+        "help": "The prefix of langgraph-checkpoint-plainredis.  [default: lg]",
+        "type": not_empty,
+        "metavar": "TEXT",
+    },
     "prefix": {
         "help": f"What our own keys begin with.  [default: {DEFAULT_PREFIX}]",
         "type": not_empty,

@@ -18,6 +18,7 @@ from redis_retention.layouts.layout import (
     too_long,
     too_long_id,
 )
+from redis_retention.layouts.plainredis import PlainRedis
 from redis_retention.layouts.zset import SortedSets
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "LangGraphJs",
     "LangGraphRedis",
     "Layout",
+    "PlainRedis",
     "Requirement",
     "RootKey",
     "SearchIndex",

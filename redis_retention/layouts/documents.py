@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
-from redis_retention.layouts.ids import as_bytes
-from redis_retention.layouts.layout import Events, Family, Requirement
+from redis_retention.layouts.ids import as_bytes, is_ulid, is_uuid
+from redis_retention.layouts.layout import Events, Family, Requirement, RootKey
+
+# What stands between a thread and what follows in a root namespace that is empty in keys.
+_ROOT_MARK = b"::"
+# The thread before the namespace of an invocation, ``node:{uuid}``.
+_UUID = rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_invocation = re.compile(rb"(.*?):[^:|]*:" + _UUID + rb"[:|]", re.DOTALL).match
 
 
 class Documents:
@@ -18,7 +25,7 @@ class Documents:
     lists_names: ClassVar[bool] = False
     write_parts: ClassVar[int] = 2
     """A task id and a number."""
-    requirement: ClassVar[Requirement] = Requirement(
+    requirement: ClassVar[Requirement | None] = Requirement(
         "JSON.GET",
         "the server does not have RedisJSON, which LangGraph's RedisSaver needs: use "
         "Redis 8, Redis Stack, or load the module rejson.so",
@@ -37,3 +44,19 @@ class Documents:
     def lists_of(self, _thread: bytes) -> list[bytes]:
         """There are no lists."""
         return []
+
+
+def read_root(family: Family, suffix: bytes) -> RootKey | None:
+    """What a suffix says that looks like a root checkpoint's, where the root is empty in keys."""
+    thread, mark, checkpoint_id = suffix.rpartition(_ROOT_MARK)
+    if not mark:
+        return None
+    certain = bool(is_uuid(checkpoint_id) or is_ulid(checkpoint_id))
+    return RootKey(family, thread[1:], suffix, checkpoint_id, certain)
+
+
+def read_shared(rest: bytes) -> RootKey | None:
+    """The thread that the name of a blob speaks of, where threads have no such marks in them."""
+    found = _invocation(rest)
+    thread, mark, _ = (found[1], b":", b"") if found else rest.partition(_ROOT_MARK)
+    return RootKey(Family.SHARED, thread, b"", b"", certain=False) if mark else None

@@ -5,23 +5,17 @@ Its Lua half is ``lua/layouts/langgraph_js.lua``.
 
 from __future__ import annotations
 
-import re
 from typing import ClassVar
 
-from redis_retention.layouts.documents import Documents
-from redis_retention.layouts.ids import is_ulid, is_uuid, is_write_number
+from redis_retention.layouts.documents import Documents, read_root, read_shared
+from redis_retention.layouts.ids import is_write_number
 from redis_retention.layouts.layout import Family, RootKey, SearchIndex
 
 # Names of the saver, which cannot be told others.
 _CHECKPOINT, _WRITE, _REGISTRY = b"checkpoint:", b"checkpoint_write:", b"write_keys_zset:"
 _SHARED = b"checkpoint_blob:"
-# What stands between a thread and what follows in the root namespace, which is empty.
-_ROOT_MARK = b"::"
 # What stands for the id in the key of a shallow saver's document.
 _SHALLOW = b"shallow"
-# The thread before the namespace of an invocation, ``node:{uuid}``.
-_UUID = rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-_invocation = re.compile(rb"(.*?):[^:|]*:" + _UUID + rb"[:|]", re.DOTALL).match
 
 
 class LangGraphJs(Documents):
@@ -64,31 +58,15 @@ class LangGraphJs(Documents):
         No namespace of LangGraph ends with a colon, so that an id after two leaves no doubt.
         """
         if key.startswith(_CHECKPOINT):
-            found = _read_root(Family.CHECKPOINT, key[len(_CHECKPOINT) - 1 :])
+            found = read_root(Family.CHECKPOINT, key[len(_CHECKPOINT) - 1 :])
             return found if found is None or found.checkpoint_id != _SHALLOW else None
         if key.startswith(_SHARED):
-            return _read_shared(key[len(_SHARED) :])
+            return read_shared(key[len(_SHARED) :])
         if key.startswith(_WRITE):
             suffix, _, number = key[len(_WRITE) - 1 :].rpartition(b":")
-            found = _read_root(Family.WRITE, suffix.rpartition(b":")[0])
+            found = read_root(Family.WRITE, suffix.rpartition(b":")[0])
             return found if found and found.certain and is_write_number(number) else None
         if key.startswith(_REGISTRY):
-            found = _read_root(Family.REGISTRY, key[len(_REGISTRY) - 1 :])
+            found = read_root(Family.REGISTRY, key[len(_REGISTRY) - 1 :])
             return found if found and found.certain else None
         return None
-
-
-def _read_root(family: Family, suffix: bytes) -> RootKey | None:
-    """What a suffix says that looks like a root checkpoint's."""
-    thread, mark, checkpoint_id = suffix.rpartition(_ROOT_MARK)
-    if not mark:
-        return None
-    certain = bool(is_uuid(checkpoint_id) or is_ulid(checkpoint_id))
-    return RootKey(family, thread[1:], suffix, checkpoint_id, certain)
-
-
-def _read_shared(rest: bytes) -> RootKey | None:
-    """The thread that the name of a blob speaks of, where threads have no such marks in them."""
-    found = _invocation(rest)
-    thread, mark, _ = (found[1], b":", b"") if found else rest.partition(_ROOT_MARK)
-    return RootKey(Family.SHARED, thread, b"", b"", certain=False) if mark else None

@@ -11,6 +11,7 @@ from redis_retention.layouts.langgraph_js import LangGraphJs
 from redis_retention.layouts.langgraph_redis import LangGraphRedis
 from redis_retention.layouts.langgraphgo import LangGraphGo
 from redis_retention.layouts.layout import Layout
+from redis_retention.layouts.plainredis import PlainRedis
 from redis_retention.layouts.zset import SortedSets
 
 AUTO = "auto"
@@ -26,12 +27,14 @@ class Prefixes:
         write: `RedisSaver`'s ``checkpoint_write_prefix``.
         go: The ``Prefix`` of langgraphgo's store, with its colon.
         zset: What stands before the thread in the key of a sorted set of checkpoints.
+        plain: The ``prefix`` of langgraph-checkpoint-plainredis.
     """
 
     checkpoint: str = "checkpoint"
     write: str = "checkpoint_write"
     go: str = "langgraph:"
     zset: str = "checkpoint:"
+    plain: str = "lg"
 
 
 _MADE: dict[str, Callable[[Prefixes], Layout]] = {
@@ -39,6 +42,7 @@ _MADE: dict[str, Callable[[Prefixes], Layout]] = {
     "langgraph-js": lambda _: LangGraphJs(),
     "langgraphgo": lambda prefixes: LangGraphGo(prefixes.go),
     "zset": lambda prefixes: SortedSets(prefixes.zset),
+    "plainredis": lambda prefixes: PlainRedis(prefixes.plain),
 }
 
 LAYOUT_NAMES = tuple(_MADE)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import redis
+from langgraph.checkpoint.base import empty_checkpoint
+from langgraph_checkpoint_plainredis import RedisSaver as PlainRedisSaver
 
 from redis_retention.layouts import Layout
 from tests.integration.threads import fill_fast, ids
@@ -19,6 +22,10 @@ Keys = frozenset[bytes]
 
 # Ids that look like other threads' keys, like patterns, or like namespaces.
 HOSTILE = ("a", "a:b", "a:__empty__", "a::b", "*", "[a]", "a\\", "ü\n", "a,b", "checkpoint:a", ":")
+
+
+# The counter and the register of langgraph-checkpoint-plainredis.
+OF_ALL_THREADS = frozenset({b"lg:seq", b"lg:threads"})
 
 
 def keys(client: redis.Redis) -> Keys:
@@ -44,7 +51,7 @@ class Format:
         title: What it is called.
         layout: The same, or the format itself where it has no name.
         write: Writes one checkpoint of a thread after its parent.
-        refuses: Whether its saver does not take a thread id.
+        refuses: Whether its saver does not take a thread id, or a trim leaves some of it.
         lists: The keys that list a thread's checkpoints.
     """
 
@@ -60,7 +67,7 @@ class Format:
         for name in ids(checkpoints, newest_age=9 * 3600.0):
             before = keys(client)
             self.write(client, thread, name, parent)
-            added.append(keys(client) - before - self.lists(thread))
+            added.append(keys(client) - before - self.lists(thread) - OF_ALL_THREADS)
             parent = name
         return added
 
@@ -109,8 +116,29 @@ def _zset_list(thread: str) -> Keys:
     return frozenset({f"checkpoint:{thread}".encode()})
 
 
+def _write_plain(client: redis.Redis, thread: str, name: str, parent: str) -> None:
+    saver = PlainRedisSaver(client)
+    configurable = {"thread_id": thread, "checkpoint_ns": "", "checkpoint_id": parent or None}
+    checkpoint: Any = {**empty_checkpoint(), "id": name, "v": 4}
+    # As many as the database has had: a version of its own for each.
+    version = int(client.incr(f"{saver.prefix}:seq"))
+    checkpoint |= {"channel_values": {"a:b": name}, "channel_versions": {"a:b": version}}
+    config: Any = {"configurable": configurable}
+    written = saver.put(config, checkpoint, {"source": "loop", "step": 0}, {"a:b": version})
+    saver.put_writes(written, [("a:b", 1)], "task")
+
+
+def _plain_lists(thread: str) -> Keys:
+    return frozenset({f"lg:idx:{thread}:".encode()})
+
+
 def _js_refuses(thread: str) -> bool:
     return not set(thread).isdisjoint("*?[]\\")
+
+
+def _plain_stays(thread: str) -> bool:
+    """A blob of this thread may be one of thread "a": it stays (tests/savers/test_plainredis.py)."""
+    return thread == "a::b"
 
 
 FORMATS = [
@@ -118,5 +146,6 @@ FORMATS = [
     Format("langgraph-js", "langgraph-js", _WriteJs(), _js_refuses),
     Format("langgraphgo", "langgraphgo", _write_go, lists=_go_lists),
     Format("zset", "zset", _write_zset, lists=_zset_list),
+    Format("plainredis", "plainredis", _write_plain, _plain_stays, _plain_lists),
     Format("tiny", Tiny(), _write_tiny),
 ]

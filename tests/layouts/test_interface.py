@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from lupa.lua51 import LuaRuntime
 
-from redis_retention.layouts import LangGraphGo, LangGraphRedis, Layout, SortedSets
+from redis_retention.layouts import LangGraphGo, LangGraphRedis, Layout, PlainRedis, SortedSets
 from redis_retention.scripts import lua_folder, module_source
 from tests.layouts.tiny import Tiny
 
@@ -26,6 +26,7 @@ OPTIONAL = named_in(README.partition("## Copies and runs")[2])
 ASKING = sorted(set(LUA.rglob("*.lua")) - set(LUA.glob("layouts/**/*.lua")))
 LAYOUTS: list[tuple[str, Layout]] = [
     ("layouts/langgraph_redis.lua", LangGraphRedis()),
+    ("layouts/plainredis.lua", PlainRedis()),
     (Tiny.name, Tiny()),
 ]
 LISTING = README.partition("## Formats that list their checkpoints")[2].partition("\n## ")[0]

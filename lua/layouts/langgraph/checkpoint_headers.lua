@@ -14,7 +14,7 @@ local OUTLINE = '$["thread_id","parent_checkpoint_id","metadata","source","step"
 local OWN_SENDS_SINCE = 4
 
 local find = string.find
-local read, decoded = json_documents.read, json_documents.decoded
+local decoded = json_documents.decoded
 
 -- Sorted, so that the same document always gives the same entry.
 local function delta_needs(counters, channels)
@@ -94,8 +94,9 @@ end
 -- saver writes metadata, one of those above. `channels_at(thread, ns, id)` answers of a checkpoint:
 --   here             whether it has a channel's value, by name
 --   unwritten(name)  whether there is no value of a channel to look for, here or above
-function checkpoint_headers.new(keys, format, channels_at)
-  local self = {}
+-- `reader` reads what is at paths of documents that are not JSON, as json_documents.read does.
+function checkpoint_headers.new(keys, format, channels_at, reader)
+  local self, read = {}, reader or json_documents.read
 
   -- The steps of root checkpoints that have been read, by key: most are read in their order, and
   -- each asks for the one before.

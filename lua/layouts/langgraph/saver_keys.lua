@@ -4,9 +4,10 @@
 --   {write}:{thread}:{ns}:{id}:{task}:{idx}
 --   write_keys_zset:{thread}:{ns}:{id}
 --
--- {checkpoint} and {write} are the saver's prefixes. Threads, namespaces and ids may contain
--- colons, so most names can be read in several ways; what a document says decides. How the root
--- namespace stands in a key differs between savers; above this file it is "".
+-- {checkpoint} and {write} are the saver's prefixes; a format may call the registry otherwise, and
+-- have no keys of writes. Threads, namespaces and ids may contain colons, so most names can be read
+-- in several ways; what a document says decides. How the root namespace stands in a key differs
+-- between savers; above this file it is "".
 
 --@include include/bytes.lua
 --@include include/clock.lua
@@ -36,15 +37,15 @@ local function each_split(text, visit)
 end
 
 -- The names of a saver's keys: answers of a layout (layouts/README.md). `root` is how the root
--- namespace stands in a key. A place that ends with `never` is none of this saver's: that is how
--- another one's root namespace stands there.
+-- namespace stands in a key. A place that ends with `never`, where it is given, is none of this
+-- saver's: that is how another one's root namespace stands there.
 function saver_keys.new(root, never)
   local self = {}
-  local checkpoint_prefix, write_prefix
-  local root_end, never_end = ":" .. root, ":" .. never
+  local checkpoint_prefix, write_prefix, registry_prefix
+  local root_end, never_end = ":" .. root, never and ":" .. never
 
-  function self.use(checkpoint, write)
-    checkpoint_prefix, write_prefix = checkpoint, write
+  function self.use(checkpoint, write, registry)
+    checkpoint_prefix, write_prefix, registry_prefix = checkpoint, write, registry or REGISTRY
   end
 
   local function stored_ns(ns)
@@ -66,21 +67,21 @@ function saver_keys.new(root, never)
   -- Whether a suffix can be this saver's at all.
   local function can_be_ours(suffix)
     local place = self.split_suffix(suffix)
-    return place == nil or sub(place, -#never_end) ~= never_end
+    return not place or not never_end or sub(place, -#never_end) ~= never_end
   end
 
   function self.key_starts(thread, ns)
     local place = ":" .. thread .. ":" .. stored_ns(ns) .. ":"
     return {
       checkpoint = checkpoint_prefix .. place,
-      registry = REGISTRY .. place,
+      registry = registry_prefix .. place,
       -- The id is followed by a colon, the task and the number of the write.
-      write = write_prefix .. place,
+      write = write_prefix and write_prefix .. place,
     }
   end
 
   function self.bare_key_starts()
-    return { checkpoint = checkpoint_prefix, registry = REGISTRY, write = write_prefix }
+    return { checkpoint = checkpoint_prefix, registry = registry_prefix, write = write_prefix }
   end
 
   function self.checkpoint_key(thread, ns, id)
@@ -88,7 +89,7 @@ function saver_keys.new(root, never)
   end
 
   function self.registry_key(thread, ns, id)
-    return REGISTRY .. self.suffix(thread, ns, id)
+    return registry_prefix .. self.suffix(thread, ns, id)
   end
 
   function self.families(key)
@@ -99,11 +100,13 @@ function saver_keys.new(root, never)
     if starts(key, checkpoint_prefix .. ":") then
       add("checkpoint", sub(key, #checkpoint_prefix + 1))
     end
-    if starts(key, write_prefix .. ":") then
+    if write_prefix and starts(key, write_prefix .. ":") then
       -- A task and a number follow, which have no colons.
       add("write", string.match(key, "^(:.*):[^:]*:[^:]*$", #write_prefix + 1))
     end
-    if starts(key, REGISTRY .. ":") then add("registry", sub(key, #REGISTRY + 1)) end
+    if starts(key, registry_prefix .. ":") then
+      add("registry", sub(key, #registry_prefix + 1))
+    end
     return found
   end
 
