@@ -13,8 +13,6 @@ from redis_retention.engine.results import Deleted
 from redis_retention.errors import RetentionError
 from redis_retention.sans_io import Argument, Operation, command
 
-# Documents whose names of shared keys are read by one call, some 6 microseconds each.
-_DOCUMENTS_PER_CALL = 100
 # Ids that a call that deletes is told: the newest ones, whose own time is no proof yet.
 _MOST_GONE = 5_000
 
@@ -77,7 +75,7 @@ class SharedKeyCalls(IndexCalls):
     ) -> Operation[list[bytes] | None]:
         """Those of some shared keys that no document names; None when one cannot be understood."""
         unnamed = set(shared)
-        for some in batched(documents, _DOCUMENTS_PER_CALL):
+        for some in batched(documents, self.layout.documents_per_call):
             keys = [self.index_key(thread), *some]
             named = yield from self.call("sweep/shared_names", keys, self.layout.arguments())
             if named is None:

@@ -147,6 +147,10 @@ class Layout(Protocol):
         """How many parts, none with a colon, follow the id in the name of a pending write."""
 
     @property
+    def documents_per_call(self) -> int:
+        """Documents of which a call reads what shared keys they name; for a millisecond or two."""
+
+    @property
     def requirement(self) -> Requirement | None:
         """What a server must have, None if any server will do."""
 

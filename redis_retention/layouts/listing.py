@@ -22,6 +22,7 @@ class Listing:
     name: ClassVar[str]
     lists_itself: ClassVar[bool] = True
     write_parts: ClassVar[int] = 0
+    documents_per_call: ClassVar[int] = 0
     requirement: ClassVar[None] = None
 
     def __post_init__(self) -> None:

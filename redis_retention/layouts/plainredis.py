@@ -25,6 +25,7 @@ class PlainRedis(Documents):
     name: ClassVar[str] = "plainredis"
     events: ClassVar[Events] = Events("$", frozenset({b"set"}), ("SET", "1"))
     write_parts: ClassVar[int] = 0
+    documents_per_call: ClassVar[int] = 20
     requirement: ClassVar[None] = None
 
     @property

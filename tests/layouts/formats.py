@@ -137,7 +137,7 @@ def _js_refuses(thread: str) -> bool:
 
 
 def _plain_stays(thread: str) -> bool:
-    """A blob of this thread may be one of thread "a": it stays (tests/savers/test_plainredis.py)."""
+    """Its blobs may be those of thread "a", and stay (tests/savers/test_plainredis.py)."""
     return thread == "a::b"
 
 

@@ -25,6 +25,7 @@ class Tiny:
     lists_itself: ClassVar[bool] = False
     lists_names: ClassVar[bool] = False
     write_parts: ClassVar[int] = 1
+    documents_per_call: ClassVar[int] = 0
     requirement: ClassVar[None] = None
 
     def arguments(self) -> list[str]:

@@ -5,7 +5,7 @@
 local msgpack = {}
 
 -- Characters that are decoded first; then as many again, and so on.
-local FIRST = 512
+local FIRST = 256
 -- By the first byte of a value: what it is, the bytes of its length or number, and bytes beside.
 local KINDS = {
   [0xc0] = { "nil", 0, 0 }, [0xc2] = { "false", 0, 0 }, [0xc3] = { "true", 0, 0 },
@@ -33,11 +33,13 @@ end
 
 -- The bytes of whole groups of four characters; an error where they are none of base64.
 function msgpack.decoded(text)
-  local parts = {}
+  local parts, count, six_bits = {}, 0, SIX_BITS
   for at = 1, #text, 4 do
     local a, b, c, d = byte(text, at, at + 3)
-    local bits = ((SIX_BITS[a] * 64 + SIX_BITS[b]) * 64 + SIX_BITS[c]) * 64 + SIX_BITS[d]
-    parts[#parts + 1] = char(floor(bits / 65536), floor(bits / 256) % 256, bits % 256)
+    b, c = six_bits[b], six_bits[c]
+    count = count + 1
+    parts[count] = char(six_bits[a] * 4 + floor(b / 16), b % 16 * 16 + floor(c / 4),
+      c % 4 * 64 + six_bits[d])
   end
   local padding = #string.match(text, "=*$")
   return sub(table.concat(parts), 1, -1 - padding)
@@ -57,7 +59,8 @@ function msgpack.reader(text)
   end
 
   local function number(at, size_of_it)
-    need(at + size_of_it - 1)
+    if at + size_of_it - 1 > #data then need(at + size_of_it - 1) end
+    if size_of_it == 1 then return byte(data, at) end
     local value = 0
     for place = at, at + size_of_it - 1 do value = value * 256 + byte(data, place) end
     return value

@@ -10,7 +10,7 @@
 local plain_blobs = {}
 
 -- Checkpoints of a place that are read to see what was put of late, and in one call in all.
-local MOST_OF_PLACE, MOST = 64, 256
+local MOST_OF_PLACE, MOST = 16, 32
 -- What was put so long ago a look at the database has seen, the difference of clocks included.
 local SEEN_AFTER_MS = 2 * clock.LARGEST_DIFFERENCE_MS
 -- Colons of which a name is told apart.

@@ -12,7 +12,7 @@ local EMPTY = '{"t": "empty"'
 -- What is longer is not read: to decode a kilobyte takes some 0.1 ms.
 local LONGEST = 65536
 -- Characters of the end of a document that hold its last field, the parent.
-local TAIL = 96
+local TAIL = 68
 -- The field, without a value and with a UUID. No text has such bytes in it.
 local NO_PARENT, PARENT = "\169parent_id\192$", "\169parent_id\217%$(" .. string.rep("%x", 8)
   .. "%-%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-" .. string.rep("%x", 12) .. ")$"
