@@ -17,7 +17,7 @@ from tests.servers.start import Server
 
 NAMED = [one for one in FORMATS if isinstance(one.layout, str)]
 POLICY = ("--keep-last", "2", "--trigger", "4", "--grace", "0s")
-PYTHON, JS, GO, ZSET = NAMED
+PYTHON, JS, GO, ZSET, PLAIN = NAMED
 
 
 def left(client: redis.Redis, one: Format, thread: str, added: list[frozenset[bytes]]) -> int:
@@ -88,7 +88,7 @@ def test_a_listener_deletes_what_is_of_its_formats_alone(
     assert {
         key
         for key in old & remaining
-        if not key.startswith((b"checkpoint_latest:", b"checkpoint_blob:"))
+        if not key.startswith((b"checkpoint_latest:", b"checkpoint_blob:", b"lg:blob:"))
     } == set()
 
 
@@ -129,6 +129,7 @@ def test_metrics_name_the_layouts(
         ("checkpoint:a", "zadd", [ZSET.title]),
         ("langgraph:thread:a:checkpoints", "zadd", [GO.title]),
         ("langgraph:execution:a:checkpoints", "sadd", [GO.title]),
+        ("lg:cp:a::1f06cd04-0000-6000-8000-000000000000", "set", [PLAIN.title]),
         ("langgraph:checkpoint:a", "set", []),
         ("checkpoint:a:__empty__:1f1ea77b-9d22-6728-8000-f170cacf9122", "json.merge", []),
     ],

@@ -307,13 +307,19 @@ def test_what_cannot_be_read_is_left_alone_and_reported(bare: redis.Redis, doing
 
 
 def test_blobs_stay_where_one_document_cannot_be_read(saver: RedisSaver, doing: Doing) -> None:
-    made = fill(saver, THREAD, 6)
-    put(saver, THREAD, "another", None, {"each": 3, "first": 1}, [], ns="sub")
-    saver.client.set(f"lg:cp:{THREAD}:sub:another", '{"t": "msgpack", "d": "kA=="}')
-    before = blobs(saver.client)
+    thread = THREAD.encode()
+    fill(saver, THREAD, 4)
     doing.trim(THREAD, KEEP_2)
-    assert blobs(saver.client) == before
-    assert saver.client.exists(f"lg:cp:{THREAD}::{made[-1]}")
+    saver.client.set(f"lg:blob:{THREAD}::each:7", "over")
+    shared = [name.encode() for name in blobs(saver.client)]
+    documents = list(saver.client.scan_iter(f"lg:cp:{THREAD}:*"))
+    saver.client.set(f"lg:cp:{THREAD}:sub:another", '{"t": "msgpack", "d": "kA=="}')
+    unread = [*documents, f"lg:cp:{THREAD}:sub:another".encode()]
+
+    deleted, left = doing.run(doing.engine.delete_shared_keys(thread, unread, shared))
+    assert (deleted.keys, left) == (0, len(shared))
+    deleted, _ = doing.run(doing.engine.delete_shared_keys(thread, documents, shared))
+    assert deleted.keys == 1
 
 
 # --- what is served by itself ---------------------------------------------------------------------
