@@ -30,18 +30,14 @@ layout.use(ARGV[2], ARGV[3])
 local MOST_MEASURED = 4 * 1024 * 1024
 local measured = 0
 
-local function existing(keys)
-  local found = 0
-  lists.in_parts(keys, function(...) found = found + redis.call("EXISTS", ...) end)
-  return found
-end
-
 local function cost(ns, id)
   if layout.listed then return 1, 1 end
   local document = redis.call("EXISTS", layout.checkpoint_key(thread, ns, id))
   local writes, shared = layout.writes(layout.key_starts(thread, ns), id)
-  local keys = document + existing(writes)
-  if not shared then keys = keys + existing({ layout.registry_key(thread, ns, id) }) end
+  local keys = document + lists.total("EXISTS", writes)
+  if not shared then
+    keys = keys + redis.call("EXISTS", layout.registry_key(thread, ns, id))
+  end
   return document, keys
 end
 
@@ -66,7 +62,8 @@ end
 local function row_of(ns, id, deleted)
   local documents, keys = 0, 0
   if deleted ~= "" then documents, keys = cost(ns, id) end
-  if deleted == "pointer" then keys = keys + existing({ layout.latest_key(thread, ns) }) end
+  local pointer = deleted == "pointer" and layout.latest_key(thread, ns)
+  if pointer then keys = keys + redis.call("EXISTS", pointer) end
   local row = { documents, keys }
   if describing then describe(row, ns, id) end
   return row

@@ -65,12 +65,8 @@ end
 --   reader            what had to be read (include/headers.lua): to be looked at when all is asked
 function decisions.of_thread(view, thread, policy, its_pins, given)
   local self = { reader = headers.reader(thread, given.most_unread) }
-  local unsupported = index.first(view, entry.UNSUPPORTED)
-  if unsupported then
-    local fields = entry.fields(unsupported)
-    self.unsupported = { fields[1], fields[2] or "" }
-    return self
-  end
+  self.unsupported = index.unsupported(view)
+  if self.unsupported then return self end
 
   self.has_pins = its_pins.whole_thread or next(its_pins.checkpoints) ~= nil
 
@@ -84,8 +80,8 @@ function decisions.of_thread(view, thread, policy, its_pins, given)
   if policy.expire >= 0 then
     self.idle_entry = index.first(view, entry.IDLE)
     local since = self.idle_entry and tonumber(entry.fields(self.idle_entry)[2])
-    local activity = evidence.activity(view, thread, latest(""), its_pins, given.grace, since)
-    self.is_idle = not its_pins.whole_thread and decide.is_idle(activity, policy)
+    local activity = evidence.activity(view, thread, latest(""), self.has_pins, given.grace, since)
+    self.is_idle = decide.is_idle(activity, policy)
     self.is_expired = self.is_idle and decide.has_expired(activity, since, policy, given.grace)
   end
 

@@ -19,7 +19,7 @@ local MOST_READ, READ_LASTS_MS = 2000, 10000
 -- An independent namespace. One whose name carries a task id is one when none of its checkpoints
 -- says which root checkpoint started it.
 function evidence.space(ns)
-  local kind = layout.has_task_id(ns) and entry.INVOCATION or entry.INDEPENDENT
+  local kind = entry.kind(layout.has_task_id(ns))
   return { ns = ns, kind = kind, prefix = entry.of(kind, ns) }
 end
 
@@ -147,9 +147,8 @@ end
 
 -- What decide.is_idle and decide.has_expired must know of a thread; `latest` is what the root's
 -- latest pointer names, `idle_since` when the thread was found idle, nil if it was not.
-function evidence.activity(view, thread, latest, its_pins, grace, idle_since)
-  local self = { has_pins = its_pins.whole_thread or next(its_pins.checkpoints) ~= nil }
-  local newest
+function evidence.activity(view, thread, latest, has_pins, grace, idle_since)
+  local self, newest = { has_pins = has_pins }, nil
 
   function self.made_at()
     newest = index.newest_id(view, evidence.ROOT.prefix)

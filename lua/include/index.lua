@@ -111,10 +111,17 @@ end
 
 -- Whether a view has any checkpoint. Where runs began says nothing in a thread without any.
 function index.has_checkpoints(view)
-  for _, kind in ipairs({ entry.INDEPENDENT, entry.INVOCATION, entry.UNSUPPORTED }) do
+  for _, kind in ipairs(entry.OF_CHECKPOINTS) do
     if index.first(view, kind) then return true end
   end
   return false
+end
+
+-- {ns, id} of the first checkpoint that this version does not understand, nil without any.
+function index.unsupported(view)
+  local member = index.first(view, entry.UNSUPPORTED)
+  local fields = member and entry.fields(member)
+  return fields and { fields[1], fields[2] or "" }
 end
 
 -- The oldest id among the checkpoints whose entries begin with a prefix, nil without any.

@@ -66,8 +66,7 @@ local NEXT = 8
 -- Whether a checkpoint may be a leaf, as far as the index tells: it knows no child of it, and not
 -- the checkpoint itself, unless events have just told of that.
 local function may_be_leaf(key, one, announced)
-  local kind = one.has_task_id and entry.INVOCATION or entry.INDEPENDENT
-  local prefix = entry.of(kind, one.ns)
+  local prefix = entry.of(entry.kind(one.has_task_id), one.ns)
   local members = index.stored(key).up("[" .. prefix .. one.id, index.past(prefix), NEXT)
   for _, id in ipairs((entry.ids(members, prefix))) do
     if id == one.id then

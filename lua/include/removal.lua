@@ -137,13 +137,8 @@ function removal.new(limit, mean)
   end
 
   function self.run()
-    lists.in_parts(documents, function(...)
-      self.checkpoints = self.checkpoints + redis.call("UNLINK", ...)
-    end)
-    self.keys = self.checkpoints
-    lists.in_parts(others, function(...)
-      self.keys = self.keys + redis.call("UNLINK", ...)
-    end)
+    self.checkpoints = lists.total("UNLINK", documents)
+    self.keys = self.checkpoints + lists.total("UNLINK", others)
     for _, pair in ipairs(deregistered) do
       redis.call("ZREM", pair[1], pair[2])
     end

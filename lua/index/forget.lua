@@ -34,7 +34,6 @@
 local index_start, pins_start, threads = ARGV[1], ARGV[4], { unpack(ARGV, 5) }
 layout.use(ARGV[2], ARGV[3])
 
-local KINDS = { entry.INDEPENDENT, entry.INVOCATION, entry.UNSUPPORTED }
 local MOST_LOOK_UPS = 3000
 local look_ups = 0
 
@@ -91,7 +90,7 @@ end
 
 local function forget_reading(found, thread, ns, id)
   look_ups = look_ups + 1
-  for _, kind in ipairs(KINDS) do
+  for _, kind in ipairs(entry.OF_CHECKPOINTS) do
     if forget_kind(found, thread, kind, ns, id) then return true end
   end
   return false

@@ -45,7 +45,7 @@ local function collect_namespace(kind, ns)
 end
 
 local function collect_all()
-  for _, kind in ipairs({ entry.INDEPENDENT, entry.INVOCATION, entry.UNSUPPORTED }) do
+  for _, kind in ipairs(entry.OF_CHECKPOINTS) do
     local whole = index.each_namespace(view, kind, "", function(ns)
       return collect_namespace(kind, ns)
     end)

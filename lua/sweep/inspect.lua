@@ -35,8 +35,7 @@ end
 
 -- Whether the index of `thread` knows a checkpoint.
 local function is_indexed(thread, ns, id)
-  local kind = layout.has_task_id(ns) and entry.INVOCATION or entry.INDEPENDENT
-  local view = index.stored(index_start .. thread)
+  local kind, view = entry.kind(layout.has_task_id(ns)), index.stored(index_start .. thread)
   local fine, members = pcall(index.members_of, view, kind, ns, id)
   return fine and #members > 0
 end

@@ -48,9 +48,5 @@ local function sort(key, group)
 end
 local candidates = { unpack(ARGV, 7) }
 local waiting = shared_keys.each_over(thread, candidates, was_there, age, counting, sort)
-local deleted = #over
-if not counting then
-  deleted = 0
-  lists.in_parts(over, function(...) deleted = deleted + redis.call("UNLINK", ...) end)
-end
+local deleted = counting and #over or lists.total("UNLINK", over)
 return { deleted, waiting, left, allowance.used() }

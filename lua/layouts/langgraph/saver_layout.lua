@@ -80,10 +80,9 @@ function saver_layout.new(layout, headers, given)
   end
 
   function layout.all_exist(thread, ns, ids)
-    local start, keys, existing = layout.key_starts(thread, ns).checkpoint, {}, 0
+    local start, keys = layout.key_starts(thread, ns).checkpoint, {}
     for at, id in ipairs(ids) do keys[at] = start .. id end
-    lists.in_parts(keys, function(...) existing = existing + redis.call("EXISTS", ...) end)
-    return existing == #ids
+    return lists.total("EXISTS", keys) == #ids
   end
 
   function layout.parent(thread, ns, id)
