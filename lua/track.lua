@@ -31,6 +31,7 @@
 --@include include/indexing.lua
 --@include include/trimming.lua
 --@include include/rule_list.lua
+--@include include/trim_rows.lua
 
 local only, announced, index_start, pins_start = ARGV[1], ARGV[2] == "1", ARGV[3], ARGV[4]
 local limit, estimate_memory, grace = tonumber(ARGV[7]), ARGV[8] == "1", tonumber(ARGV[9])
@@ -55,11 +56,12 @@ local function new_batch(thread)
   return { key = index_start .. thread, members = {}, headers = {}, rule = rule_for(thread) }
 end
 
--- Adds what was read of a thread to its index, and trims it if it has crossed its trigger: what
--- came of that, nil if it has not.
-local function work_off(thread, batch)
-  rule_list.check_id(thread)
-  local before = {}
+local statuses, batches, order = {}, {}, {}
+
+-- Adds what was read of a thread to its index, and trims it if it has crossed its trigger. Answers
+-- what trimming.step does, nil if it has not.
+local function work_off(thread)
+  local batch, before = batches[thread], {}
   for _, header in ipairs(batch.headers) do
     if batch.rule.trigger >= 0 and not header.root and not before[header.ns] then
       before[header.ns] = count(batch.key, header.ns)
@@ -71,13 +73,11 @@ local function work_off(thread, batch)
     crossed = crossed or has_crossed(known, count(batch.key, ns), batch.rule)
   end
   if not crossed then return nil end
-  local result = trimming.step(batch.key, pins_start .. thread, thread, batch.rule.policy, limit,
+  return trimming.step(batch.key, pins_start .. thread, thread, batch.rule.policy, limit,
     { again = false, complete = false, estimate_memory = estimate_memory, grace = grace,
       token = "", cursor = "" })
-  return { thread, result.state, result.checkpoints, result.keys, result.left, result.bytes }
 end
 
-local statuses, batches, order = {}, {}, {}
 for at, key in ipairs(KEYS) do
   local status, header = indexing.read(key, only, tonumber(ARGV[first_count + at - 1] or 0))
   statuses[at] = status
@@ -96,12 +96,5 @@ for at, key in ipairs(KEYS) do
 end
 
 local reply = { statuses }
-for _, thread in ipairs(order) do
-  -- What is wrong with one thread is no other's matter.
-  local fine, row = pcall(work_off, thread, batches[thread])
-  if not fine then
-    row = { thread, "refused", type(row) == "table" and row.err or tostring(row) }
-  end
-  reply[#reply + 1] = row
-end
+for _, thread in ipairs(order) do trim_rows.add(reply, thread, work_off) end
 return reply

@@ -139,8 +139,8 @@ function decisions.of_thread(view, thread, policy, its_pins, given)
   end
 
   function self.roots(ns)
-    local start, roots = entry.of(entry.STARTED_BY, ns), {}
-    index.each_up(view, "[" .. start, index.past(start), function(member)
+    local roots = {}
+    index.each_of(view, entry.of(entry.STARTED_BY, ns), function(member)
       roots[#roots + 1] = entry.fields(member)[2]
     end)
     return roots

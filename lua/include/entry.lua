@@ -65,6 +65,11 @@ function entry.beyond(prefix)
   return string.sub(prefix, 1, -2) .. string.char(last + 1)
 end
 
+-- The bounds of all entries that begin with `prefix`, as ZRANGEBYLEX takes them.
+function entry.range(prefix)
+  return "[" .. prefix, "(" .. entry.beyond(prefix)
+end
+
 -- Members with their scores, as ZADD wants them.
 function entry.scored(members)
   local scored = {}

@@ -163,8 +163,7 @@ function evidence.activity(view, thread, latest, has_pins, grace, idle_since)
 
   function self.has_recent_leaf()
     local recent, now = false, clock.now_ms()
-    local prefix = entry.of(entry.LEAF, "")
-    index.each_up(view, "[" .. prefix, index.past(prefix), function(member)
+    index.each_of(view, entry.of(entry.LEAF, ""), function(member)
       recent = now - (tonumber(entry.fields(member)[3]) or 0) < grace
       return not recent
     end)

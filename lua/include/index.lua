@@ -2,12 +2,13 @@
 --
 -- A view answers questions about them. `index.stored` asks the sorted set (trim, track, and a plan
 -- of a thread that is indexed), `index.listed` a sorted list that the caller brought (a plan of a
--- thread that is not indexed: it must not write), `index.positions` is made for a storage format
--- that lists its checkpoints by itself. The decision does not know which it has.
+-- thread that is not indexed: it must not write), `index.positions` the storage format's own list.
+-- The decision does not know which it has.
 --
 -- Bounds are written as for ZRANGEBYLEX: "[x" from x on, "(x" without x, "-" and "+" the ends.
 
 --@include include/bytes.lua
+--@include layouts/${layout}.lua
 --@include include/entry.lua
 --@include include/positions.lua
 
@@ -99,6 +100,12 @@ function index.positions(key, count)
   }
 end
 
+-- The view of a thread, whose index is at `key`.
+function index.view(key, thread)
+  if layout.listed then return index.positions(key, layout.listed(thread)) end
+  return index.stored(key)
+end
+
 -- The bound behind everything that begins with a prefix.
 function index.past(prefix)
   return "(" .. entry.beyond(prefix)
@@ -141,8 +148,9 @@ function index.count(key, prefix)
   return redis.call("ZLEXCOUNT", key, "[" .. prefix, index.past(prefix))
 end
 
--- How many checkpoints the index at `key` knows.
-function index.checkpoints(key)
+-- How many checkpoints of a thread are known; its index is at `key`.
+function index.checkpoints(key, thread)
+  if layout.listed then return layout.own(thread) end
   return index.count(key, entry.INDEPENDENT) + index.count(key, entry.INVOCATION)
 end
 
@@ -172,6 +180,12 @@ end
 -- Calls `visit(member)` for each of them, until it answers false.
 function index.each_up(view, low, high, visit)
   index.each_page_up(view, low, high, one_by_one(visit))
+end
+
+-- Calls `visit(member)` for each member that begins with a prefix, until it answers false.
+function index.each_of(view, prefix, visit)
+  local low, high = entry.range(prefix)
+  index.each_up(view, low, high, visit)
 end
 
 -- The same from `high` down to `low`, read `chunk` at a time.

@@ -36,7 +36,7 @@ end
 -- one that has deleted. What an index costs is little beside what its trim frees. Answers how many
 -- of the members are new.
 function indexing.add(key, members)
-  redis.call("ZREMRANGEBYLEX", key, "[" .. entry.MARK, "(" .. entry.beyond(entry.MARK))
+  redis.call("ZREMRANGEBYLEX", key, entry.range(entry.MARK))
   local added = redis.call("ZADD", key, unpack(entry.scored(members)))
   -- A checkpoint that was known by its name is not to be counted twice.
   local outdated = entry.unread_twins(members)
@@ -123,7 +123,7 @@ function indexing.add_with_leaves(key, members, checkpoints, announced)
   end
   -- What was idle is so no longer.
   if #members > 0 and indexing.add(key, members) > 0 then
-    redis.call("ZREMRANGEBYLEX", key, "[" .. entry.IDLE, "(" .. entry.beyond(entry.IDLE))
+    redis.call("ZREMRANGEBYLEX", key, entry.range(entry.IDLE))
   end
 end
 

@@ -18,7 +18,7 @@ local PASSED = "+"
 function invocations.delete(step, ns)
   local starts, prefix = layout.key_starts(step.thread, ns), entry.of(entry.INVOCATION, ns)
   local whole = true
-  index.each_up(step.view, "[" .. prefix, index.past(prefix), function(member)
+  index.each_of(step.view, prefix, function(member)
     whole = step.removal.collect(starts, { (entry.id(member, prefix)) }, 1, 1) == 1
     if whole then step.forget(member) end
     return whole
@@ -26,14 +26,12 @@ function invocations.delete(step, ns)
   if not whole or not step.removal.collect_pointer(layout.latest_key(step.thread, ns)) then
     return false
   end
-  local roots = entry.of(entry.STARTED_BY, ns)
-  index.each_up(step.view, "[" .. roots, index.past(roots), function(member)
+  index.each_of(step.view, entry.of(entry.STARTED_BY, ns), function(member)
     step.forget(member)
     step.forget(entry.of(entry.STARTED, entry.fields(member)[2]) .. ns)
   end)
   step.forget(entry.of(entry.WITHOUT_ROOT, ns))
-  local of_leaves = entry.of(entry.LEAF, ns)
-  step.forget_range("[" .. of_leaves, index.past(of_leaves))
+  step.forget_range(entry.range(entry.of(entry.LEAF, ns)))
   return true
 end
 

@@ -8,10 +8,9 @@
 --@include include/index.lua
 --@include include/decide.lua
 --@include include/decisions.lua
---@include include/idle.lua
+--@include include/marks.lua
 --@include include/memory.lua
 --@include include/pins.lua
---@include include/views.lua
 
 local listed = {}
 
@@ -36,7 +35,7 @@ end
 -- When names were first found without their checkpoints.
 local function gone_since(view)
   local since = {}
-  index.each_up(view, "[" .. entry.GONE, "(" .. entry.beyond(entry.GONE), function(member)
+  index.each_of(view, entry.GONE, function(member)
     local name, ms = entry.read_gone(member)
     since[name] = { ms = ms, member = member }
   end)
@@ -63,7 +62,7 @@ end
 
 -- The same as `trimming.step`, which hands on to this one.
 function listed.step(key, pins_key, thread, policy, limit, given)
-  local view = views.of(key, thread)
+  local view = index.view(key, thread)
   local decided = decisions.of_thread(view, thread, policy, pins.read(pins_key, thread), {
     at_end = true, complete = true, most_unread = 0, most_missing = math.huge,
     grace = given.grace, again = given.again,
@@ -71,12 +70,12 @@ function listed.step(key, pins_key, thread, policy, limit, given)
   local ids, size, whole = collect(view, thread, decided.namespace(""), limit)
   local checkpoints, keys = layout.delete(thread, ids)
   -- The newest are the last to go here: until then they say how old the thread is.
-  idle.note(decided, true,
+  marks.idle(decided, true,
     function(member) redis.call("ZADD", key, 0, member) end,
     function(member) redis.call("ZREM", key, member) end)
   unlist_stale(key, view, thread, given.grace)
   return { state = whole and "done" or "more", checkpoints = checkpoints, keys = keys,
-    left = views.checkpoints(key, thread), bytes = given.estimate_memory and size or 0 }
+    left = index.checkpoints(key, thread), bytes = given.estimate_memory and size or 0 }
 end
 
 return listed

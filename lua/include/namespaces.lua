@@ -28,8 +28,7 @@ end
 
 -- Lets the index say down to which id the newest were read: there the next call goes on.
 local function remember_read(step, ns, id)
-  local earlier = entry.of(entry.READ, ns)
-  step.forget_range("[" .. earlier, index.past(earlier))
+  step.forget_range(entry.range(entry.of(entry.READ, ns)))
   step.add(entry.read_down_to(ns, id, clock.now_ms()))
 end
 

@@ -7,7 +7,6 @@
 --@include layouts/${layout}.lua
 --@include include/entry.lua
 --@include include/index.lua
---@include include/views.lua
 
 local pins = {}
 
@@ -52,7 +51,7 @@ end
 -- Whether a thread is gone and only its pins are left: its index knows no checkpoint, its latest
 -- pointer names none that exists, and nothing that is pinned exists.
 function pins.outlive(index_key, pins_key, thread)
-  if index.has_checkpoints(views.of(index_key, thread)) then return false end
+  if index.has_checkpoints(index.view(index_key, thread)) then return false end
   local latest = layout.latest(thread, "")
   if latest and layout.exists(thread, "", latest) then return false end
   if are_too_many(pins_key) then return false end

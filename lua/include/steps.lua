@@ -5,7 +5,7 @@
 --@include include/index.lua
 --@include include/lists.lua
 --@include include/removal.lua
---@include include/shared_mark.lua
+--@include include/marks.lua
 
 local steps = {}
 
@@ -59,8 +59,8 @@ function steps.carry_out(step, key, done, again, estimate_memory)
   end
   lists.in_parts(step.forgets, function(...) redis.call("ZREM", key, ...) end)
   add_all(key, step.adds)
-  if step.removal.checkpoints > 0 then shared_mark.set(key) end
-  local left = index.checkpoints(key)
+  if step.removal.checkpoints > 0 then marks.shared_keys_left(key) end
+  local left = index.checkpoints(key, step.thread)
   if left == 0 and done then
     redis.call("UNLINK", key)
   elseif done and left <= FEW_LEFT and (again or step.removal.checkpoints > MANY_DELETED) then

@@ -4,7 +4,7 @@
 
 --@include layouts/${layout}.lua
 --@include include/entry.lua
---@include include/idle.lua
+--@include include/marks.lua
 --@include include/index.lua
 --@include include/pins.lua
 --@include include/decisions.lua
@@ -19,9 +19,9 @@ local trimming = {}
 -- checkpoints after which it leaves the others to the next call.
 local MOST_UNREAD, MOST_MISSING = 60, 500
 
-local function left_alone(key, place)
-  return { state = "unsupported", checkpoints = 0, keys = 0, left = index.checkpoints(key),
-    bytes = 0, unsupported = place }
+local function left_alone(key, thread, unsupported)
+  return { state = "unsupported", checkpoints = 0, keys = 0, bytes = 0,
+    left = index.checkpoints(key, thread), unsupported = unsupported }
 end
 
 -- Lets the index say what the documents say that were read, where it knew only their names.
@@ -34,7 +34,7 @@ end
 
 -- Marks the index as one in which the next call may go on (include/continuation.lua).
 local function mark(step, token)
-  step.forget_range("[" .. entry.MARK, "(" .. entry.beyond(entry.MARK))
+  step.forget_range(entry.range(entry.MARK))
   step.add(entry.MARK .. token)
 end
 
@@ -59,7 +59,7 @@ function trimming.step(key, pins_key, thread, policy, limit, given)
     at_end = false, complete = given.complete, most_unread = MOST_UNREAD,
     most_missing = MOST_MISSING, grace = given.grace, again = given.again,
   })
-  if decided.unsupported then return left_alone(key, decided.unsupported) end
+  if decided.unsupported then return left_alone(key, thread, decided.unsupported) end
   local step, reader = steps.new(view, thread, limit), decided.reader
   step.decisions = decided
   local cursor, ended_in = namespaces.delete(step, given.cursor)
@@ -70,7 +70,7 @@ function trimming.step(key, pins_key, thread, policy, limit, given)
   end
   local done = cursor == nil
   replace_unread(step, reader.found)
-  idle.note(decided, done, step.add, step.forget)
+  marks.idle(decided, done, step.add, step.forget)
   local handed_on
   if given.token ~= "" then
     if not done and not void then handed_on = continuation.of(step, ended_in, decided, policy) end
@@ -78,7 +78,7 @@ function trimming.step(key, pins_key, thread, policy, limit, given)
     elseif given.again then step.forget(entry.MARK .. given.token) end
   end
   local left = steps.carry_out(step, key, done, given.again, given.estimate_memory)
-  if reader.unsupported then return left_alone(key, reader.unsupported) end
+  if reader.unsupported then return left_alone(key, thread, reader.unsupported) end
   return { state = done and "done" or "more", checkpoints = step.removal.checkpoints,
     keys = step.removal.keys, left = left, bytes = step.removal.bytes, cursor = cursor,
     continuation = handed_on }

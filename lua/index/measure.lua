@@ -24,7 +24,6 @@
 --@include include/counting.lua
 --@include include/memory.lua
 --@include include/positions.lua
---@include include/views.lua
 
 local index_start, samples, count_keys = ARGV[1], tonumber(ARGV[4]), ARGV[5] == "1"
 local measure_newest = ARGV[6] == "1"
@@ -89,6 +88,6 @@ for at, key in ipairs(KEYS) do
   local keys = count_keys and counting.root_keys(key, thread) or 0
   local measured, total = sample(key, thread)
   local id, bytes_used = newest(key, thread)
-  reply[at] = { views.checkpoints(key, thread), keys, measured, total, id, bytes_used }
+  reply[at] = { index.checkpoints(key, thread), keys, measured, total, id, bytes_used }
 end
 return reply

@@ -64,7 +64,7 @@ end
 local function read_namespace(ns)
   local prefix = entry.of(kind_of(ns), ns)
   local found = { ids = {}, members = {}, needs = {} }
-  index.each_up(view, "[" .. prefix, index.past(prefix), function(member)
+  index.each_of(view, prefix, function(member)
     local id, plain = entry.id(member, prefix)
     if not found.members[id] then
       found.ids[#found.ids + 1], found.members[id], found.needs[id] = id, {}, {}
@@ -194,5 +194,5 @@ for _, space in ipairs(spaces) do
   for _, id in ipairs(space.whole or {}) do forget(space.ns, space.known, id) end
 end
 if not done then return { "more", to_delete.checkpoints, keys } end
-if index.checkpoints(index_key) == 0 then redis.call("UNLINK", index_key) end
+if index.checkpoints(index_key, thread) == 0 then redis.call("UNLINK", index_key) end
 return { "done", to_delete.checkpoints, keys, unpack(rows) }
