@@ -28,11 +28,11 @@ local limit, estimate_memory, grace = tonumber(ARGV[5]), ARGV[6] == "1", tonumbe
 local rule_for = rule_list.read(ARGV, 9, tonumber(ARGV[8]))
 layout.use(ARGV[3], ARGV[4])
 
--- Answers what listed.step does, nil for a thread that is not beyond its trigger.
+-- Answers what listed.trim_batch does, nil for a thread that is not beyond its trigger.
 local function work_off(thread)
   local rule = rule_for(thread)
   if rule.trigger < 0 or layout.listed(thread) <= rule.trigger then return nil end
-  return listed.step(index_start .. thread, pins_start .. thread, thread, rule.policy,
+  return listed.trim_batch(index_start .. thread, pins_start .. thread, thread, rule.policy,
     limit, { again = false, estimate_memory = estimate_memory, grace = grace })
 end
 

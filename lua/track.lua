@@ -52,28 +52,29 @@ local function has_crossed(before, after, rule)
   return after > rule.trigger and crossings(after) > crossings(before)
 end
 
-local function new_batch(thread)
+local function new_documents(thread)
   return { key = index_start .. thread, members = {}, headers = {}, rule = rule_for(thread) }
 end
 
-local statuses, batches, order = {}, {}, {}
+local statuses, documents_of, threads = {}, {}, {}
 
 -- Adds what was read of a thread to its index, and trims it if it has crossed its trigger. Answers
--- what trimming.step does, nil if it has not.
+-- what trimming.trim_batch does, nil if it has not.
 local function work_off(thread)
-  local batch, before = batches[thread], {}
-  for _, header in ipairs(batch.headers) do
-    if batch.rule.trigger >= 0 and not header.root and not before[header.ns] then
-      before[header.ns] = count(batch.key, header.ns)
+  local documents, before = documents_of[thread], {}
+  for _, header in ipairs(documents.headers) do
+    if documents.rule.trigger >= 0 and not header.root and not before[header.ns] then
+      before[header.ns] = count(documents.key, header.ns)
     end
   end
-  indexing.add_with_leaves(batch.key, batch.members, batch.headers, announced)
+  indexing.add_with_leaves(documents.key, documents.members, documents.headers, announced)
   local crossed = false
   for ns, known in pairs(before) do
-    crossed = crossed or has_crossed(known, count(batch.key, ns), batch.rule)
+    crossed = crossed or has_crossed(known, count(documents.key, ns), documents.rule)
   end
   if not crossed then return nil end
-  return trimming.step(batch.key, pins_start .. thread, thread, batch.rule.policy, limit,
+  local policy_for = documents.rule.policy
+  return trimming.trim_batch(documents.key, pins_start .. thread, thread, policy_for, limit,
     { again = false, complete = false, estimate_memory = estimate_memory, grace = grace,
       token = "", cursor = "" })
 end
@@ -82,19 +83,19 @@ for at, key in ipairs(KEYS) do
   local status, header = indexing.read(key, only, tonumber(ARGV[first_count + at - 1] or 0))
   statuses[at] = status
   if header then
-    local batch = batches[header.thread]
-    if not batch then
-      batch = new_batch(header.thread)
-      batches[header.thread] = batch
-      order[#order + 1] = header.thread
+    local documents = documents_of[header.thread]
+    if not documents then
+      documents = new_documents(header.thread)
+      documents_of[header.thread] = documents
+      threads[#threads + 1] = header.thread
     end
     for _, member in ipairs(entry.members(header)) do
-      table.insert(batch.members, member)
+      table.insert(documents.members, member)
     end
-    if not header.unsupported then table.insert(batch.headers, header) end
+    if not header.unsupported then table.insert(documents.headers, header) end
   end
 end
 
 local reply = { statuses }
-for _, thread in ipairs(order) do trim_rows.add(reply, thread, work_off) end
+for _, thread in ipairs(threads) do trim_rows.add(reply, thread, work_off) end
 return reply

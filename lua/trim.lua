@@ -49,7 +49,7 @@ local new_roots = { unpack(ARGV, 17) }
 layout.use(ARGV[2], ARGV[3])
 
 if #new_roots > 0 then indexing.add_roots(index_key, thread, new_roots) end
-local result = trimming.step(index_key, pins_key, thread, wanted, limit,
+local result = trimming.trim_batch(index_key, pins_key, thread, wanted, limit,
   { again = again, complete = complete, estimate_memory = estimate_memory, grace = grace,
     token = token, cursor = cursor })
 local unsupported = result.unsupported or { "", "" }

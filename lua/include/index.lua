@@ -18,8 +18,8 @@ local index = {}
 function index.stored(key)
   local view, last_kind = {}, nil
 
-  -- Whether a bound is of a kind behind that of the last member: a thread without subgraphs has
-  -- nothing there, and is asked for it again and again.
+  -- Whether all members are of lower kinds than a bound. Saves commands, most often for threads
+  -- without subgraphs.
   local function is_behind_all(bound)
     if not last_kind then
       last_kind = string.sub(redis.call("ZRANGE", key, -1, -1)[1] or "", 1, 1)
@@ -62,9 +62,9 @@ function index.listed(list, first, last)
     return at
   end
 
-  local function slice(from, to, step, count)
+  local function slice(from, to, direction, count)
     local found = {}
-    for at = from, to, step do
+    for at = from, to, direction do
       if #found == count then break end
       found[#found + 1] = list[at]
     end

@@ -21,13 +21,13 @@
 --@include include/entry.lua
 --@include include/index.lua
 --@include include/lists.lua
---@include include/removal.lua
+--@include include/deletion.lua
 
 local index_key, pins_key, thread, limit = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[4])
 layout.use(ARGV[2], ARGV[3])
 
 local PAGE = 50
-local view, to_delete, forgets = index.stored(index_key), removal.new(limit), {}
+local view, to_delete, forgets = index.stored(index_key), deletion.new(limit), {}
 
 -- Collects the checkpoints of a namespace; false when (a part of) it is left for the next call.
 local function collect_namespace(kind, ns)

@@ -31,7 +31,7 @@
 --@include include/entry.lua
 --@include include/index.lua
 --@include include/pins.lua
---@include include/removal.lua
+--@include include/deletion.lua
 
 local index_key, thread, limit = KEYS[1], ARGV[1], tonumber(ARGV[4])
 local last_run = 5 + tonumber(ARGV[5])
@@ -170,7 +170,7 @@ if unsupported then
   return { "unsupported", 0, 0, { fields[1], fields[2] or "", "" } }
 end
 
-local to_delete, asked, done = removal.new(limit), candidates(), true
+local to_delete, asked, done = deletion.new(limit), candidates(), true
 local spaces, rows = {}, {}
 for ns, ids in pairs(asked) do
   local known = read_namespace(ns)

@@ -36,8 +36,8 @@ end
 -- Whether the index of `thread` knows a checkpoint.
 local function is_indexed(thread, ns, id)
   local kind, view = entry.kind(layout.has_task_id(ns)), index.stored(index_start .. thread)
-  local fine, members = pcall(index.members_of, view, kind, ns, id)
-  return fine and #members > 0
+  local ok, members = pcall(index.members_of, view, kind, ns, id)
+  return ok and #members > 0
 end
 
 -- Whether a document is in an index: its name says so of a root checkpoint, the document itself of

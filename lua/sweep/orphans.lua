@@ -1,13 +1,13 @@
 -- Deletes orphans: what writers left of checkpoints that are gone. That is stubs, write documents,
 -- registries, and pointers to nothing.
 --
--- A writer does not wait: `put_writes` may run before the `put` of its checkpoint, or after its
--- checkpoint was trimmed. What is newer than the newest checkpoint of its namespace may still get
--- its checkpoint and is not touched. Of the rest, what is old enough is deleted: the time is that
--- in its id, by a clock that may differ from ours.
+-- A writer may put a pending write before its checkpoint, or after this was trimmed. What is newer
+-- than the newest checkpoint of its namespace may still get its checkpoint and is not touched. Of
+-- the rest, what is old enough is deleted, by the time in its id; the writer's clock may differ
+-- from the server's.
 --
--- A name may be read in several ways, since threads and namespaces may have colons. But all
--- readings speak of the same document: where it is not there, the name is an orphan in every one.
+-- A name may be read in several ways, since threads and namespaces may have colons. But all of them
+-- name the same document: where it does not exist, the name is an orphan in each.
 --
 -- KEYS[1]  zset    the thread's index (include/entry.lua), read when no entries are given
 --
@@ -23,7 +23,7 @@
 --            what it is: "deleted" when the checkpoint was there when the caller looked, and is not
 --            retained: whatever is left of it is deleted, and when counting it may be there
 --            still. "unknown" for anything else
---            suffix: the part of the key that all have in common, ":{thread}:{ns}:{id}"
+--            suffix: the part of the key that all have in common (layouts/README.md)
 --            the number of write keys, and the write keys
 --          or  "pointer", a pointer, or what a shallow saver has left of an invocation, 0
 --
@@ -57,14 +57,14 @@ local function delete(key)
 end
 
 -- The index of a thread; one that another slot of a cluster holds cannot be read.
-local function view_of(its)
-  if its == thread then return view end
-  local there = redis.pcall("ZCARD", index_start .. its)
-  return there ~= 0 and type(there) == "number" and index.stored(index_start .. its) or nil
+local function view_of(owner)
+  if owner == thread then return view end
+  local there = redis.pcall("ZCARD", index_start .. owner)
+  return there ~= 0 and type(there) == "number" and index.stored(index_start .. owner) or nil
 end
 
-local function newest_of(its, ns)
-  local found = view_of(its)
+local function newest_of(owner, ns)
+  local found = view_of(owner)
   return found and (index.newest_id(found, entry.of(entry.INDEPENDENT, ns))
     or index.newest_id(found, entry.of(entry.INVOCATION, ns)))
 end
@@ -78,8 +78,8 @@ end
 -- The same in any reading of a name.
 local function may_arrive_in_any(place, id)
   local found = false
-  local all = layout.each_reading(place, function(its, ns)
-    local newest = newest_of(its, ns)
+  local all = layout.each_reading(place, function(owner, ns)
+    local newest = newest_of(owner, ns)
     found = newest ~= nil and bytes.less(newest, id)
     return found
   end)
@@ -89,8 +89,8 @@ end
 -- Whether a name can only be this thread's; with "" any will do: none of them has a checkpoint.
 local function is_ours(place)
   local ours, readings = false, 0
-  layout.each_reading(place, function(its)
-    ours, readings = its == thread, readings + 1
+  layout.each_reading(place, function(owner)
+    ours, readings = owner == thread, readings + 1
     return readings > 1
   end)
   return thread == "" or ours and readings == 1
@@ -198,8 +198,8 @@ local function clean_pointer(key)
   local place, id = layout.dangling(key)
   if not place or not is_old(id) or not is_ours(place) then return end
   local used = false
-  local all = layout.each_reading(place, function(its, ns)
-    used = newest_of(its, ns) ~= nil
+  local all = layout.each_reading(place, function(owner, ns)
+    used = newest_of(owner, ns) ~= nil
     return used
   end)
   if all and not used then keys = keys + delete(key) end
@@ -209,8 +209,8 @@ end
 -- is left to look like orphans. False when this is no document of one.
 local function clean_finished(key)
   if not layout.finished then return false end
-  local its, writes, registry = layout.finished(key, MANY)
-  if not its or thread ~= "" and its ~= thread then return false end
+  local owner, writes, registry = layout.finished(key, MANY)
+  if not owner or thread ~= "" and owner ~= thread then return false end
   documents, keys = documents + delete(key), keys + 1
   for _, write in ipairs(writes) do keys = keys + delete(write) end
   if #writes < MANY then keys = keys + delete(registry) end

@@ -44,11 +44,11 @@ function saver_layout.values_in_document(key)
 end
 
 -- A layout of the names that saver_keys.new has made and the headers that checkpoint_headers.new
--- has. `given`:
+-- has. `options`:
 --   channels_at          what checkpoint_headers.new was given
 --   values(thread, id)   where a root checkpoint has the values of its channels, as above
 --   is_own_write(key)    whether a write document is one of this saver, by how it keeps its value
-function saver_layout.new(layout, headers, given)
+function saver_layout.new(layout, headers, options)
   layout.header = headers.header
   layout.simple_headers = headers.simple_headers
   layout.confirm_roots = headers.confirm_roots
@@ -92,7 +92,7 @@ function saver_layout.new(layout, headers, given)
 
   function layout.locate(thread, ns, id, channel)
     local parent = layout.parent(thread, ns, id)
-    local channels = given.channels_at(thread, ns, id)
+    local channels = options.channels_at(thread, ns, id)
     if channels.here[channel] then return "here", parent end
     if channels.unwritten(channel) then return "nowhere", parent end
     return "above", parent
@@ -141,7 +141,7 @@ function saver_layout.new(layout, headers, given)
       failed = failed or string.sub(key, -#FAILURE) == FAILURE
     end
     if failed then return false end
-    for channel, place in pairs(given.values(thread, id)) do
+    for channel, place in pairs(options.values(thread, id)) do
       if is_due(channel, unpack(place)) then return true end
     end
     return false
@@ -160,7 +160,7 @@ function saver_layout.new(layout, headers, given)
   function layout.write_owner(key)
     local thread, ns, id = json_documents.stated_fields(key)
     if not thread or not bytes.starts(key, layout.key_starts(thread, ns).write .. id .. ":")
-      or not given.is_own_write(key) then return nil end
+      or not options.is_own_write(key) then return nil end
     return thread, ns, id
   end
 
@@ -171,7 +171,7 @@ function saver_layout.new(layout, headers, given)
       local thread, ns, id = layout.write_owner(key)
       if thread and layout.suffix(thread, ns, id) == suffix then return thread end
       if bytes.starts(key, starts.write .. suffix .. ":") and redis.call("EXISTS", key) == 1
-        and not given.is_own_write(key) then
+        and not options.is_own_write(key) then
         foreign = false
       end
     end
