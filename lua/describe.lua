@@ -4,8 +4,7 @@
 -- KEYS[1]  zset    the thread's index; not read, it says where the thread is in a cluster
 --
 -- ARGV[1]  the thread, as it stands in the keys
--- ARGV[2]  the saver's checkpoint prefix
--- ARGV[3]  the saver's write prefix
+-- ARGV[2], ARGV[3]  what layout.use takes (layouts/README.md)
 -- ARGV[4]  1 to describe each checkpoint for people, else 0
 -- then     for each checkpoint: its namespace, its id, and what deleting it deletes (plan.lua): ""
 --          for one retained, "checkpoint", or "pointer" when that of its namespace is deleted too

@@ -5,8 +5,7 @@
 --
 -- ARGV[1]  what the names of indexes begin with; the thread follows
 -- ARGV[2]  what the names of pin hashes begin with; the thread follows
--- ARGV[3]  the first value that the layout takes
--- ARGV[4]  the second
+-- ARGV[3], ARGV[4]  what layout.use takes (layouts/README.md)
 -- ARGV[5]  keys that this call may delete for each thread, at least 10
 -- ARGV[6]  1 to estimate how much memory a trim frees, else 0
 -- ARGV[7]  milliseconds for which the name of a checkpoint that is gone stays in a list

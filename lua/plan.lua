@@ -6,8 +6,7 @@
 -- KEYS[2]  hash    the thread's pins (include/pins.lua)
 --
 -- ARGV[1]  the thread, as it stands in the keys
--- ARGV[2]  the saver's checkpoint prefix
--- ARGV[3]  the saver's write prefix
+-- ARGV[2], ARGV[3]  what layout.use takes (layouts/README.md)
 -- ARGV[4]  the index entry that the last page ended with, "" for the first page
 -- ARGV[5]  checkpoints to decide about in this call at most; less in many namespaces
 -- ARGV[6]  milliseconds for which a leaf is retained

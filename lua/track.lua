@@ -1,15 +1,14 @@
 -- Adds checkpoint documents to the indexes of their threads, and trims in the same call each
 -- thread that has just crossed its trigger.
 --
--- KEYS     JSON    checkpoint documents, of any threads, of any saver; what is not a checkpoint of
+-- KEYS     any     checkpoint documents, of any threads, of any saver; what is not a checkpoint of
 --                  this saver is passed over
 --
 -- ARGV[1]  the only thread whose documents are added, "" for any
 -- ARGV[2]  1 when events have just told of the documents, 0 when a search or a SCAN has
 -- ARGV[3]  what the names of indexes begin with; the thread follows
 -- ARGV[4]  what the names of pin hashes begin with; the thread follows
--- ARGV[5]  the saver's checkpoint prefix
--- ARGV[6]  the saver's write prefix
+-- ARGV[5], ARGV[6]  what layout.use takes (layouts/README.md)
 -- ARGV[7]  keys that this call may delete for each thread, at least 10
 -- ARGV[8]  1 to estimate how much memory a trim frees, else 0
 -- ARGV[9]  milliseconds for which a leaf is retained

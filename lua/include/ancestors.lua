@@ -63,13 +63,11 @@ local function retain_replayed(rules, known, walked, id, parent, channel)
   return nil
 end
 
--- Adds to the rules what the retained checkpoints need, and whether they need anything. Where a
--- line of descent is broken, whatever is older might belong to it, so all of that is retained.
-function ancestors.retain_needed(view, thread, reader, namespace, rules)
-  local known, walked, ids = lookup(view, thread, namespace), {}, {}
-  -- Listed first: what is retained below for the sake of these needs nothing itself.
-  for id in pairs(rules.retained) do ids[#ids + 1] = id end
-  headers.each_needs(view, reader, namespace, rules.floor, ids, function(id, needs)
+-- A function of a checkpoint and its needs (include/headers.lua) that adds these to the rules.
+-- Where a line of descent is broken, whatever is older might belong to it: all of that is retained.
+function ancestors.retainer(view, thread, namespace, rules)
+  local known, walked = lookup(view, thread, namespace), {}
+  return function(id, needs)
     rules.has_needs = true
     if needs.pending_sends and needs.parent ~= "" and known.exists(needs.parent)
       and layout.has_sends(thread, namespace.ns, needs.parent) then
@@ -81,7 +79,15 @@ function ancestors.retain_needed(view, thread, reader, namespace, rules)
         rules.unclear_below = broken_at
       end
     end
-  end)
+  end
+end
+
+-- Adds to the rules what the retained checkpoints need, and whether they need anything.
+function ancestors.retain_needed(view, thread, reader, namespace, rules)
+  local ids, retain = {}, ancestors.retainer(view, thread, namespace, rules)
+  -- Listed first: what is retained below for the sake of these needs nothing itself.
+  for id in pairs(rules.retained) do ids[#ids + 1] = id end
+  headers.each_needs(view, reader, namespace, rules.floor, ids, retain)
 end
 
 return ancestors

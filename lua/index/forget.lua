@@ -12,8 +12,7 @@
 -- KEYS     any     names of checkpoint documents, of any threads; what exists is passed over
 --
 -- ARGV[1]  what the names of indexes begin with; the thread follows
--- ARGV[2]  the saver's checkpoint prefix
--- ARGV[3]  the saver's write prefix
+-- ARGV[2], ARGV[3]  what layout.use takes (layouts/README.md)
 -- ARGV[4]  what the names of pin hashes begin with; the thread follows
 -- then     threads that may be gone, as they stand in the keys
 --

@@ -4,8 +4,7 @@
 -- KEYS     zset    indexes of threads (include/entry.lua)
 --
 -- ARGV[1]  what the names of indexes begin with; the thread follows
--- ARGV[2]  the saver's checkpoint prefix
--- ARGV[3]  the saver's write prefix
+-- ARGV[2], ARGV[3]  what layout.use takes (layouts/README.md)
 -- ARGV[4]  checkpoints to measure of each thread
 -- ARGV[5]  1 to count keys, else 0
 -- ARGV[6]  1 to measure the document of the newest root checkpoint, else 0

@@ -88,6 +88,11 @@ function layout.latest(thread, ns)
   return nil
 end
 
+function layout.set_latest(thread, ns, id)
+  local key = layout.latest_key(thread, ns)
+  redis.call("SET", key, layout.checkpoint_key(thread, ns, id), "KEEPTTL")
+end
+
 function layout.renamed(key, thread, other)
   local owner, ns, id = layout.owner(key)
   if owner then return owner == thread and layout.checkpoint_key(other, ns, id) or nil, ns, id end

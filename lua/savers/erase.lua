@@ -4,8 +4,7 @@
 -- KEYS[2]  hash    the thread's pins (include/pins.lua); deleted at the end
 --
 -- ARGV[1]  the thread, as it stands in the keys
--- ARGV[2]  the saver's checkpoint prefix
--- ARGV[3]  the saver's write prefix
+-- ARGV[2], ARGV[3]  what layout.use takes (layouts/README.md)
 -- ARGV[4]  keys that this call may delete, at least 10
 --
 -- Reply    {state, checkpoints deleted, keys deleted (the checkpoints with them)}

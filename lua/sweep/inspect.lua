@@ -5,8 +5,7 @@
 --                  registries, pointers
 --
 -- ARGV[1]  what the names of indexes begin with; the thread follows
--- ARGV[2]  the saver's checkpoint prefix
--- ARGV[3]  the saver's write prefix
+-- ARGV[2], ARGV[3]  what layout.use takes (layouts/README.md)
 -- ARGV[4]  a pattern for the threads to inspect (include/glob.lua)
 --
 -- Reply    {{document…}, {{thread, suffix, write…}…}, {{thread, pointer}…}, {thread…}}

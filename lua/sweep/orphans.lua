@@ -12,8 +12,7 @@
 -- KEYS[1]  zset    the thread's index (include/entry.lua), read when no entries are given
 --
 -- ARGV[1]  the thread, as it stands in the keys; "" for what cannot be said whose it is
--- ARGV[2]  the saver's checkpoint prefix
--- ARGV[3]  the saver's write prefix
+-- ARGV[2], ARGV[3]  what layout.use takes (layouts/README.md)
 -- ARGV[4]  milliseconds after which something is an orphan, the difference of clocks with them
 -- ARGV[5]  1 to count only, else 0
 -- ARGV[6]  the number of index entries that follow, -1 to ask the index
