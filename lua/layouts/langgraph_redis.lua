@@ -52,6 +52,7 @@ local layout = saver_layout.new(keys, headers, {
     return saver_layout.values_in_document(keys.checkpoint_key(thread, "", id))
   end,
   is_own_write = is_own_write,
+  can_own_registry = function() return true end,
 })
 
 local function latest_start()

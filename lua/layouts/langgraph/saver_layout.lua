@@ -48,6 +48,7 @@ end
 --   channels_at          what checkpoint_headers.new was given
 --   values(thread, id)   where a root checkpoint has the values of its channels, as above
 --   is_own_write(key)    whether a write document is one of this saver, by how it keeps its value
+--   can_own_registry(suffix)  whether a registry can be this saver's, by its name
 function saver_layout.new(layout, headers, options)
   layout.header = headers.header
   layout.simple_headers = headers.simple_headers
@@ -164,18 +165,19 @@ function saver_layout.new(layout, headers, options)
     return thread, ns, id
   end
 
-  -- The first writes that say so speak for all.
+  -- The first write that says whose it is speaks for all.
   function layout.registry_owner(suffix)
-    local starts, foreign = layout.bare_key_starts(), nil
+    local starts, can_be_ours = layout.bare_key_starts(), options.can_own_registry(suffix)
     for _, key in ipairs(quietly("ZRANGE", starts.registry .. suffix, 0, 9) or {}) do
       local thread, ns, id = layout.write_owner(key)
       if thread and layout.suffix(thread, ns, id) == suffix then return thread end
       if bytes.starts(key, starts.write .. suffix .. ":") and redis.call("EXISTS", key) == 1
         and not options.is_own_write(key) then
-        foreign = false
+        can_be_ours = false
       end
     end
-    return foreign
+    if can_be_ours then return nil end
+    return false
   end
 
   -- LangGraph.js' shallow saver keeps one checkpoint of a namespace, whose id its key does not say.
