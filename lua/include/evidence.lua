@@ -97,7 +97,7 @@ local function newest_existing(view, thread, namespace, count, missing, options)
 end
 
 -- The newest checkpoint older than `id` that exists, nil when there is none.
-local function existing_before(view, thread, namespace, id)
+function evidence.existing_before(view, thread, namespace, id)
   local prefix, found, last = namespace.prefix, nil, nil
   index.each_down(view, "(" .. prefix .. id, "[" .. prefix, 5, function(member)
     local older = entry.id(member, prefix)
@@ -126,7 +126,9 @@ function evidence.checkpoints(view, thread, namespace, latest, pinned, policy, o
     return older
   end
 
-  function self.existing_before(id) return existing_before(view, thread, namespace, id) end
+  function self.existing_before(id)
+    return evidence.existing_before(view, thread, namespace, id)
+  end
 
   if layout.listed then
     self.hides_runs = layout.run_start == nil
@@ -174,7 +176,7 @@ function evidence.activity(view, thread, latest, has_pins, grace, idle_since)
   function self.waits()
     local id = newest
     if not layout.exists(thread, "", id) then
-      id = existing_before(view, thread, evidence.ROOT, id)
+      id = evidence.existing_before(view, thread, evidence.ROOT, id)
     end
     return id ~= nil and layout.waits(thread, id)
   end

@@ -115,17 +115,14 @@ local function collect(to_delete, ns, known, asked, retained)
 end
 
 -- Sets a pointer that names what is gone to the newest that is left, or deletes it.
-local function move_pointer(ns, known)
+local function move_pointer(namespace)
+  local ns = namespace.ns
   local latest = layout.latest(thread, ns)
   if not latest or layout.exists(thread, ns, latest) then return 0 end
-  for at = #known.ids, 1, -1 do
-    local id = known.ids[at]
-    if layout.exists(thread, ns, id) then
-      layout.set_latest(thread, ns, id)
-      return 0
-    end
-  end
-  return redis.call("UNLINK", layout.latest_key(thread, ns))
+  local newest = evidence.existing_before(view, thread, namespace, decide.HIGHEST)
+  if not newest then return redis.call("UNLINK", layout.latest_key(thread, ns)) end
+  layout.set_latest(thread, ns, newest)
+  return 0
 end
 
 local function forget(ns, known, id)
@@ -140,7 +137,8 @@ for ns, asked in pairs(unsupported and {} or candidates()) do
   for _, id in ipairs(known.ids) do
     if asked[id] and retained[id] then rows[#rows + 1] = { ns, id, retained[id][1] } end
   end
-  namespaces[#namespaces + 1] = { ns = ns, known = known, asked = asked, retained = retained }
+  namespaces[#namespaces + 1] =
+    { namespace = namespace, known = known, asked = asked, retained = retained }
 end
 unsupported = unsupported or reader.unsupported
 if unsupported then return { "unsupported", 0, 0, { unsupported[1], unsupported[2], "" } } end
@@ -148,13 +146,13 @@ if unsupported then return { "unsupported", 0, 0, { unsupported[1], unsupported[
 local to_delete, done = deletion.new(limit), true
 for _, one in ipairs(namespaces) do
   if not done then break end
-  one.whole, done = collect(to_delete, one.ns, one.known, one.asked, one.retained)
+  one.whole, done = collect(to_delete, one.namespace.ns, one.known, one.asked, one.retained)
 end
 to_delete.run()
 local keys = to_delete.keys
 for _, one in ipairs(namespaces) do
-  if one.whole then keys = keys + move_pointer(one.ns, one.known) end
-  for _, id in ipairs(one.whole or {}) do forget(one.ns, one.known, id) end
+  if one.whole then keys = keys + move_pointer(one.namespace) end
+  for _, id in ipairs(one.whole or {}) do forget(one.namespace.ns, one.known, id) end
 end
 if not done then return { "more", to_delete.checkpoints, keys } end
 if index.checkpoints(index_key, thread) == 0 then redis.call("UNLINK", index_key) end

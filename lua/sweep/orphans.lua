@@ -47,8 +47,8 @@ local index_start = string.sub(index_key, 1, #index_key - #thread)
 layout.use(ARGV[2], ARGV[3])
 
 local starts, now = layout.bare_key_starts(), clock.now_ms()
--- Writes that one registry may name to be worked off in one call.
-local MANY = 500
+-- Writes of one registry that a call deletes at most.
+local MOST_WRITES = 500
 local documents, keys, stubs = 0, 0, 0
 
 local function delete(key)
@@ -131,14 +131,14 @@ end
 -- Deletes what the registry names and the caller has not seen, and then the registry; the rest of
 -- a very long one is left to the next time.
 local function delete_registered(suffix, seen)
-  local registered, shared, count = layout.writes(starts, suffix, MANY)
+  local registered, shared, count = layout.writes(starts, suffix, MOST_WRITES)
   for _, key in ipairs(registered) do
     if not seen[key] then keys = keys + delete(key) end
-    if (shared or count > MANY) and not counting then
+    if (shared or count > MOST_WRITES) and not counting then
       redis.call("ZREM", starts.registry .. suffix, key)
     end
   end
-  if not shared and count <= MANY then keys = keys + delete(starts.registry .. suffix) end
+  if not shared and count <= MOST_WRITES then keys = keys + delete(starts.registry .. suffix) end
 end
 
 local function delete_group(suffix, writes, stub)
@@ -208,11 +208,11 @@ end
 -- is left to look like orphans. False when this is no document of one.
 local function clean_finished(key)
   if not layout.finished then return false end
-  local owner, writes, registry = layout.finished(key, MANY)
+  local owner, writes, registry = layout.finished(key, MOST_WRITES)
   if not owner or thread ~= "" and owner ~= thread then return false end
   documents, keys = documents + delete(key), keys + 1
   for _, write in ipairs(writes) do keys = keys + delete(write) end
-  if #writes < MANY then keys = keys + delete(registry) end
+  if #writes < MOST_WRITES then keys = keys + delete(registry) end
   return true
 end
 
