@@ -4,8 +4,7 @@
 -- KEYS[2]  hash    the thread's pins (include/pins.lua)
 --
 -- ARGV[1]  the thread, as it stands in the keys
--- ARGV[2]  the saver's checkpoint prefix
--- ARGV[3]  the saver's write prefix
+-- ARGV[2], ARGV[3]  what layout.use takes (layouts/README.md)
 -- ARGV[4]  keys that this call may delete, at least 10
 -- ARGV[5]  1 to estimate how much memory is freed, else 0
 -- ARGV[6]  1 to count the keys of what is left, else 0
@@ -49,7 +48,7 @@ local new_roots = { unpack(ARGV, 17) }
 layout.use(ARGV[2], ARGV[3])
 
 if #new_roots > 0 then indexing.add_roots(index_key, thread, new_roots) end
-local result = trimming.step(index_key, pins_key, thread, wanted, limit,
+local result = trimming.trim_batch(index_key, pins_key, thread, wanted, limit,
   { again = again, complete = complete, estimate_memory = estimate_memory, grace = grace,
     token = token, cursor = cursor })
 local unsupported = result.unsupported or { "", "" }

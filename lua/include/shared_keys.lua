@@ -14,8 +14,7 @@ local shared_keys = {}
 
 -- Which of some documents exist, as a function. Most often none does, which one command tells.
 local function existing(documents)
-  local count = 0
-  lists.in_parts(documents, function(...) count = count + redis.call("EXISTS", ...) end)
+  local count = lists.total("EXISTS", documents)
   return function(document)
     return count > 0 and redis.call("EXISTS", document) == 1
   end

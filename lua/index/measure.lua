@@ -4,8 +4,7 @@
 -- KEYS     zset    indexes of threads (include/entry.lua)
 --
 -- ARGV[1]  what the names of indexes begin with; the thread follows
--- ARGV[2]  the saver's checkpoint prefix
--- ARGV[3]  the saver's write prefix
+-- ARGV[2], ARGV[3]  what layout.use takes (layouts/README.md)
 -- ARGV[4]  checkpoints to measure of each thread
 -- ARGV[5]  1 to count keys, else 0
 -- ARGV[6]  1 to measure the document of the newest root checkpoint, else 0
@@ -24,7 +23,6 @@
 --@include include/counting.lua
 --@include include/memory.lua
 --@include include/positions.lua
---@include include/views.lua
 
 local index_start, samples, count_keys = ARGV[1], tonumber(ARGV[4]), ARGV[5] == "1"
 local measure_newest = ARGV[6] == "1"
@@ -89,6 +87,6 @@ for at, key in ipairs(KEYS) do
   local keys = count_keys and counting.root_keys(key, thread) or 0
   local measured, total = sample(key, thread)
   local id, bytes_used = newest(key, thread)
-  reply[at] = { views.checkpoints(key, thread), keys, measured, total, id, bytes_used }
+  reply[at] = { index.checkpoints(key, thread), keys, measured, total, id, bytes_used }
 end
 return reply

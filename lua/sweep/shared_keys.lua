@@ -5,8 +5,7 @@
 -- KEYS[1]  zset    the thread's index, which is not read: it says where the thread is
 --
 -- ARGV[1]  the thread, as it stands in the keys
--- ARGV[2]  the saver's checkpoint prefix
--- ARGV[3]  the saver's write prefix
+-- ARGV[2], ARGV[3]  what layout.use takes (layouts/README.md)
 -- ARGV[4]  milliseconds after which a shared key is over whose writer has no document, the
 --          difference of clocks with them
 -- ARGV[5]  1 to count those that are over, 0 to delete them
@@ -48,9 +47,5 @@ local function sort(key, group)
 end
 local candidates = { unpack(ARGV, 7) }
 local waiting = shared_keys.each_over(thread, candidates, was_there, age, counting, sort)
-local deleted = #over
-if not counting then
-  deleted = 0
-  lists.in_parts(over, function(...) deleted = deleted + redis.call("UNLINK", ...) end)
-end
+local deleted = counting and #over or lists.total("UNLINK", over)
 return { deleted, waiting, left, allowance.used() }

@@ -14,6 +14,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from redis_retention.engine import Engine, OrphanGroup
+from redis_retention.engine import entries as entry
 from redis_retention.layouts import Family
 from redis_retention.policy import Policy
 from redis_retention.results import ThreadResult
@@ -48,8 +49,8 @@ class Search:
         hits, entries = yield from self._look_up(thread, _ALL)
         found = Found(complete=self._search.complete)
         self._sort(thread, hits, found)
-        for entry in entries:
-            key = self.engine.document(thread, entry)
+        for of_checkpoint in entries:
+            key = self.engine.document(thread, of_checkpoint)
             suffix = self._suffix(Family.CHECKPOINT, key)
             found.documents[suffix] = key
             # A missing one may have left a registry, which is in no search index.
@@ -78,7 +79,7 @@ class Search:
 
     def _trim(self, thread: bytes, policy: Policy) -> Operation[ThreadResult]:
         hits, entries = yield from self._look_up(thread, [Family.CHECKPOINT])
-        known = {self.engine.document(thread, entry): entry for entry in entries}
+        known = {self.engine.document(thread, e): e for e in entries}
         missing = known.keys() - hits[Family.CHECKPOINT]
         found = Found()
         # What the index knows has been proved to be the thread's.
@@ -112,7 +113,7 @@ class Search:
     ) -> Operation[list[bytes]]:
         """Update our index, but for the root checkpoints that a trim may add by their names."""
         engine = self.engine
-        unsupported = {key for key, entry in known.items() if entry.startswith(b"x")}
+        unsupported = {key for key, e in known.items() if entry.is_unsupported(e)}
         if unsupported:
             yield from engine.forget_unsupported(thread)
         yield from engine.forget_all(missing)
@@ -198,10 +199,10 @@ class Search:
     ) -> Operation[tuple[dict[Family, list[bytes]], list[bytes]]]:
         """What the search indexes find of a thread, and the entries of checkpoints in our own."""
         key = self.engine.index_key(thread)
-        entries = Command(("ZRANGEBYLEX", key, b"[s", b"(y"))
+        entries = Command(("ZRANGEBYLEX", key, *entry.CHECKPOINTS_TO_UNSUPPORTED))
         search = self._search.search(thread, families, [entries])
         hits, [found] = yield from self._understood(thread, search)
-        return hits, [entry for entry in found if entry[:1] in (b"s", b"t", b"x")]
+        return hits, [e for e in found if entry.is_checkpoint(e) or entry.is_unsupported(e)]
 
     def _understood(self, value: bytes, search: Operation[T]) -> Operation[T]:
         """A search, and what it means if the server refuses it."""
