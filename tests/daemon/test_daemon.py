@@ -12,6 +12,7 @@ import pytest
 import redis
 from langgraph.checkpoint.memory import InMemorySaver
 
+from tests.daemon.conftest import POLICY
 from tests.daemon.proxy import Proxy
 from tests.daemon.service import Service, eventually
 from tests.daemon.writers import GraphWriter, Watch, Writer, assert_newest, ids, indexed, shrunk
@@ -106,7 +107,7 @@ def test_it_follows_a_primary_that_was_demoted_and_kept_its_connections(
         promoted.client() as primary,
         Proxy(redis_stack.port) as proxy,
     ):
-        running = service(proxy.url)
+        running = service(proxy.url, *POLICY, "--check-every", "1")
         running.wait_for("swept")
         try:
             primary.replicaof("NO", "ONE")
