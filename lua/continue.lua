@@ -6,8 +6,7 @@
 -- KEYS[2]  hash    the thread's pins (include/pins.lua)
 --
 -- ARGV[1]  the thread, as it stands in the keys
--- ARGV[2]  the saver's checkpoint prefix
--- ARGV[3]  the saver's write prefix
+-- ARGV[2], ARGV[3]  what layout.use takes (layouts/README.md)
 -- ARGV[4]  keys that this call may delete, at least 10
 -- ARGV[5]  1 to estimate how much memory is freed, else 0
 -- ARGV[6]  1 to count the keys of what is left, else 0
@@ -28,8 +27,8 @@
 --@include layouts/${layout}.lua
 --@include include/entry.lua
 --@include include/index.lua
---@include include/deletion.lua
---@include include/steps.lua
+--@include include/below_floor.lua
+--@include include/batches.lua
 --@include include/counting.lua
 
 local FIRST_ID = 14
@@ -48,26 +47,26 @@ local function still_holds()
 end
 
 -- Collects what the call may delete; true when nothing is left below the floor.
-local function collect_all(step)
-  local starts, collect_checkpoints = layout.key_starts(thread, ns), step.removal.collect
-  local runs, retained = deletion.run_starts(step, ""), {}
+local function collect_all(batch)
+  local starts, collect_checkpoints = layout.key_starts(thread, ns), batch.deletion.collect
+  local runs, retained = below_floor.run_starts(batch, ""), {}
   local on_retained = ns == "" and runs.on_retained or function() end
   for at = first_retained, #ARGV do retained[ARGV[at]] = true end
   local function collect(ids, first, last) return collect_checkpoints(starts, ids, first, last) end
   local low, high = "[" .. prefix, "(" .. prefix .. floor
-  if not deletion.between(step, low, high, prefix, retained, collect, on_retained) then
+  if not below_floor.between(batch, low, high, prefix, retained, collect, on_retained) then
     return false
   end
-  local first = step.view.up("[" .. prefix .. floor, index.past(prefix), 1)[1]
+  local first = batch.view.up("[" .. prefix .. floor, index.past(prefix), 1)[1]
   if first then on_retained(entry.id(first, prefix)) end
   return true
 end
 
 if not still_holds() then return { "decide", 0, 0, 0, 0, 0 } end
-local step = steps.new(index.stored(index_key), thread, limit, mean)
-local done = collect_all(step)
-if done then step.forget(mark) end
-local left = steps.carry_out(step, index_key, done and is_last, true, estimate_memory)
+local batch = batches.new(index.stored(index_key), thread, limit, mean)
+local done = collect_all(batch)
+if done then batch.forget(mark) end
+local left = batches.carry_out(batch, index_key, done and is_last, true, estimate_memory)
 local state = done and (is_last and "done" or "decide") or "more"
-return { state, step.removal.checkpoints, step.removal.keys, left, step.removal.bytes,
+return { state, batch.deletion.checkpoints, batch.deletion.keys, left, batch.deletion.bytes,
   count_left and counting.root_keys(index_key, thread) or 0 }

@@ -4,8 +4,7 @@
 -- KEYS[1]  zset    the thread's index; not read, it says where the thread is in a cluster
 --
 -- ARGV[1]  the thread, as it stands in the keys
--- ARGV[2]  the saver's checkpoint prefix
--- ARGV[3]  the saver's write prefix
+-- ARGV[2], ARGV[3]  what layout.use takes (layouts/README.md)
 -- ARGV[4]  1 to describe each checkpoint for people, else 0
 -- then     for each checkpoint: its namespace, its id, and what deleting it deletes (plan.lua): ""
 --          for one retained, "checkpoint", or "pointer" when that of its namespace is deleted too
@@ -30,18 +29,14 @@ layout.use(ARGV[2], ARGV[3])
 local MOST_MEASURED = 4 * 1024 * 1024
 local measured = 0
 
-local function existing(keys)
-  local found = 0
-  lists.in_parts(keys, function(...) found = found + redis.call("EXISTS", ...) end)
-  return found
-end
-
 local function cost(ns, id)
   if layout.listed then return 1, 1 end
   local document = redis.call("EXISTS", layout.checkpoint_key(thread, ns, id))
   local writes, shared = layout.writes(layout.key_starts(thread, ns), id)
-  local keys = document + existing(writes)
-  if not shared then keys = keys + existing({ layout.registry_key(thread, ns, id) }) end
+  local keys = document + lists.total("EXISTS", writes)
+  if not shared then
+    keys = keys + redis.call("EXISTS", layout.registry_key(thread, ns, id))
+  end
   return document, keys
 end
 
@@ -66,7 +61,8 @@ end
 local function row_of(ns, id, deleted)
   local documents, keys = 0, 0
   if deleted ~= "" then documents, keys = cost(ns, id) end
-  if deleted == "pointer" then keys = keys + existing({ layout.latest_key(thread, ns) }) end
+  local pointer = deleted == "pointer" and layout.latest_key(thread, ns)
+  if pointer then keys = keys + redis.call("EXISTS", pointer) end
   local row = { documents, keys }
   if describing then describe(row, ns, id) end
   return row

@@ -6,8 +6,7 @@
 -- KEYS[2]  hash    the thread's pins (include/pins.lua)
 --
 -- ARGV[1]  the thread, as it stands in the keys
--- ARGV[2]  the saver's checkpoint prefix
--- ARGV[3]  the saver's write prefix
+-- ARGV[2], ARGV[3]  what layout.use takes (layouts/README.md)
 -- ARGV[4]  the index entry that the last page ended with, "" for the first page
 -- ARGV[5]  checkpoints to decide about in this call at most; less in many namespaces
 -- ARGV[6]  milliseconds for which a leaf is retained
@@ -35,14 +34,13 @@
 --@include include/decisions.lua
 --@include include/pins.lua
 --@include include/policy.lua
---@include include/views.lua
 
 local index_key, pins_key, thread = KEYS[1], KEYS[2], ARGV[1]
 local cursor, page, grace = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local wanted, brought, first_entry = policy.read(ARGV, 7), ARGV[12], 13
 layout.use(ARGV[2], ARGV[3])
 
-local view = brought == "0" and views.of(index_key, thread)
+local view = brought == "0" and index.view(index_key, thread)
   or index.listed(ARGV, first_entry, #ARGV)
 local decided = decisions.of_thread(view, thread, wanted, pins.read(pins_key, thread),
   { at_end = true, complete = brought == "1", most_unread = 0, most_missing = math.huge,

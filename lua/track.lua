@@ -1,15 +1,14 @@
 -- Adds checkpoint documents to the indexes of their threads, and trims in the same call each
 -- thread that has just crossed its trigger.
 --
--- KEYS     JSON    checkpoint documents, of any threads, of any saver; what is not a checkpoint of
+-- KEYS     any     checkpoint documents, of any threads, of any saver; what is not a checkpoint of
 --                  this saver is passed over
 --
 -- ARGV[1]  the only thread whose documents are added, "" for any
 -- ARGV[2]  1 when events have just told of the documents, 0 when a search or a SCAN has
 -- ARGV[3]  what the names of indexes begin with; the thread follows
 -- ARGV[4]  what the names of pin hashes begin with; the thread follows
--- ARGV[5]  the saver's checkpoint prefix
--- ARGV[6]  the saver's write prefix
+-- ARGV[5], ARGV[6]  what layout.use takes (layouts/README.md)
 -- ARGV[7]  keys that this call may delete for each thread, at least 10
 -- ARGV[8]  1 to estimate how much memory a trim frees, else 0
 -- ARGV[9]  milliseconds for which a leaf is retained
@@ -31,6 +30,7 @@
 --@include include/indexing.lua
 --@include include/trimming.lua
 --@include include/rule_list.lua
+--@include include/trim_rows.lua
 
 local only, announced, index_start, pins_start = ARGV[1], ARGV[2] == "1", ARGV[3], ARGV[4]
 local limit, estimate_memory, grace = tonumber(ARGV[7]), ARGV[8] == "1", tonumber(ARGV[9])
@@ -51,57 +51,50 @@ local function has_crossed(before, after, rule)
   return after > rule.trigger and crossings(after) > crossings(before)
 end
 
-local function new_batch(thread)
+local function new_documents(thread)
   return { key = index_start .. thread, members = {}, headers = {}, rule = rule_for(thread) }
 end
 
--- Adds what was read of a thread to its index, and trims it if it has crossed its trigger: what
--- came of that, nil if it has not.
-local function work_off(thread, batch)
-  rule_list.check_id(thread)
-  local before = {}
-  for _, header in ipairs(batch.headers) do
-    if batch.rule.trigger >= 0 and not header.root and not before[header.ns] then
-      before[header.ns] = count(batch.key, header.ns)
+local statuses, documents_of, threads = {}, {}, {}
+
+-- Adds what was read of a thread to its index, and trims it if it has crossed its trigger. Answers
+-- what trimming.trim_batch does, nil if it has not.
+local function work_off(thread)
+  local documents, before = documents_of[thread], {}
+  for _, header in ipairs(documents.headers) do
+    if documents.rule.trigger >= 0 and not header.root and not before[header.ns] then
+      before[header.ns] = count(documents.key, header.ns)
     end
   end
-  indexing.add_with_leaves(batch.key, batch.members, batch.headers, announced)
+  indexing.add_with_leaves(documents.key, documents.members, documents.headers, announced)
   local crossed = false
   for ns, known in pairs(before) do
-    crossed = crossed or has_crossed(known, count(batch.key, ns), batch.rule)
+    crossed = crossed or has_crossed(known, count(documents.key, ns), documents.rule)
   end
   if not crossed then return nil end
-  local result = trimming.step(batch.key, pins_start .. thread, thread, batch.rule.policy, limit,
+  local policy_for = documents.rule.policy
+  return trimming.trim_batch(documents.key, pins_start .. thread, thread, policy_for, limit,
     { again = false, complete = false, estimate_memory = estimate_memory, grace = grace,
       token = "", cursor = "" })
-  return { thread, result.state, result.checkpoints, result.keys, result.left, result.bytes }
 end
 
-local statuses, batches, order = {}, {}, {}
 for at, key in ipairs(KEYS) do
   local status, header = indexing.read(key, only, tonumber(ARGV[first_count + at - 1] or 0))
   statuses[at] = status
   if header then
-    local batch = batches[header.thread]
-    if not batch then
-      batch = new_batch(header.thread)
-      batches[header.thread] = batch
-      order[#order + 1] = header.thread
+    local documents = documents_of[header.thread]
+    if not documents then
+      documents = new_documents(header.thread)
+      documents_of[header.thread] = documents
+      threads[#threads + 1] = header.thread
     end
     for _, member in ipairs(entry.members(header)) do
-      table.insert(batch.members, member)
+      table.insert(documents.members, member)
     end
-    if not header.unsupported then table.insert(batch.headers, header) end
+    if not header.unsupported then table.insert(documents.headers, header) end
   end
 end
 
 local reply = { statuses }
-for _, thread in ipairs(order) do
-  -- What is wrong with one thread is no other's matter.
-  local fine, row = pcall(work_off, thread, batches[thread])
-  if not fine then
-    row = { thread, "refused", type(row) == "table" and row.err or tostring(row) }
-  end
-  reply[#reply + 1] = row
-end
+for _, thread in ipairs(threads) do trim_rows.add(reply, thread, work_off) end
 return reply

@@ -4,8 +4,7 @@
 -- KEYS[2]  hash    the thread's pins (include/pins.lua)
 --
 -- ARGV[1]  the thread, as it stands in the keys
--- ARGV[2]  the saver's checkpoint prefix
--- ARGV[3]  the saver's write prefix
+-- ARGV[2], ARGV[3]  what layout.use takes (layouts/README.md)
 -- ARGV[4]  keys that this call may delete, at least 10
 -- ARGV[5]  1 to estimate how much memory is freed, else 0
 -- ARGV[6]  1 to count the keys of what is left, else 0
@@ -14,7 +13,7 @@
 -- ARGV[8]  1 when an earlier call of the same trim has deleted already, else 0
 -- ARGV[9]  1 when the index is known to have all of the thread's checkpoints, else 0
 -- ARGV[10] milliseconds for which a leaf is retained
--- ARGV[11] where the call before has come to, "" for the first call
+-- ARGV[11] what the call before has replied as next, "" for the first call
 -- ARGV[12]… the policy, five values (include/policy.lua)
 -- then     ids of root checkpoints that the index may not know, in their order, oldest or newest
 --          first: those that are this thread's are added to it unread
@@ -49,7 +48,7 @@ local new_roots = { unpack(ARGV, 17) }
 layout.use(ARGV[2], ARGV[3])
 
 if #new_roots > 0 then indexing.add_roots(index_key, thread, new_roots) end
-local result = trimming.step(index_key, pins_key, thread, wanted, limit,
+local result = trimming.trim_batch(index_key, pins_key, thread, wanted, limit,
   { again = again, complete = complete, estimate_memory = estimate_memory, grace = grace,
     token = token, cursor = cursor })
 local unsupported = result.unsupported or { "", "" }

@@ -16,7 +16,7 @@ from tests.servers.fetch import ServerUnavailable
 from tests.servers.start import Server
 
 # The same random threads every time; `make soak` looks for new ones.
-hypothesis.settings.register_profile("suite", deadline=None, max_examples=75, derandomize=True)
+hypothesis.settings.register_profile("suite", deadline=None, max_examples=60, derandomize=True)
 hypothesis.settings.load_profile("suite")
 
 # A shell that runs the tests in the background lets them ignore it, and so each program they start.

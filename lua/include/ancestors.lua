@@ -12,8 +12,8 @@ local ancestors = {}
 local AHEAD = 40
 
 -- What is known of the ancestors in a namespace.
-local function lookup(view, thread, space)
-  local prefix, ns = space.prefix, space.ns
+local function lookup(view, thread, namespace)
+  local prefix, ns = namespace.prefix, namespace.ns
   local self, exists, needs = {}, {}, {}
 
   local function read_ahead(id)
@@ -36,11 +36,11 @@ local function lookup(view, thread, space)
 
   -- Where the value of a delta channel is, seen from `id` (layout.locate), and the parent.
   function self.locate(id, channel)
-    local its = needs[id]
-    if not its or its.has_value[channel] == nil then
+    local its_needs = needs[id]
+    if not its_needs or its_needs.has_value[channel] == nil then
       return layout.locate(thread, ns, id, channel)
     end
-    return its.has_value[channel] and "here" or "above", its.parent
+    return its_needs.has_value[channel] and "here" or "above", its_needs.parent
   end
 
   return self
@@ -53,9 +53,9 @@ local function retain_replayed(rules, known, walked, id, parent, channel)
   while parent ~= "" do
     if not known.exists(parent) then return id end
     decide.retain(rules, parent, "delta")
-    local step = channel .. "\0" .. parent
-    if walked[step] then return nil end
-    walked[step] = true
+    local here = channel .. "\0" .. parent
+    if walked[here] then return nil end
+    walked[here] = true
     local where, next_parent = known.locate(parent, channel)
     if where ~= "above" then return nil end
     id, parent = parent, next_parent
@@ -63,16 +63,14 @@ local function retain_replayed(rules, known, walked, id, parent, channel)
   return nil
 end
 
--- Adds to the rules what the retained checkpoints need, and whether they need anything. Where a
--- line of descent is broken, whatever is older might belong to it, so all of that is retained.
-function ancestors.retain_needed(view, thread, reader, space, rules)
-  local known, walked, ids = lookup(view, thread, space), {}, {}
-  -- What is retained for others only needs nothing itself.
-  for id in pairs(rules.retained) do ids[#ids + 1] = id end
-  headers.each_needs(view, reader, space, rules.floor, ids, function(id, needs)
+-- A function of a checkpoint and its needs (include/headers.lua) that adds these to the rules.
+-- Where a line of descent is broken, whatever is older might belong to it: all of that is retained.
+function ancestors.retainer(view, thread, namespace, rules)
+  local known, walked = lookup(view, thread, namespace), {}
+  return function(id, needs)
     rules.has_needs = true
     if needs.pending_sends and needs.parent ~= "" and known.exists(needs.parent)
-      and layout.has_sends(thread, space.ns, needs.parent) then
+      and layout.has_sends(thread, namespace.ns, needs.parent) then
       decide.retain(rules, needs.parent, "sends")
     end
     for _, channel in ipairs(needs.channels) do
@@ -81,7 +79,15 @@ function ancestors.retain_needed(view, thread, reader, space, rules)
         rules.unclear_below = broken_at
       end
     end
-  end)
+  end
+end
+
+-- Adds to the rules what the retained checkpoints need, and whether they need anything.
+function ancestors.retain_needed(view, thread, reader, namespace, rules)
+  local ids, retain = {}, ancestors.retainer(view, thread, namespace, rules)
+  -- Listed first: what is retained below for the sake of these needs nothing itself.
+  for id in pairs(rules.retained) do ids[#ids + 1] = id end
+  headers.each_needs(view, reader, namespace, rules.floor, ids, retain)
 end
 
 return ancestors

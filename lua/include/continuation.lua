@@ -9,8 +9,8 @@
 --
 -- It is a list of texts: what the entries of the namespace begin with, its floor, the id that its
 -- latest pointer names or "", "1" when nothing is left to do after it, the mean memory of a
--- checkpoint (include/removal.lua) or "", how many ids justify the deletion, these ids, and the ids
--- below the floor that are retained.
+-- checkpoint (include/deletion.lua) or "", how many ids justify the deletion, these ids, and the
+-- ids below the floor that are retained.
 
 --@include include/entry.lua
 --@include include/index.lua
@@ -38,25 +38,25 @@ local function holds(rules, wanted)
 end
 
 -- What a checkpoint takes, as text.
-local function mean_text(step)
-  local mean = step.removal.mean()
+local function mean_text(batch)
+  local mean = batch.deletion.mean()
   return mean and string.format("%d", mean) or ""
 end
 
--- What a step hands on, nil when the next call has to decide anew. `ns` is the independent
--- namespace in which the step has ended, nil if it has ended elsewhere, `decided` what
+-- What a batch hands on, nil when the next call has to decide anew. `ns` is the independent
+-- namespace in which the batch has ended, nil if it has ended elsewhere, `decided` what
 -- include/decisions.lua has answered, `wanted` the policy.
-function continuation.of(step, ns, decided, wanted)
+function continuation.of(batch, ns, decided, wanted)
   if not ns or decided.has_pins or decided.is_idle or decided.idle_entry then return nil end
   -- Invocations are deleted with the root checkpoints that started them.
-  if index.first(step.view, entry.STARTED) then return nil end
+  if index.first(batch.view, entry.STARTED) then return nil end
   local rules, retained = decided.namespace(ns), {}
   if not holds(rules, wanted) then return nil end
   for id in pairs(rules.retained) do retained[#retained + 1] = id end
   if #rules.newest + #retained > MOST_IDS then return nil end
-  local last = is_last(step.view, ns, rules) and "1" or "0"
-  local found = { evidence.space(ns).prefix, rules.floor, decided.latest(ns) or "", last,
-    mean_text(step), tostring(#rules.newest) }
+  local last = is_last(batch.view, ns, rules) and "1" or "0"
+  local found = { evidence.namespace(ns).prefix, rules.floor, decided.latest(ns) or "", last,
+    mean_text(batch), tostring(#rules.newest) }
   for _, id in ipairs(rules.newest) do found[#found + 1] = id end
   for _, id in ipairs(retained) do found[#found + 1] = id end
   return found

@@ -6,7 +6,7 @@
 
 local counting = {}
 
--- Of threads with more root checkpoints than this it would take too long.
+-- Threads with more root checkpoints are not counted: that would take too long.
 local MOST = 200
 
 -- The keys of the root checkpoints whose documents have been read: documents, registries, and the

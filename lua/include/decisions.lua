@@ -13,7 +13,7 @@
 
 local decisions = {}
 
--- Only what exists can be retained: of the rest, an index entry or some writes may be left.
+-- Retains nothing of which the document is missing.
 local function drop_missing(thread, ns, rules, newest)
   local exists, unproved = {}, {}
   for _, id in ipairs(newest) do exists[id] = true end
@@ -26,20 +26,20 @@ local function drop_missing(thread, ns, rules, newest)
 end
 
 -- The oldest id that is retained.
-local function oldest_retained(view, space, rules)
+local function oldest_retained(view, namespace, rules)
   if rules.for_all then return decide.LOWEST end
   if rules.deletes_all then return decide.HIGHEST end
-  local oldest_known = index.oldest_id(view, space.prefix)
+  local oldest_known = index.oldest_id(view, namespace.prefix)
   if oldest_known and bytes.less(oldest_known, rules.unclear_below) then return oldest_known end
-  local first = view.up("[" .. space.prefix .. rules.floor, index.past(space.prefix), 1)[1]
-  local oldest = first and entry.id(first, space.prefix) or decide.HIGHEST
+  local first = view.up("[" .. namespace.prefix .. rules.floor, index.past(namespace.prefix), 1)[1]
+  local oldest = first and entry.id(first, namespace.prefix) or decide.HIGHEST
   for id in pairs(rules.retained) do
     if bytes.less(id, oldest) then oldest = id end
   end
   return oldest
 end
 
--- Decides about a thread. `its_pins` is what include/pins.lua reads. `given`:
+-- Decides about a thread. `its_pins` is what include/pins.lua reads. `options`:
 --   at_end        decide for the end of a trim that may take several calls, not for this call alone
 --   complete      the index has all checkpoints of the thread
 --   most_unread   documents that may be read of which the index knows only the name
@@ -62,15 +62,11 @@ end
 --   roots(ns)         the root checkpoints that say they have started a namespace, oldest first
 --   retains_root(id)  whether a root checkpoint is retained, or may still arrive
 --   invocation(ns)    why the namespace of an invocation is retained, nil when it is deleted
---   reader            what had to be read (include/headers.lua): to be looked at when all is asked
-function decisions.of_thread(view, thread, policy, its_pins, given)
-  local self = { reader = headers.reader(thread, given.most_unread) }
-  local unsupported = index.first(view, entry.UNSUPPORTED)
-  if unsupported then
-    local fields = entry.fields(unsupported)
-    self.unsupported = { fields[1], fields[2] or "" }
-    return self
-  end
+--   reader            what had to be read (include/headers.lua); to be checked in the end
+function decisions.of_thread(view, thread, policy, its_pins, options)
+  local self = { reader = headers.reader(thread, options.most_unread) }
+  self.unsupported = index.unsupported(view)
+  if self.unsupported then return self end
 
   self.has_pins = its_pins.whole_thread or next(its_pins.checkpoints) ~= nil
 
@@ -84,9 +80,10 @@ function decisions.of_thread(view, thread, policy, its_pins, given)
   if policy.expire >= 0 then
     self.idle_entry = index.first(view, entry.IDLE)
     local since = self.idle_entry and tonumber(entry.fields(self.idle_entry)[2])
-    local activity = evidence.activity(view, thread, latest(""), its_pins, given.grace, since)
-    self.is_idle = not its_pins.whole_thread and decide.is_idle(activity, policy)
-    self.is_expired = self.is_idle and decide.has_expired(activity, since, policy, given.grace)
+    local activity =
+      evidence.activity(view, thread, latest(""), self.has_pins, options.grace, since)
+    self.is_idle = decide.is_idle(activity, policy)
+    self.is_expired = self.is_idle and decide.has_expired(activity, since, policy, options.grace)
   end
 
   local whole_thread =
@@ -97,16 +94,16 @@ function decisions.of_thread(view, thread, policy, its_pins, given)
   local function pinned(ns) return its_pins.checkpoints[ns] or {} end
 
   local function decide_namespace(ns)
-    local space = evidence.space(ns)
+    local namespace = evidence.namespace(ns)
     if ns == "" and policy.keep_runs > 0 then headers.read_all(view, self.reader) end
     local checkpoints =
-      evidence.checkpoints(view, thread, space, latest(ns), pinned(ns), policy, given)
-    local rules = decide.namespace(checkpoints, policy, given.grace)
+      evidence.checkpoints(view, thread, namespace, latest(ns), pinned(ns), policy, options)
+    local rules = decide.namespace(checkpoints, policy, options.grace)
     if layout.listed then
       for _, id in ipairs(layout.latest_too(thread)) do decide.retain(rules, id, "latest") end
     end
     drop_missing(thread, ns, rules, checkpoints.newest)
-    ancestors.retain_needed(view, thread, self.reader, space, rules)
+    ancestors.retain_needed(view, thread, self.reader, namespace, rules)
     rules.newest, rules.missing = checkpoints.newest, checkpoints.missing
     rules.more_missing, rules.read_to = checkpoints.more_missing, checkpoints.read_to
     return rules
@@ -122,7 +119,7 @@ function decisions.of_thread(view, thread, policy, its_pins, given)
   local function is_too_old(root)
     if not oldest_root then
       oldest_root = index.oldest_id(view, evidence.ROOT.prefix) or decide.LOWEST
-      if given.at_end and oldest_root ~= decide.LOWEST then
+      if options.at_end and oldest_root ~= decide.LOWEST then
         oldest_root = oldest_retained(view, evidence.ROOT, self.namespace(""))
       end
     end
@@ -133,18 +130,18 @@ function decisions.of_thread(view, thread, policy, its_pins, given)
     return #index.members_of(view, kind, ns, id) > 0
   end
 
-  -- A root checkpoint that is not in the index may still arrive, unless it would be the oldest; of
-  -- which an index that has not all of them can say nothing.
+  -- A root checkpoint that is not in the index may still arrive, unless it would be the oldest. An
+  -- index that does not have all checkpoints cannot tell.
   function self.retains_root(root)
     if is_indexed(entry.INDEPENDENT, "", root) then
       return decide.retains(self.namespace(""), root)
     end
-    return not given.complete or not is_too_old(root) or layout.exists(thread, "", root)
+    return not options.complete or not is_too_old(root) or layout.exists(thread, "", root)
   end
 
   function self.roots(ns)
-    local start, roots = entry.of(entry.STARTED_BY, ns), {}
-    index.each_up(view, "[" .. start, index.past(start), function(member)
+    local roots = {}
+    index.each_of(view, entry.of(entry.STARTED_BY, ns), function(member)
       roots[#roots + 1] = entry.fields(member)[2]
     end)
     return roots
@@ -156,12 +153,12 @@ function decisions.of_thread(view, thread, policy, its_pins, given)
       pinned = its_pins.checkpoints[ns] ~= nil,
       roots = self.roots(ns),
       is_retained = self.retains_root,
-      -- Made in the grace period, by a clock that lags as far behind ours as can be.
+      -- It was made within the grace period, if its writer's clock may lag behind the server's.
       is_being_put = function()
-        if given.grace <= 0 then return false end
+        if options.grace <= 0 then return false end
         local newest = index.newest_id(view, entry.of(entry.INVOCATION, ns))
         local made = newest and newest ~= latest(ns) and clock.of_id(newest)
-        return made and clock.now_ms() - made < clock.LARGEST_DIFFERENCE_MS + given.grace
+        return made and clock.now_ms() - made < clock.LARGEST_DIFFERENCE_MS + options.grace
       end,
       is_indexed = function()
         local newest = latest(ns)

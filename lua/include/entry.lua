@@ -46,6 +46,13 @@ entry.RUN_START, entry.LEAF, entry.IDLE, entry.UNSUPPORTED = "b", "l", "e", "x"
 entry.MARK = "m"
 entry.READ = "v"
 entry.SHARED_KEYS_LEFT, entry.GONE = "a", "g"
+-- Those that are each about one checkpoint.
+entry.OF_CHECKPOINTS = { entry.INDEPENDENT, entry.INVOCATION, entry.UNSUPPORTED }
+
+-- The kind of a checkpoint's entry, by whether its namespace has a task id.
+function entry.kind(has_task_id)
+  return has_task_id and entry.INVOCATION or entry.INDEPENDENT
+end
 
 -- The beginning of all entries of a kind for one namespace (or root).
 function entry.of(kind, group)
@@ -56,6 +63,11 @@ end
 function entry.beyond(prefix)
   local last = string.byte(prefix, -1)
   return string.sub(prefix, 1, -2) .. string.char(last + 1)
+end
+
+-- The bounds of all entries that begin with `prefix`, as ZRANGEBYLEX takes them.
+function entry.range(prefix)
+  return "[" .. prefix, "(" .. entry.beyond(prefix)
 end
 
 -- Members with their scores, as ZADD wants them.
@@ -173,8 +185,7 @@ end
 function entry.members(header)
   local id, ns = header.id, header.ns
   if header.unsupported then return { entry.of(entry.UNSUPPORTED, ns) .. id } end
-  local kind = header.has_task_id and entry.INVOCATION or entry.INDEPENDENT
-  local member = entry.of(kind, ns) .. id
+  local member = entry.of(entry.kind(header.has_task_id), ns) .. id
   if #header.needs > 0 then
     member = member .. "\0" .. header.parent .. "\0" .. table.concat(header.needs, "\0")
   end

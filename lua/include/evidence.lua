@@ -10,16 +10,16 @@
 
 local evidence = {}
 
--- Entries read ahead at most when the newest checkpoints are looked up.
+-- Entries read together at most when the newest checkpoints are looked up.
 local MOST_AHEAD = 500
--- Of the newest checkpoints a call of a trim reads so many, and leaves the rest to the next calls.
--- For some seconds it is enough for these that what was read is still there.
+-- Newest checkpoints that one call of a trim reads; the next calls read the rest. For some seconds
+-- they only ask whether what was read is still there.
 local MOST_READ, READ_LASTS_MS = 2000, 10000
 
 -- An independent namespace. One whose name carries a task id is one when none of its checkpoints
 -- says which root checkpoint started it.
-function evidence.space(ns)
-  local kind = layout.has_task_id(ns) and entry.INVOCATION or entry.INDEPENDENT
+function evidence.namespace(ns)
+  local kind = entry.kind(layout.has_task_id(ns))
   return { ns = ns, kind = kind, prefix = entry.of(kind, ns) }
 end
 
@@ -41,16 +41,17 @@ local function read_down_to(view, ns)
   return is_fresh and fields[2] or nil
 end
 
--- Whether what was read before still counts, down to an id: either all was read by an earlier call,
--- or, where that is too much for one call, as much as the index says.
-local function new_memory(view, ns, count, given)
-  local self, in_parts = {}, count > MOST_READ and not given.at_end
+-- What earlier calls of the same trim have read: all, or, where that is too much for one call, down
+-- to the id that the index says.
+local function earlier_reads(view, ns, count, options)
+  local self, in_parts = {}, count > MOST_READ and not options.at_end
   self.in_parts = in_parts
   local lowest = in_parts and read_down_to(view, ns) or nil
   local left = in_parts and MOST_READ or math.huge
 
-  function self.has(id)
-    if not in_parts then return given.again end
+  -- Whether a checkpoint has been read, and all newer ones.
+  function self.include(id)
+    if not in_parts then return options.again end
     return lowest ~= nil and not bytes.less(id, lowest)
   end
 
@@ -63,19 +64,18 @@ local function new_memory(view, ns, count, given)
   return self
 end
 
--- The newest `count` checkpoints that exist at this moment, newest first. Those that the index
--- knows and that are missing are added to `missing`. Past given.most_missing of these it answers
--- none, and true. When there are too many to be read by one call, it also answers the id down to
--- which this one has come. Of what an earlier call of the same trim has read it is enough that it
--- is still there.
-local function newest_existing(view, thread, space, count, missing, given)
-  local prefix, ns = space.prefix, space.ns
+-- The newest `count` checkpoints that exist at this moment, newest first; ids of missing ones are
+-- added to `missing`. Answers none, and true, when more than options.most_missing are missing, or
+-- when there are too many for one call to read; then also the id down to which this call has read.
+-- Of what an earlier call of the same trim has read, it only asks whether it is still there.
+local function newest_existing(view, thread, namespace, count, missing, options)
+  local prefix, ns = namespace.prefix, namespace.ns
   local newest, found, high, last = {}, 0, "(" .. prefix .. decide.HIGHEST, nil
-  local ahead, read = math.min(count, MOST_AHEAD), new_memory(view, ns, count, given)
+  local ahead, read = math.min(count, MOST_AHEAD), earlier_reads(view, ns, count, options)
   while count > 0 do
     local members = view.down(high, "[" .. prefix, ahead)
     local ids = entry.ids(members, prefix)
-    local all = #ids > 0 and read.has(ids[#ids]) and layout.all_exist(thread, ns, ids)
+    local all = #ids > 0 and read.include(ids[#ids]) and layout.all_exist(thread, ns, ids)
     if not all and not read.may_read(#ids) then return {}, true, last end
     local exists = all or layout.existing(thread, ns, ids)
     for at = 1, #ids do
@@ -90,19 +90,19 @@ local function newest_existing(view, thread, space, count, missing, given)
       last = id
     end
     if #members < ahead then break end
-    if #missing > given.most_missing then return {}, true end
+    if #missing > options.most_missing then return {}, true end
     high = "(" .. members[#members]
   end
   return newest
 end
 
 -- The newest checkpoint older than `id` that exists, nil when there is none.
-local function existing_before(view, thread, space, id)
-  local prefix, found, last = space.prefix, nil, nil
+function evidence.existing_before(view, thread, namespace, id)
+  local prefix, found, last = namespace.prefix, nil, nil
   index.each_down(view, "(" .. prefix .. id, "[" .. prefix, 5, function(member)
-    local its = entry.id(member, prefix)
-    if its ~= last and layout.exists(thread, space.ns, its) then found = its end
-    last = its
+    local older = entry.id(member, prefix)
+    if older ~= last and layout.exists(thread, namespace.ns, older) then found = older end
+    last = older
     return found == nil
   end)
   return found
@@ -112,26 +112,28 @@ end
 --   missing       ids that the index knows and whose documents are gone
 --   more_missing  true when there may be more of these: then nothing is deleted for now
 --   read_to       the id down to which the newest were read, where they were too many for one call
--- `given` is what include/decisions.lua was given.
-function evidence.checkpoints(view, thread, space, latest, pinned, policy, given)
-  local self, prefix = { missing = {}, pinned = pinned, latest = latest }, space.prefix
+-- `options` is what include/decisions.lua was given.
+function evidence.checkpoints(view, thread, namespace, latest, pinned, policy, options)
+  local self, prefix = { missing = {}, pinned = pinned, latest = latest }, namespace.prefix
   self.newest, self.more_missing, self.read_to =
-    newest_existing(view, thread, space, policy.keep_last, self.missing, given)
+    newest_existing(view, thread, namespace, policy.keep_last, self.missing, options)
 
   function self.before(id)
     local below = view.down("(" .. prefix .. id, "[" .. prefix, 1)[1]
     if not below then return nil end
     local older = { id = entry.id(below, prefix) }
-    older.made_at, older.first_id = evidence.made_at(thread, space.ns, older.id)
+    older.made_at, older.first_id = evidence.made_at(thread, namespace.ns, older.id)
     return older
   end
 
-  function self.existing_before(id) return existing_before(view, thread, space, id) end
+  function self.existing_before(id)
+    return evidence.existing_before(view, thread, namespace, id)
+  end
 
   if layout.listed then
     self.hides_runs = layout.run_start == nil
     self.run_start = layout.run_start and function(id) return layout.run_start(thread, id) end
-  elseif space.ns == "" then
+  elseif namespace.ns == "" then
     function self.run_start(id)
       local start = view.down("[" .. entry.RUN_START .. id, "[" .. entry.RUN_START, 1)[1]
       return start and string.sub(start, #entry.RUN_START + 1)
@@ -139,7 +141,7 @@ function evidence.checkpoints(view, thread, space, latest, pinned, policy, given
   end
 
   function self.leaves_below(floor)
-    return leaves.below(view, thread, space.ns, floor, latest, given)
+    return leaves.below(view, thread, namespace.ns, floor, latest, options)
   end
 
   return self
@@ -147,9 +149,8 @@ end
 
 -- What decide.is_idle and decide.has_expired must know of a thread; `latest` is what the root's
 -- latest pointer names, `idle_since` when the thread was found idle, nil if it was not.
-function evidence.activity(view, thread, latest, its_pins, grace, idle_since)
-  local self = { has_pins = its_pins.whole_thread or next(its_pins.checkpoints) ~= nil }
-  local newest
+function evidence.activity(view, thread, latest, has_pins, grace, idle_since)
+  local self, newest = { has_pins = has_pins }, nil
 
   function self.made_at()
     newest = index.newest_id(view, evidence.ROOT.prefix)
@@ -157,15 +158,14 @@ function evidence.activity(view, thread, latest, its_pins, grace, idle_since)
     return newest and (evidence.made_at(thread, "", newest))
   end
 
-  -- Whatever is put takes away that the thread was idle.
+  -- A checkpoint that is put removes the entry that the thread was idle.
   function self.has_begun_to_expire()
     return idle_since ~= nil and not latest and not index.newest_id(view, evidence.ROOT.prefix)
   end
 
   function self.has_recent_leaf()
     local recent, now = false, clock.now_ms()
-    local prefix = entry.of(entry.LEAF, "")
-    index.each_up(view, "[" .. prefix, index.past(prefix), function(member)
+    index.each_of(view, entry.of(entry.LEAF, ""), function(member)
       recent = now - (tonumber(entry.fields(member)[3]) or 0) < grace
       return not recent
     end)
@@ -176,7 +176,7 @@ function evidence.activity(view, thread, latest, its_pins, grace, idle_since)
   function self.waits()
     local id = newest
     if not layout.exists(thread, "", id) then
-      id = existing_before(view, thread, evidence.ROOT, id)
+      id = evidence.existing_before(view, thread, evidence.ROOT, id)
     end
     return id ~= nil and layout.waits(thread, id)
   end

@@ -46,8 +46,8 @@ end
 
 -- Calls `visit(id, needs)` for each retained checkpoint that needs something of its ancestors:
 -- those from `floor` on, and `ids`, which may be anywhere.
-function headers.each_needs(view, reader, space, floor, ids, visit)
-  local prefix, known = space.prefix, {}
+function headers.each_needs(view, reader, namespace, floor, ids, visit)
+  local prefix, known = namespace.prefix, {}
 
   local function visit_entry(member)
     local id, plain = entry.id(member, prefix)
@@ -55,7 +55,7 @@ function headers.each_needs(view, reader, space, floor, ids, visit)
     if plain then return true end
     local needs
     if entry.is_unread(member) then
-      needs = reader.needs(space.ns, id, member)
+      needs = reader.needs(namespace.ns, id, member)
     else
       needs = entry.needs(entry.fields(member))
     end
@@ -76,9 +76,9 @@ function headers.each_needs(view, reader, space, floor, ids, visit)
     return true
   end)
   for _, id in ipairs(ids) do
-    local members = known[id] and {} or index.members_of(view, space.kind, space.ns, id)
+    local members = known[id] and {} or index.members_of(view, namespace.kind, namespace.ns, id)
     for _, member in ipairs(members) do visit_entry(member) end
-    local needs = not known[id] and reader.needs(space.ns, id)
+    local needs = not known[id] and reader.needs(namespace.ns, id)
     if needs then visit(id, needs) end
   end
 end

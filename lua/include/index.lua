@@ -2,12 +2,13 @@
 --
 -- A view answers questions about them. `index.stored` asks the sorted set (trim, track, and a plan
 -- of a thread that is indexed), `index.listed` a sorted list that the caller brought (a plan of a
--- thread that is not indexed: it must not write), `index.positions` is made for a storage format
--- that lists its checkpoints by itself. The decision does not know which it has.
+-- thread that is not indexed: it must not write), `index.positions` the storage format's own list.
+-- The decision does not know which it has.
 --
 -- Bounds are written as for ZRANGEBYLEX: "[x" from x on, "(x" without x, "-" and "+" the ends.
 
 --@include include/bytes.lua
+--@include layouts/${layout}.lua
 --@include include/entry.lua
 --@include include/positions.lua
 
@@ -17,8 +18,8 @@ local index = {}
 function index.stored(key)
   local view, last_kind = {}, nil
 
-  -- Whether a bound is of a kind behind that of the last member: a thread without subgraphs has
-  -- nothing there, and is asked for it again and again.
+  -- Whether all members are of lower kinds than a bound. Saves commands, most often for threads
+  -- without subgraphs.
   local function is_behind_all(bound)
     if not last_kind then
       last_kind = string.sub(redis.call("ZRANGE", key, -1, -1)[1] or "", 1, 1)
@@ -61,9 +62,9 @@ function index.listed(list, first, last)
     return at
   end
 
-  local function slice(from, to, step, count)
+  local function slice(from, to, direction, count)
     local found = {}
-    for at = from, to, step do
+    for at = from, to, direction do
       if #found == count then break end
       found[#found + 1] = list[at]
     end
@@ -99,6 +100,12 @@ function index.positions(key, count)
   }
 end
 
+-- The view of a thread, whose index is at `key`.
+function index.view(key, thread)
+  if layout.listed then return index.positions(key, layout.listed(thread)) end
+  return index.stored(key)
+end
+
 -- The bound behind everything that begins with a prefix.
 function index.past(prefix)
   return "(" .. entry.beyond(prefix)
@@ -111,10 +118,17 @@ end
 
 -- Whether a view has any checkpoint. Where runs began says nothing in a thread without any.
 function index.has_checkpoints(view)
-  for _, kind in ipairs({ entry.INDEPENDENT, entry.INVOCATION, entry.UNSUPPORTED }) do
+  for _, kind in ipairs(entry.OF_CHECKPOINTS) do
     if index.first(view, kind) then return true end
   end
   return false
+end
+
+-- {ns, id} of the first checkpoint that this version does not understand, nil without any.
+function index.unsupported(view)
+  local member = index.first(view, entry.UNSUPPORTED)
+  local fields = member and entry.fields(member)
+  return fields and { fields[1], fields[2] or "" }
 end
 
 -- The oldest id among the checkpoints whose entries begin with a prefix, nil without any.
@@ -134,8 +148,9 @@ function index.count(key, prefix)
   return redis.call("ZLEXCOUNT", key, "[" .. prefix, index.past(prefix))
 end
 
--- How many checkpoints the index at `key` knows.
-function index.checkpoints(key)
+-- How many checkpoints of a thread are known; its index is at `key`.
+function index.checkpoints(key, thread)
+  if layout.listed then return layout.own(thread) end
   return index.count(key, entry.INDEPENDENT) + index.count(key, entry.INVOCATION)
 end
 
@@ -165,6 +180,12 @@ end
 -- Calls `visit(member)` for each of them, until it answers false.
 function index.each_up(view, low, high, visit)
   index.each_page_up(view, low, high, one_by_one(visit))
+end
+
+-- Calls `visit(member)` for each member that begins with a prefix, until it answers false.
+function index.each_of(view, prefix, visit)
+  local low, high = entry.range(prefix)
+  index.each_up(view, low, high, visit)
 end
 
 -- The same from `high` down to `low`, read `chunk` at a time.

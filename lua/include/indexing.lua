@@ -16,7 +16,7 @@ function indexing.status(starts, id, writes)
 end
 
 -- Reads the document at `key`. `only` is the thread asked for, "" for any; `writes` how many write
--- documents the caller has seen for it, 0 when it has not looked. Answers a status:
+-- documents the caller has seen for it, 0 when that is unknown. Answers a status:
 --   checkpoint    a checkpoint
 --   unregistered  a checkpoint whose registry does not name all its writes
 --   stub          a write has come before its checkpoint, or after its end
@@ -31,12 +31,11 @@ function indexing.read(key, only, writes)
   return indexing.status(layout.key_starts(header.thread, header.ns), header.id, writes), header
 end
 
--- Adds members to the index at `key`. A trim that is under way must decide anew then, so its mark
--- is removed. That comes first: at `maxmemory` a script is refused whose first write adds, but not
--- one that has deleted. What an index costs is little beside what its trim frees. Answers how many
--- of the members are new.
+-- Adds members to the index at `key`, and answers how many are new. A trim that is under way must
+-- decide anew then, so its mark is removed. That comes first: at `maxmemory` Redis refuses a script
+-- whose first write needs memory.
 function indexing.add(key, members)
-  redis.call("ZREMRANGEBYLEX", key, "[" .. entry.MARK, "(" .. entry.beyond(entry.MARK))
+  redis.call("ZREMRANGEBYLEX", key, entry.range(entry.MARK))
   local added = redis.call("ZADD", key, unpack(entry.scored(members)))
   -- A checkpoint that was known by its name is not to be counted twice.
   local outdated = entry.unread_twins(members)
@@ -60,19 +59,18 @@ local function leaves_known(key, ns)
   end
 end
 
--- Search so many newer entries for a checkpoint's child: most often it is the first.
+-- Newer entries that are searched for a checkpoint's child: most often it is the first.
 local NEXT = 8
 
 -- Whether a checkpoint may be a leaf, as far as the index tells: it knows no child of it, and not
 -- the checkpoint itself, unless events have just told of that.
-local function may_be_leaf(key, one, announced)
-  local kind = one.has_task_id and entry.INVOCATION or entry.INDEPENDENT
-  local prefix = entry.of(kind, one.ns)
-  local members = index.stored(key).up("[" .. prefix .. one.id, index.past(prefix), NEXT)
+local function may_be_leaf(key, checkpoint, announced)
+  local prefix = entry.of(entry.kind(checkpoint.has_task_id), checkpoint.ns)
+  local members = index.stored(key).up("[" .. prefix .. checkpoint.id, index.past(prefix), NEXT)
   for _, id in ipairs((entry.ids(members, prefix))) do
-    if id == one.id then
+    if id == checkpoint.id then
       if not announced then return false end
-    elseif layout.parent(one.thread, one.ns, id) == one.id then
+    elseif layout.parent(checkpoint.thread, checkpoint.ns, id) == checkpoint.id then
       return false
     end
   end
@@ -82,9 +80,9 @@ end
 -- The children of some checkpoints, by namespace and parent.
 local function by_parent(checkpoints)
   local children = {}
-  for _, one in ipairs(checkpoints) do
-    children[one.ns] = children[one.ns] or {}
-    if one.parent ~= one.id then children[one.ns][one.parent] = true end
+  for _, checkpoint in ipairs(checkpoints) do
+    children[checkpoint.ns] = children[checkpoint.ns] or {}
+    if checkpoint.parent ~= checkpoint.id then children[checkpoint.ns][checkpoint.parent] = true end
   end
   return children
 end
@@ -93,8 +91,8 @@ end
 -- leaf itself as long as the invocation runs.
 local function without_invocations(checkpoints)
   local found = {}
-  for _, one in ipairs(checkpoints) do
-    if not one.root then found[#found + 1] = one end
+  for _, checkpoint in ipairs(checkpoints) do
+    if not checkpoint.root then found[#found + 1] = checkpoint end
   end
   return found
 end
@@ -105,26 +103,27 @@ end
 function indexing.add_with_leaves(key, members, checkpoints, announced)
   checkpoints = without_invocations(checkpoints)
   local children, leaves, now = by_parent(checkpoints), {}, clock.now_ms()
-  -- What was deleted before there was an index is not known.
+  -- Nobody knows what was deleted before there was an index.
   if layout.shared_keys_named and #members > 0 and redis.call("EXISTS", key) == 0 then
     members[#members + 1] = entry.shared_keys_left(now)
   end
   for ns, parents in pairs(children) do
     leaves[ns] = leaves_known(key, ns)
     for id in pairs(parents) do
-      -- A look and an event may both have told of it, at different times.
+      -- It has two entries if a search and an event have told of it at different times.
       if leaves[ns](id) then redis.call("ZREMRANGEBYLEX", key, entry.leaf_range(ns, id)) end
     end
   end
-  for _, one in ipairs(checkpoints) do
-    if not children[one.ns][one.id]
-      and (announced or not leaves[one.ns](one.id)) and may_be_leaf(key, one, announced) then
-      members[#members + 1] = entry.leaf(one.ns, one.id, now)
+  for _, checkpoint in ipairs(checkpoints) do
+    local ns, id = checkpoint.ns, checkpoint.id
+    if not children[ns][id] and (announced or not leaves[ns](id))
+      and may_be_leaf(key, checkpoint, announced) then
+      members[#members + 1] = entry.leaf(ns, id, now)
     end
   end
-  -- What was idle is so no longer.
+  -- The thread is no longer idle.
   if #members > 0 and indexing.add(key, members) > 0 then
-    redis.call("ZREMRANGEBYLEX", key, "[" .. entry.IDLE, "(" .. entry.beyond(entry.IDLE))
+    redis.call("ZREMRANGEBYLEX", key, entry.range(entry.IDLE))
   end
 end
 

@@ -10,57 +10,58 @@ local invocations = {}
 
 -- Entries read at a time.
 local AHEAD = 20
--- Begins the cursor of a call that has passed over some.
+-- The first byte of a cursor after which some were passed over.
 local PASSED = "+"
 
 -- Deletes the namespace of an invocation, its pointer with the last of it; false when (a part of)
 -- it is left for the next call.
-function invocations.delete(step, ns)
-  local starts, prefix = layout.key_starts(step.thread, ns), entry.of(entry.INVOCATION, ns)
+function invocations.delete(batch, ns)
+  local starts, prefix = layout.key_starts(batch.thread, ns), entry.of(entry.INVOCATION, ns)
   local whole = true
-  index.each_up(step.view, "[" .. prefix, index.past(prefix), function(member)
-    whole = step.removal.collect(starts, { (entry.id(member, prefix)) }, 1, 1) == 1
-    if whole then step.forget(member) end
+  index.each_of(batch.view, prefix, function(member)
+    whole = batch.deletion.collect(starts, { (entry.id(member, prefix)) }, 1, 1) == 1
+    if whole then batch.forget(member) end
     return whole
   end)
-  if not whole or not step.removal.collect_pointer(layout.latest_key(step.thread, ns)) then
+  if not whole or not batch.deletion.collect_pointer(layout.latest_key(batch.thread, ns)) then
     return false
   end
-  local roots = entry.of(entry.STARTED_BY, ns)
-  index.each_up(step.view, "[" .. roots, index.past(roots), function(member)
-    step.forget(member)
-    step.forget(entry.of(entry.STARTED, entry.fields(member)[2]) .. ns)
+  index.each_of(batch.view, entry.of(entry.STARTED_BY, ns), function(member)
+    batch.forget(member)
+    batch.forget(entry.of(entry.STARTED, entry.fields(member)[2]) .. ns)
   end)
-  step.forget(entry.of(entry.WITHOUT_ROOT, ns))
-  local of_leaves = entry.of(entry.LEAF, ns)
-  step.forget_range("[" .. of_leaves, index.past(of_leaves))
+  batch.forget(entry.of(entry.WITHOUT_ROOT, ns))
+  batch.forget_range(entry.range(entry.of(entry.LEAF, ns)))
   return true
 end
 
 -- Whether a root that is still to be deleted has started the namespace too: it is deleted with
 -- the last.
-local function has_later_root(step, ns, root)
-  for _, other in ipairs(step.decisions.roots(ns)) do
+local function has_later_root(batch, ns, root)
+  for _, other in ipairs(batch.decisions.roots(ns)) do
     if bytes.less(root, other)
-      and #index.members_of(step.view, entry.INDEPENDENT, "", other) > 0 then return true end
+      and #index.members_of(batch.view, entry.INDEPENDENT, "", other) > 0 then return true end
   end
   return false
 end
 
 -- Deletes an invocation, named by the entry that says which root started it, if nothing retains it.
 -- That root is being deleted. False when (a part of) the invocation is left for the next call.
-local function delete_if_over(step, member)
+local function delete_if_over(batch, member)
   local fields = entry.fields(member)
   local root, ns = fields[1], fields[2]
-  if step.forgotten[member] then return true end
-  local decided = step.decisions
+  if batch.forgotten[member] then return true end
+  local decided = batch.decisions
   local reasons = decided.invocation(ns)
-  if not reasons and not has_later_root(step, ns, root) then return invocations.delete(step, ns) end
-  step.look(1)
+  if not reasons and not has_later_root(batch, ns, root) then
+    return invocations.delete(batch, ns)
+  end
+  batch.spend(1)
   if reasons and (reasons[1] ~= "invocation" or decided.retains_root(root)) then return true end
-  -- Another root retains it. Without its document this one would look as if it were to arrive.
-  step.forget(member)
-  step.forget(entry.of(entry.STARTED_BY, ns) .. root)
+  -- Another root retains it. The index forgets this one, which is being deleted: else it would look
+  -- like a root that is still to arrive.
+  batch.forget(member)
+  batch.forget(entry.of(entry.STARTED_BY, ns) .. root)
   return true
 end
 
@@ -68,12 +69,12 @@ local function root_of(member)
   return entry.fields(member)[1]
 end
 
--- The invocations in the order of their roots, to be asked for as the roots are met in theirs.
--- `cursor` is where an earlier call of the same trim has come to, "" when there was none.
-function invocations.by_root(step, cursor)
+-- Goes through the invocations in the order of their roots, from `cursor` on, at which an earlier
+-- call of the same trim has stopped; "" is the beginning.
+function invocations.by_root(batch, cursor)
   local last, passed_before = string.sub(cursor, 2), string.sub(cursor, 1, 1) == PASSED
   local first = last == "" and "[" .. entry.STARTED or "(" .. last
-  local waiting = index.reader(step.view, first, "(" .. entry.beyond(entry.STARTED), AHEAD)
+  local waiting = index.reader(batch.view, first, "(" .. entry.beyond(entry.STARTED), AHEAD)
   local self, passed = {}, passed_before
 
   local function skip(member)
@@ -85,25 +86,25 @@ function invocations.by_root(step, cursor)
   function self.delete_older(oldest)
     local member = waiting.peek()
     while member and (not oldest or bytes.less(root_of(member), oldest)) do
-      if step.is_tired() or not delete_if_over(step, member) then return false end
+      if batch.is_spent() or not delete_if_over(batch, member) then return false end
       skip(member)
       member = waiting.peek()
     end
     return true
   end
 
-  -- Deletes what `root` has started, and passes over what older roots have that are not in the
-  -- index: they may still arrive as long as there is an older one.
+  -- Deletes what `root` has started. Passes over what older roots have started that are not in the
+  -- index: these may still arrive, as long as there are still older ones.
   function self.delete_of(root)
     local member = waiting.peek()
     while member do
-      local its = root_of(member)
-      if its ~= root and not bytes.less(its, root) then return true end
-      if step.is_tired() then return false end
-      if its ~= root then
-        step.look(1)
+      local its_root = root_of(member)
+      if its_root ~= root and not bytes.less(its_root, root) then return true end
+      if batch.is_spent() then return false end
+      if its_root ~= root then
+        batch.spend(1)
         passed = true
-      elseif not delete_if_over(step, member) then
+      elseif not delete_if_over(batch, member) then
         return false
       end
       skip(member)
@@ -112,16 +113,15 @@ function invocations.by_root(step, cursor)
     return true
   end
 
-  -- Whether there are any that have not been met yet.
+  -- Whether any are left.
   function self.any() return waiting.peek() ~= nil end
 
-  -- Where the next call goes on.
   function self.cursor() return (passed and PASSED or "-") .. last end
 
   -- Whether an earlier call has passed over some.
   function self.has_passed_before() return passed_before end
 
-  -- Whether there are invocations of roots older than `oldest` that were not decided as such.
+  -- Whether any of roots older than `oldest` are left, or were passed over.
   function self.any_older(oldest)
     local member = waiting.peek()
     return passed or member ~= nil and bytes.less(root_of(member), oldest)

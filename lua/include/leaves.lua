@@ -1,9 +1,9 @@
 -- leaves: which leaves a namespace has below its floor, and what is retained for their sake.
 --
--- Of a few, each is looked at. A crowd is not: a call of a trim forgets entries of old leaves, a
--- bounded number, and nothing is deleted before all are forgotten. What is left are leaves that
--- were first seen a moment ago. Whether a checkpoint descends from what the latest pointer names is
--- then asked of the checkpoint, when it is about to be deleted, and not of the leaves.
+-- Of a few leaves, each is examined. More are a crowd. Then the calls of a trim first forget the
+-- entries of old leaves, a bounded number each, and delete nothing until only leaves are left that
+-- were first seen within the grace period. Whether a checkpoint descends from what the latest
+-- pointer names is then asked of each checkpoint that is about to be deleted, not of the leaves.
 
 --@include include/clock.lua
 --@include layouts/${layout}.lua
@@ -12,10 +12,10 @@
 
 local leaves = {}
 
--- How far up ancestors are followed, and how many documents are read for that in a call.
+-- Ancestors that are followed up from a leaf, and documents that a call reads for that.
 local LONGEST_PATH, MOST_PARENTS = 16, 500
--- More leaves than this are a crowd. Of that so many are retained that are not old, and a call
--- forgets so many old ones.
+-- Leaves that are not yet a crowd; of a crowd, young leaves that a call retains at most, and old
+-- ones that it forgets.
 local FEW, MOST_RECENT, MOST_OLD = 200, 200, 1000
 
 -- How checkpoints descend from `latest`: a function of an id that answers the checkpoints after it
@@ -56,7 +56,7 @@ local function from_entries(members)
   return found
 end
 
-local function note_missing(thread, ns, found)
+local function find_missing(thread, ns, found)
   local ids = {}
   for at, leaf in ipairs(found) do ids[at] = leaf.id end
   local exists = layout.existing(thread, ns, ids)
@@ -64,19 +64,19 @@ local function note_missing(thread, ns, found)
 end
 
 -- What becomes of a crowd:
---   old           ranges of the entries of old leaves: the index need not know them any more
---   more          there are more than a call reads: then nothing is deleted for now
+--   old           ranges of the entries of old leaves, which the index is to forget
+--   more          there are more than a call forgets: then nothing is deleted for now
 --   is_too_large  too many are not old: then nothing is deleted
 --   is_ahead(id)  whether a checkpoint descends from what the latest pointer names (not nil), nil
 --                 where that does not matter
 --   budget        of the documents that this reads
-local function read_crowd(view, low, high, given)
+local function read_crowd(view, low, high, options)
   local crowd, recent, now = { old = {} }, {}, clock.now_ms()
-  local left, range = given.at_end and math.huge or MOST_OLD, nil
+  local left, range = options.at_end and math.huge or MOST_OLD, nil
   index.each_up(view, low, high, function(member)
     local fields = entry.fields(member)
     local since = tonumber(fields[3]) or 0
-    if now - since < given.grace then
+    if now - since < options.grace then
       recent[#recent + 1], range = { id = fields[2], since = since }, nil
     else
       crowd.more, left = left == 0, left - 1
@@ -95,8 +95,8 @@ end
 
 -- The leaves of a namespace with ids below `floor`, each {id =, since = when it was first seen,
 -- missing =, path =} (include/decide.lua); of a crowd those that are not old, and what becomes of
--- it. `given` is what include/decisions.lua was given.
-function leaves.below(view, thread, ns, floor, latest, given)
+-- it. `options` is what include/decisions.lua was given.
+function leaves.below(view, thread, ns, floor, latest, options)
   local prefix = entry.of(entry.LEAF, ns)
   local low, high = "[" .. prefix, "(" .. prefix .. floor
   local members = view.up(low, high, FEW + 1)
@@ -104,12 +104,12 @@ function leaves.below(view, thread, ns, floor, latest, given)
   local found, crowd = from_entries(members), nil
   local budget = { documents = MOST_PARENTS, is_spent = false }
   if #members > FEW or found[1].id == "" then
-    found, crowd = read_crowd(view, low, high, given)
+    found, crowd = read_crowd(view, low, high, options)
     crowd.budget = budget
-    if given.at_end then budget.documents = math.huge end
+    if options.at_end then budget.documents = math.huge end
   end
-  note_missing(thread, ns, found)
-  if not latest or given.grace <= 0 then return found, crowd end
+  find_missing(thread, ns, found)
+  if not latest or options.grace <= 0 then return found, crowd end
   local path_to = descent(thread, ns, latest, budget)
   if crowd then
     crowd.is_ahead = path_to

@@ -1,6 +1,6 @@
--- listed: one bounded step of trimming one thread of a storage format that lists its checkpoints by
--- itself. The decision is that of all formats; here nothing belongs to a checkpoint but itself, and
--- the layout deletes it, with its name in the list.
+-- listed: trims one thread by one batch, where the storage format lists its checkpoints by itself.
+-- The decision is the same as for all formats. A checkpoint has no other keys, and the layout
+-- deletes it, with its name in the list.
 
 --@include include/clock.lua
 --@include layouts/${layout}.lua
@@ -8,14 +8,13 @@
 --@include include/index.lua
 --@include include/decide.lua
 --@include include/decisions.lua
---@include include/idle.lua
+--@include include/marks.lua
 --@include include/memory.lua
 --@include include/pins.lua
---@include include/views.lua
 
 local listed = {}
 
--- Names that are looked at for those of which nothing is left.
+-- Names that a call examines for those whose checkpoints are gone.
 local MOST_STALE = 500
 
 -- What a call may delete: the ids, oldest first, their bytes, and whether that is all.
@@ -36,15 +35,15 @@ end
 -- When names were first found without their checkpoints.
 local function gone_since(view)
   local since = {}
-  index.each_up(view, "[" .. entry.GONE, "(" .. entry.beyond(entry.GONE), function(member)
+  index.each_of(view, entry.GONE, function(member)
     local name, ms = entry.read_gone(member)
     since[name] = { ms = ms, member = member }
   end)
   return since
 end
 
--- Takes names off the list of which the checkpoints are gone: a writer that is not atomic may be
--- about to put one, so only those that were found so a grace period ago.
+-- Takes names off the list whose checkpoints are gone. A writer may list a name before it puts the
+-- checkpoint, so only names that were found so a grace period ago.
 local function unlist_stale(key, view, thread, grace)
   local since, now, over = gone_since(view), clock.now_ms(), {}
   for _, name in ipairs(layout.stale(thread, MOST_STALE)) do
@@ -61,22 +60,22 @@ local function unlist_stale(key, view, thread, grace)
   layout.unlist(thread, over)
 end
 
--- The same as `trimming.step`, which hands on to this one.
-function listed.step(key, pins_key, thread, policy, limit, given)
-  local view = views.of(key, thread)
+-- The same as `trimming.trim_batch`, which calls this one.
+function listed.trim_batch(key, pins_key, thread, policy, limit, options)
+  local view = index.view(key, thread)
   local decided = decisions.of_thread(view, thread, policy, pins.read(pins_key, thread), {
     at_end = true, complete = true, most_unread = 0, most_missing = math.huge,
-    grace = given.grace, again = given.again,
+    grace = options.grace, again = options.again,
   })
   local ids, size, whole = collect(view, thread, decided.namespace(""), limit)
   local checkpoints, keys = layout.delete(thread, ids)
-  -- The newest are the last to go here: until then they say how old the thread is.
-  idle.note(decided, true,
+  -- The oldest are deleted first: until the end, the newest say how old the thread is.
+  marks.idle(decided, true,
     function(member) redis.call("ZADD", key, 0, member) end,
     function(member) redis.call("ZREM", key, member) end)
-  unlist_stale(key, view, thread, given.grace)
+  unlist_stale(key, view, thread, options.grace)
   return { state = whole and "done" or "more", checkpoints = checkpoints, keys = keys,
-    left = views.checkpoints(key, thread), bytes = given.estimate_memory and size or 0 }
+    left = index.checkpoints(key, thread), bytes = options.estimate_memory and size or 0 }
 end
 
 return listed

@@ -11,4 +11,11 @@ function lists.in_parts(list, run)
   end
 end
 
+-- The sum of what a command answers about all keys of a list.
+function lists.total(command, keys)
+  local total = 0
+  lists.in_parts(keys, function(...) total = total + redis.call(command, ...) end)
+  return total
+end
+
 return lists

@@ -5,7 +5,7 @@ local memory = {}
 -- Bytes that a call frees at most, unless one checkpoint or shared key alone has more: some 4 ms.
 memory.MOST_FREED = 2 * 1024 * 1024
 
--- Bytes, and things, after which one more of them is measured.
+-- After so many bytes, or so many things, one more is measured.
 local SAMPLED, MOST_UNMEASURED = memory.MOST_FREED / 2, 32
 
 -- The bytes of a key, 0 when it is gone; nil where the server does not tell.
@@ -26,23 +26,23 @@ function memory.of_all(keys, first, last)
   return total
 end
 
--- What things that are much alike take, one after the other. Few are measured: that costs nearly as
--- much as to free them. `measure` says what one takes, nil where the server does not tell; `mean`
--- is what an earlier call has found: nil for nothing, negative where the server does not tell.
--- Answers a function of what `measure` is given, 0 where the server does not tell; and one that
--- answers the mean.
+-- Estimates the memory of one thing after the other, where all are much alike. To measure one costs
+-- nearly as much as to free it, so few are. `measure` answers what one takes, nil where the server
+-- does not tell; `mean` is what an earlier call has found, nil for nothing, negative where the
+-- server does not tell. Answers a function, called like `measure`, of the estimate, 0 where the
+-- server does not tell; and one of the mean.
 function memory.sampler(measure, mean)
-  local since, step, taken = SAMPLED, 0, 0
+  local since, counted, taken = SAMPLED, 0, 0
 
   local function use(measured)
     mean, since, taken = measured, 0, math.max(measured, 0)
-    step = measured < 0 and 0 or math.max(measured, SAMPLED / MOST_UNMEASURED)
+    counted = measured < 0 and 0 or math.max(measured, SAMPLED / MOST_UNMEASURED)
   end
 
   if mean then use(mean) end
   return function(thing, parts, count)
     if since >= SAMPLED then use(measure(thing, parts, count) or -1) end
-    since = since + step
+    since = since + counted
     return taken
   end, function() return mean end
 end

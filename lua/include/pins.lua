@@ -7,7 +7,6 @@
 --@include layouts/${layout}.lua
 --@include include/entry.lua
 --@include include/index.lua
---@include include/views.lua
 
 local pins = {}
 
@@ -32,7 +31,7 @@ function pins.read(key, thread)
     local ns, id = fields[1], fields[2]
     if id then
       found.checkpoints[ns] = found.checkpoints[ns] or {}
-      for _, its in ipairs(named(thread, id)) do found.checkpoints[ns][its] = true end
+      for _, pinned in ipairs(named(thread, id)) do found.checkpoints[ns][pinned] = true end
     else
       found.whole_thread = true
     end
@@ -49,10 +48,10 @@ local function any_exists(thread, checkpoints)
   return false
 end
 
--- Whether a thread is gone and only its pins are left: its index knows no checkpoint, its latest
--- pointer names none that exists, and nothing that is pinned exists.
+-- Whether only its pins are left of a thread: its index knows no checkpoint, its latest pointer
+-- names none that exists, and nothing that is pinned exists.
 function pins.outlive(index_key, pins_key, thread)
-  if index.has_checkpoints(views.of(index_key, thread)) then return false end
+  if index.has_checkpoints(index.view(index_key, thread)) then return false end
   local latest = layout.latest(thread, "")
   if latest and layout.exists(thread, "", latest) then return false end
   if are_too_many(pins_key) then return false end

@@ -8,13 +8,6 @@ local rule_list = {}
 -- Values of one rule among the arguments: a pattern for the thread (include/glob.lua), the trigger
 -- (checkpoints of one namespace, -1 for none) and the policy, five values (include/policy.lua).
 local VALUES = 7
--- Bytes of a thread id: the same as in Python.
-local LONGEST_THREAD = 4096
-
--- Raises an error for an id that is too long.
-function rule_list.check_id(thread)
-  if #thread > LONGEST_THREAD then error({ err = "the id of the thread is too long" }) end
-end
 
 -- A function that answers the rule for a thread, the first of `count` whose pattern matches:
 -- {trigger =, policy =}. They stand in `arguments` from `first` on. And where what follows begins.

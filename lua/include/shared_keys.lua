@@ -15,8 +15,7 @@ local shared_keys = {}
 
 -- Which of some documents exist, as a function. Most often none does, which one command tells.
 local function existing(documents)
-  local count = 0
-  lists.in_parts(documents, function(...) count = count + redis.call("EXISTS", ...) end)
+  local count = lists.total("EXISTS", documents)
   return function(document)
     return count > 0 and redis.call("EXISTS", document) == 1
   end
@@ -28,7 +27,7 @@ end
 -- would be deleted; for all others an age of `age` milliseconds is the proof.
 function shared_keys.each_over(thread, candidates, was_there, age, counting, visit)
   local keys, groups, writers, count = {}, {}, {}, 0
-  -- Those that have written them, most of them a few: by namespace and id, and in a list.
+  -- The checkpoints that have written them: by namespace and id, and in lists.
   local by_ns, documents, ids, states = {}, {}, {}, { [0] = "gone" }
 
   layout.each_shared_key_owner(candidates, function(key, owner, ns, id, group)

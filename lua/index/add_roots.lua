@@ -5,8 +5,7 @@
 -- KEYS[1]  zset    the thread's index (include/entry.lua), added to
 --
 -- ARGV[1]  the thread, as it stands in the keys
--- ARGV[2]  the saver's checkpoint prefix
--- ARGV[3]  the saver's write prefix
+-- ARGV[2], ARGV[3]  what layout.use takes (layouts/README.md)
 -- ARGV[4]  how many ids follow
 -- then     the ids, oldest first, and for each the number of its write documents that were seen
 --

@@ -2,23 +2,21 @@
 -- expired. Their entries leave the indexes. A thread that is gone loses its index and its pins.
 --
 -- Of a document that is gone only the name is left. A root checkpoint's can be read in one way; in
--- any other, each colon may end the thread, and each the namespace. So the readings are looked up,
--- the first of very many. Whichever finds an entry names this very document, and the entry is out
--- of date.
+-- any other, each colon may end the thread, and each the namespace. So each reading is looked up in
+-- the index, up to a bound. An entry that is found names this very document, and is out of date.
 --
 -- An entry stays in the index while keys of its checkpoint are left, or invocations that it
--- started: it is what remembers them until a trim has deleted them.
+-- started: a trim finds these by it.
 --
 -- KEYS     any     names of checkpoint documents, of any threads; what exists is passed over
 --
 -- ARGV[1]  what the names of indexes begin with; the thread follows
--- ARGV[2]  the saver's checkpoint prefix
--- ARGV[3]  the saver's write prefix
+-- ARGV[2], ARGV[3]  what layout.use takes (layouts/README.md)
 -- ARGV[4]  what the names of pin hashes begin with; the thread follows
 -- then     threads that may be gone, as they stand in the keys
 --
--- Reply    {checkpoints forgotten, KEYS dealt with}: when it has looked up a great deal, a call
---          leaves the rest of KEYS to the next
+-- Reply    {checkpoints forgotten, KEYS dealt with}: after so many readings, a call leaves the rest
+--          of KEYS to the next
 --
 -- Other keys it touches: for each thread it reads its index (a zset, include/entry.lua) and deletes
 -- from it; it reads whether registries of these checkpoints exist. Before it deletes pins (a hash)
@@ -28,18 +26,16 @@
 --@include include/entry.lua
 --@include include/index.lua
 --@include include/pins.lua
---@include include/views.lua
---@include include/shared_mark.lua
+--@include include/marks.lua
 
 local index_start, pins_start, threads = ARGV[1], ARGV[4], { unpack(ARGV, 5) }
 layout.use(ARGV[2], ARGV[3])
 
-local KINDS = { entry.INDEPENDENT, entry.INVOCATION, entry.UNSUPPORTED }
 local MOST_LOOK_UPS = 3000
 local look_ups = 0
 
--- Our own trims are told of as well, hundreds of documents of one thread at a time: what has
--- been looked up once is remembered.
+-- Events report our own trims too, hundreds of documents of one thread at a time: so nothing is
+-- looked up twice.
 local indexes, groups = {}, {}
 
 local function index_of(thread)
@@ -71,8 +67,7 @@ end
 -- An invocation of which no checkpoint is left is no longer named.
 local function forget_invocation(found, ns)
   if index.first(found.view, entry.of(entry.INVOCATION, ns)) then return end
-  local roots = entry.of(entry.STARTED_BY, ns)
-  index.each_up(found.view, "[" .. roots, index.past(roots), function(member)
+  index.each_of(found.view, entry.of(entry.STARTED_BY, ns), function(member)
     local root = entry.fields(member)[2]
     redis.call("ZREM", found.key, member, entry.of(entry.STARTED, root) .. ns)
   end)
@@ -84,14 +79,14 @@ local function forget_kind(found, thread, kind, ns, id)
   if #members == 0 or is_remembering(found, thread, kind, ns, id) then return false end
   redis.call("ZREM", found.key, unpack(members))
   redis.call("ZREMRANGEBYLEX", found.key, entry.leaf_range(ns, id))
-  shared_mark.set(found.key)
+  marks.shared_keys_left(found.key)
   if kind == entry.INVOCATION then forget_invocation(found, ns) end
   return true
 end
 
 local function forget_reading(found, thread, ns, id)
   look_ups = look_ups + 1
-  for _, kind in ipairs(KINDS) do
+  for _, kind in ipairs(entry.OF_CHECKPOINTS) do
     if forget_kind(found, thread, kind, ns, id) then return true end
   end
   return false
@@ -111,7 +106,7 @@ end
 
 local function drop_if_gone(thread)
   local index_key, pins_key = index_start .. thread, pins_start .. thread
-  if index.has_checkpoints(views.of(index_key, thread)) then return end
+  if index.has_checkpoints(index.view(index_key, thread)) then return end
   redis.call("UNLINK", index_key)
   if redis.call("TYPE", pins_key).ok == "hash" and pins.outlive(index_key, pins_key, thread) then
     redis.call("UNLINK", pins_key)

@@ -4,8 +4,7 @@
 -- KEYS     zset    indexes of threads (include/entry.lua)
 --
 -- ARGV[1]  what the names of indexes begin with; the thread follows
--- ARGV[2]  the saver's checkpoint prefix
--- ARGV[3]  the saver's write prefix
+-- ARGV[2], ARGV[3]  what layout.use takes (layouts/README.md)
 -- ARGV[4]  checkpoints to measure of each thread
 -- ARGV[5]  1 to count keys, else 0
 -- ARGV[6]  1 to measure the document of the newest root checkpoint, else 0
@@ -24,17 +23,17 @@
 --@include include/counting.lua
 --@include include/memory.lua
 --@include include/positions.lua
---@include include/views.lua
 
 local index_start, samples, count_keys = ARGV[1], tonumber(ARGV[4]), ARGV[5] == "1"
 local measure_newest = ARGV[6] == "1"
 layout.use(ARGV[2], ARGV[3])
 
--- Not every entry is a checkpoint, and none is looked at twice.
+-- Entries drawn for each checkpoint to measure: not every entry is of a checkpoint that exists.
 local TRIES = 4
+-- Writes that are measured of a checkpoint at most.
 local MOST_WRITES = 100
 
--- What a checkpoint takes, nil when it is gone or the server does not tell.
+-- The memory of a checkpoint, nil when it is gone or the server does not tell.
 local function measure(thread, ns, id)
   local bytes_used = memory.of(layout.checkpoint_key(thread, ns, id))
   if not bytes_used or bytes_used == 0 then return nil end
@@ -43,7 +42,7 @@ local function measure(thread, ns, id)
   for _, key in ipairs(writes) do
     of_writes = of_writes + (memory.of(key) or 0)
   end
-  -- Of very many writes the first speak for the rest.
+  -- Of very many writes the first are a sample.
   if #writes == MOST_WRITES then of_writes = of_writes * named / MOST_WRITES end
   return bytes_used + of_writes + (memory.of(layout.registry_key(thread, ns, id)) or 0)
 end
@@ -89,6 +88,6 @@ for at, key in ipairs(KEYS) do
   local keys = count_keys and counting.root_keys(key, thread) or 0
   local measured, total = sample(key, thread)
   local id, bytes_used = newest(key, thread)
-  reply[at] = { views.checkpoints(key, thread), keys, measured, total, id, bytes_used }
+  reply[at] = { index.checkpoints(key, thread), keys, measured, total, id, bytes_used }
 end
 return reply

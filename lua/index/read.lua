@@ -1,10 +1,9 @@
 -- Reads checkpoint documents and says what their index entries would be. Writes nothing: a plan
 -- of a thread that is not indexed is made from these.
 --
--- KEYS     JSON    checkpoint documents
+-- KEYS     any     checkpoint documents
 --
--- ARGV[1]  the saver's checkpoint prefix
--- ARGV[2]  the saver's write prefix
+-- ARGV[1], ARGV[2]  what layout.use takes (layouts/README.md)
 -- ARGV[3]  the only thread whose documents are read, "" for any
 -- then     how many write documents the caller has seen for each of KEYS, or nothing at all
 --

@@ -50,6 +50,13 @@ local function is_own_write(key)
   return not json_documents.names_at(key, "$").blob
 end
 
+-- Only names of root checkpoints tell the two savers apart: a registry of a subgraph may be
+-- Python's, whose checkpoint is still to come.
+local function can_own_registry(suffix)
+  local place = keys.split_suffix(suffix)
+  return place ~= nil and keys.is_root(place)
+end
+
 -- Where a root checkpoint has the values of its channels: in its document, or in blobs.
 local function values(thread, id)
   local key = keys.checkpoint_key(thread, "", id)
@@ -63,7 +70,8 @@ end
 
 local headers = checkpoint_headers.new(keys, checkpoint_headers.METADATA_AS_OBJECT, channels_at)
 local layout = saver_layout.new(keys, headers,
-  { channels_at = channels_at, values = values, is_own_write = is_own_write })
+  { channels_at = channels_at, values = values, is_own_write = is_own_write,
+    can_own_registry = can_own_registry })
 
 local families_of_checkpoints = layout.families
 
@@ -82,17 +90,6 @@ function layout.has_shallow_saver() return false end
 function layout.dangling() return nil end
 
 function layout.is_stub() return false end
-
-local stated_owner = layout.registry_owner
-
--- Only the name of a root checkpoint tells the two savers apart: a registry of a subgraph may be
--- Python's, whose checkpoint is still to come.
-function layout.registry_owner(suffix)
-  local owner = stated_owner(suffix)
-  local place = layout.split_suffix(suffix)
-  if owner == nil and string.sub(place or "", -1) ~= ":" then return false end
-  return owner
-end
 
 layout.shared_keys_named = blobs.named
 

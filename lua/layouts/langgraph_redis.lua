@@ -52,6 +52,7 @@ local layout = saver_layout.new(keys, headers, {
     return saver_layout.values_in_document(keys.checkpoint_key(thread, "", id))
   end,
   is_own_write = is_own_write,
+  can_own_registry = function() return true end,
 })
 
 local function latest_start()
@@ -86,6 +87,11 @@ function layout.latest(thread, ns)
   local start = layout.key_starts(thread, ns).checkpoint
   if key and bytes.starts(key, start) then return sub(key, #start + 1) end
   return nil
+end
+
+function layout.set_latest(thread, ns, id)
+  local key = layout.latest_key(thread, ns)
+  redis.call("SET", key, layout.checkpoint_key(thread, ns, id), "KEEPTTL")
 end
 
 function layout.renamed(key, thread, other)

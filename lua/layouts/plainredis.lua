@@ -139,10 +139,9 @@ end
 function layout.exists(thread, ns, id) return layout.existing(thread, ns, { id })[id] end
 
 function layout.all_exist(thread, ns, ids)
-  local start, names, existing = keys.key_starts(thread, ns).checkpoint, {}, 0
+  local start, names = keys.key_starts(thread, ns).checkpoint, {}
   for at, id in ipairs(ids) do names[at] = start .. id end
-  lists.in_parts(names, function(...) existing = existing + redis.call("EXISTS", ...) end)
-  return existing == #ids
+  return lists.total("EXISTS", names) == #ids
 end
 
 function layout.has_checkpoint(suffix)

@@ -1,11 +1,10 @@
 -- Copies checkpoints and writes of one thread to another thread.
 --
--- KEYS     JSON    documents of checkpoints and of writes; what is not the source's is passed over
+-- KEYS     any     documents of checkpoints and of writes; what is not the source's is passed over
 --
 -- ARGV[1]  the thread to copy from, as it stands in the keys
 -- ARGV[2]  the thread to copy to
--- ARGV[3]  the saver's checkpoint prefix
--- ARGV[4]  the saver's write prefix
+-- ARGV[3], ARGV[4]  what layout.use takes (layouts/README.md)
 -- then     namespaces whose pointers are to be copied too
 --
 -- Reply    {documents copied, keys copied (all of them), KEYS dealt with, {namespaces of
@@ -29,7 +28,7 @@ local documents, copied, namespaces, listed = 0, 0, {}, {}
 
 local function keep_ttl(from, to)
   local left = redis.call("PTTL", from)
-  if left > 0 then redis.call("PEXPIRE", to, left) end
+  if left > 0 then redis.call("PEXPIRE", to, left) else redis.call("PERSIST", to) end
 end
 
 -- A registry names its writes in full.
@@ -52,9 +51,8 @@ local function copy_pointer(ns)
   local id, there = layout.latest(source, ns), layout.latest(target, ns)
   if not id or not layout.exists(target, ns, id) then return 0 end
   if there and bytes.less(id, there) and layout.exists(target, ns, there) then return 0 end
-  local to = layout.latest_key(target, ns)
-  redis.call("SET", to, layout.checkpoint_key(target, ns, id))
-  keep_ttl(layout.latest_key(source, ns), to)
+  layout.set_latest(target, ns, id)
+  keep_ttl(layout.latest_key(source, ns), layout.latest_key(target, ns))
   return 1
 end
 

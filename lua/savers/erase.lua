@@ -4,8 +4,7 @@
 -- KEYS[2]  hash    the thread's pins (include/pins.lua); deleted at the end
 --
 -- ARGV[1]  the thread, as it stands in the keys
--- ARGV[2]  the saver's checkpoint prefix
--- ARGV[3]  the saver's write prefix
+-- ARGV[2], ARGV[3]  what layout.use takes (layouts/README.md)
 -- ARGV[4]  keys that this call may delete, at least 10
 --
 -- Reply    {state, checkpoints deleted, keys deleted (the checkpoints with them)}
@@ -21,13 +20,13 @@
 --@include include/entry.lua
 --@include include/index.lua
 --@include include/lists.lua
---@include include/removal.lua
+--@include include/deletion.lua
 
 local index_key, pins_key, thread, limit = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[4])
 layout.use(ARGV[2], ARGV[3])
 
 local PAGE = 50
-local view, to_delete, forgets = index.stored(index_key), removal.new(limit), {}
+local view, to_delete, forgets = index.stored(index_key), deletion.new(limit), {}
 
 -- Collects the checkpoints of a namespace; false when (a part of) it is left for the next call.
 local function collect_namespace(kind, ns)
@@ -45,7 +44,7 @@ local function collect_namespace(kind, ns)
 end
 
 local function collect_all()
-  for _, kind in ipairs({ entry.INDEPENDENT, entry.INVOCATION, entry.UNSUPPORTED }) do
+  for _, kind in ipairs(entry.OF_CHECKPOINTS) do
     local whole = index.each_namespace(view, kind, "", function(ns)
       return collect_namespace(kind, ns)
     end)

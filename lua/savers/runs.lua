@@ -8,8 +8,7 @@
 -- KEYS[2]  hash    the thread's pins (include/pins.lua)
 --
 -- ARGV[1]  the thread, as it stands in the keys
--- ARGV[2]  the saver's checkpoint prefix
--- ARGV[3]  the saver's write prefix
+-- ARGV[2], ARGV[3]  what layout.use takes (layouts/README.md)
 -- ARGV[4]  keys that this call may delete, at least 10
 -- ARGV[5]  the number of runs
 -- then     their ids
@@ -28,10 +27,14 @@
 -- the entries of the namespaces in which there is something to delete.
 
 --@include layouts/${layout}.lua
+--@include include/ancestors.lua
+--@include include/decide.lua
 --@include include/entry.lua
+--@include include/evidence.lua
+--@include include/headers.lua
 --@include include/index.lua
 --@include include/pins.lua
---@include include/removal.lua
+--@include include/deletion.lua
 
 local index_key, thread, limit = KEYS[1], ARGV[1], tonumber(ARGV[4])
 local last_run = 5 + tonumber(ARGV[5])
@@ -55,108 +58,71 @@ local function candidates()
   return found
 end
 
-local function kind_of(ns)
-  return layout.has_task_id(ns) and entry.INVOCATION or entry.INDEPENDENT
-end
-
--- What the index knows of a namespace: {ids =, oldest first, members = by id, needs = by id}. An
--- entry that has not been read is read.
-local function read_namespace(ns)
-  local prefix = entry.of(kind_of(ns), ns)
-  local found = { ids = {}, members = {}, needs = {} }
-  index.each_up(view, "[" .. prefix, index.past(prefix), function(member)
-    local id, plain = entry.id(member, prefix)
+-- What the index knows of a namespace: {ids =, oldest first, members = by id}.
+local function read_namespace(namespace)
+  local found = { ids = {}, members = {} }
+  index.each_of(view, namespace.prefix, function(member)
+    local id = entry.id(member, namespace.prefix)
     if not found.members[id] then
-      found.ids[#found.ids + 1], found.members[id], found.needs[id] = id, {}, {}
+      found.ids[#found.ids + 1], found.members[id] = id, {}
     end
     table.insert(found.members[id], member)
-    if plain then return end
-    local said = member
-    if entry.is_unread(member) then
-      local header = layout.header(layout.checkpoint_key(thread, ns, id))
-      if header and header.unsupported then found.unsupported = id end
-      said = header and entry.members(header)[1] or member
-    end
-    if not entry.is_unread(said) then
-      local its = entry.needs(entry.fields(said))
-      if its then table.insert(found.needs[id], its) end
-    end
   end)
   return found
 end
 
--- Why checkpoints of the runs are retained: {[id] = reason}. The needs of each retained checkpoint
--- are followed up; an ancestor that is retained for others needs only what these ask of it.
-local function needed(ns, known, asked)
-  local retained, walked = {}, {}
-  for id in pairs(its_pins.whole_thread and asked or its_pins.checkpoints[ns] or {}) do
-    if asked[id] then retained[id] = "pinned" end
-  end
+local reader = headers.reader(thread, math.huge)
 
-  local function where_is(id, channel)
-    for _, its in ipairs(known.needs[id] or {}) do
-      if its.has_value[channel] ~= nil then
-        return its.has_value[channel] and "here" or "above", its.parent
-      end
-    end
-    return layout.locate(thread, ns, id, channel)
+-- Drops of a checkpoint's needs what retains none of those asked for: a channel of which it has the
+-- value, and pending sends of another parent.
+local function narrow(needs, asked)
+  local channels = {}
+  for _, channel in ipairs(needs.channels) do
+    if not needs.has_value[channel] then channels[#channels + 1] = channel end
   end
+  needs.channels, needs.pending_sends = channels, needs.pending_sends and asked[needs.parent]
+end
 
-  local function follow(parent, channel)
-    while parent and parent ~= "" and not walked[channel .. "\0" .. parent] do
-      walked[channel .. "\0" .. parent] = true
-      if asked[parent] then retained[parent] = retained[parent] or "delta" end
-      local where
-      where, parent = where_is(parent, channel)
-      if where ~= "above" then return end
-    end
+-- Why checkpoints are retained: {[id] = {reason…}}. An ancestor that is retained for others needs
+-- only what these ask of it.
+local function needed(namespace, asked)
+  local rules, pinned = { retained = {}, unclear_below = decide.LOWEST }, {}
+  for id in pairs(its_pins.whole_thread and asked or its_pins.checkpoints[namespace.ns] or {}) do
+    pinned[id] = true
+    decide.retain(rules, id, "pinned")
   end
-
-  local function follow_all(id)
-    for _, its in ipairs(known.needs[id] or {}) do
-      for _, channel in ipairs(its.channels) do
-        if not its.has_value[channel] then follow(its.parent, channel) end
-      end
-      if its.pending_sends and asked[its.parent] and not retained[its.parent]
-        and layout.has_sends(thread, ns, its.parent) then
-        retained[its.parent] = "sends"
-      end
-    end
-  end
-
-  for _, id in ipairs(known.ids) do
-    if not asked[id] or retained[id] == "pinned" then follow_all(id) end
-  end
-  return retained
+  local retain = ancestors.retainer(view, thread, namespace, rules)
+  headers.each_needs(view, reader, namespace, decide.LOWEST, {}, function(id, needs)
+    if asked[id] and not pinned[id] then return end
+    narrow(needs, asked)
+    retain(id, needs)
+  end)
+  return rules.retained
 end
 
 -- Collects what is to delete of a namespace, the newest first. Answers what was collected whole,
--- and one of which (a part) is left for the next call, nil when there is none.
+-- and whether that is all.
 local function collect(to_delete, ns, known, asked, retained)
   local starts, whole = layout.key_starts(thread, ns), {}
   for at = #known.ids, 1, -1 do
     local id = known.ids[at]
     if asked[id] and not retained[id] then
-      if to_delete.collect(starts, { id }, 1, 1) == 0 then return whole, id end
+      if to_delete.collect(starts, { id }, 1, 1) == 0 then return whole, false end
       whole[#whole + 1] = id
     end
   end
-  return whole, nil
+  return whole, true
 end
 
 -- Sets a pointer that names what is gone to the newest that is left, or deletes it.
-local function move_pointer(ns, known)
+local function move_pointer(namespace)
+  local ns = namespace.ns
   local latest = layout.latest(thread, ns)
   if not latest or layout.exists(thread, ns, latest) then return 0 end
-  local pointer = layout.latest_key(thread, ns)
-  for at = #known.ids, 1, -1 do
-    local id = known.ids[at]
-    if layout.exists(thread, ns, id) then
-      redis.call("SET", pointer, layout.checkpoint_key(thread, ns, id), "KEEPTTL")
-      return 0
-    end
-  end
-  return redis.call("UNLINK", pointer)
+  local newest = evidence.existing_before(view, thread, namespace, decide.HIGHEST)
+  if not newest then return redis.call("UNLINK", layout.latest_key(thread, ns)) end
+  layout.set_latest(thread, ns, newest)
+  return 0
 end
 
 local function forget(ns, known, id)
@@ -164,35 +130,30 @@ local function forget(ns, known, id)
   redis.call("ZREMRANGEBYLEX", index_key, entry.leaf_range(ns, id))
 end
 
-local unsupported = index.first(view, entry.UNSUPPORTED)
-if unsupported then
-  local fields = entry.fields(unsupported)
-  return { "unsupported", 0, 0, { fields[1], fields[2] or "", "" } }
-end
-
-local to_delete, asked, done = removal.new(limit), candidates(), true
-local spaces, rows = {}, {}
-for ns, ids in pairs(asked) do
-  local known = read_namespace(ns)
-  if known.unsupported then return { "unsupported", 0, 0, { ns, known.unsupported, "" } } end
-  local retained = needed(ns, known, ids)
+local namespaces, rows, unsupported = {}, {}, index.unsupported(view)
+for ns, asked in pairs(unsupported and {} or candidates()) do
+  local namespace = evidence.namespace(ns)
+  local known, retained = read_namespace(namespace), needed(namespace, asked)
   for _, id in ipairs(known.ids) do
-    if retained[id] then rows[#rows + 1] = { ns, id, retained[id] } end
+    if asked[id] and retained[id] then rows[#rows + 1] = { ns, id, retained[id][1] } end
   end
-  spaces[#spaces + 1] = { ns = ns, known = known, ids = ids, retained = retained }
+  namespaces[#namespaces + 1] =
+    { namespace = namespace, known = known, asked = asked, retained = retained }
 end
-for _, space in ipairs(spaces) do
+unsupported = unsupported or reader.unsupported
+if unsupported then return { "unsupported", 0, 0, { unsupported[1], unsupported[2], "" } } end
+
+local to_delete, done = deletion.new(limit), true
+for _, one in ipairs(namespaces) do
   if not done then break end
-  local left
-  space.whole, left = collect(to_delete, space.ns, space.known, space.ids, space.retained)
-  done = left == nil
+  one.whole, done = collect(to_delete, one.namespace.ns, one.known, one.asked, one.retained)
 end
 to_delete.run()
 local keys = to_delete.keys
-for _, space in ipairs(spaces) do
-  if space.whole then keys = keys + move_pointer(space.ns, space.known) end
-  for _, id in ipairs(space.whole or {}) do forget(space.ns, space.known, id) end
+for _, one in ipairs(namespaces) do
+  if one.whole then keys = keys + move_pointer(one.namespace) end
+  for _, id in ipairs(one.whole or {}) do forget(one.namespace.ns, one.known, id) end
 end
 if not done then return { "more", to_delete.checkpoints, keys } end
-if index.checkpoints(index_key) == 0 then redis.call("UNLINK", index_key) end
+if index.checkpoints(index_key, thread) == 0 then redis.call("UNLINK", index_key) end
 return { "done", to_delete.checkpoints, keys, unpack(rows) }

@@ -5,8 +5,7 @@
 --                  registries, pointers
 --
 -- ARGV[1]  what the names of indexes begin with; the thread follows
--- ARGV[2]  the saver's checkpoint prefix
--- ARGV[3]  the saver's write prefix
+-- ARGV[2], ARGV[3]  what layout.use takes (layouts/README.md)
 -- ARGV[4]  a pattern for the threads to inspect (include/glob.lua)
 --
 -- Reply    {{document…}, {{thread, suffix, write…}…}, {{thread, pointer}…}, {thread…}}
@@ -35,10 +34,9 @@ end
 
 -- Whether the index of `thread` knows a checkpoint.
 local function is_indexed(thread, ns, id)
-  local kind = layout.has_task_id(ns) and entry.INVOCATION or entry.INDEPENDENT
-  local view = index.stored(index_start .. thread)
-  local fine, members = pcall(index.members_of, view, kind, ns, id)
-  return fine and #members > 0
+  local kind, view = entry.kind(layout.has_task_id(ns)), index.stored(index_start .. thread)
+  local ok, members = pcall(index.members_of, view, kind, ns, id)
+  return ok and #members > 0
 end
 
 -- Whether a document is in an index: its name says so of a root checkpoint, the document itself of

@@ -1,19 +1,18 @@
 -- Deletes orphans: what writers left of checkpoints that are gone. That is stubs, write documents,
 -- registries, and pointers to nothing.
 --
--- A writer does not wait: `put_writes` may run before the `put` of its checkpoint, or after its
--- checkpoint was trimmed. What is newer than the newest checkpoint of its namespace may still get
--- its checkpoint and is not touched. Of the rest, what is old enough is deleted: the time is that
--- in its id, by a clock that may differ from ours.
+-- A writer may put a pending write before its checkpoint, or after this was trimmed. What is newer
+-- than the newest checkpoint of its namespace may still get its checkpoint and is not touched. Of
+-- the rest, what is old enough is deleted, by the time in its id; the writer's clock may differ
+-- from the server's.
 --
--- A name may be read in several ways, since threads and namespaces may have colons. But all
--- readings speak of the same document: where it is not there, the name is an orphan in every one.
+-- A name may be read in several ways, since threads and namespaces may have colons. But all of them
+-- name the same document: where it does not exist, the name is an orphan in each.
 --
 -- KEYS[1]  zset    the thread's index (include/entry.lua), read when no entries are given
 --
 -- ARGV[1]  the thread, as it stands in the keys; "" for what cannot be said whose it is
--- ARGV[2]  the saver's checkpoint prefix
--- ARGV[3]  the saver's write prefix
+-- ARGV[2], ARGV[3]  what layout.use takes (layouts/README.md)
 -- ARGV[4]  milliseconds after which something is an orphan, the difference of clocks with them
 -- ARGV[5]  1 to count only, else 0
 -- ARGV[6]  the number of index entries that follow, -1 to ask the index
@@ -23,7 +22,7 @@
 --            what it is: "deleted" when the checkpoint was there when the caller looked, and is not
 --            retained: whatever is left of it is deleted, and when counting it may be there
 --            still. "unknown" for anything else
---            suffix: the part of the key that all have in common, ":{thread}:{ns}:{id}"
+--            suffix: the part of the key that all have in common (layouts/README.md)
 --            the number of write keys, and the write keys
 --          or  "pointer", a pointer, or what a shallow saver has left of an invocation, 0
 --
@@ -48,8 +47,8 @@ local index_start = string.sub(index_key, 1, #index_key - #thread)
 layout.use(ARGV[2], ARGV[3])
 
 local starts, now = layout.bare_key_starts(), clock.now_ms()
--- Writes that one registry may name to be worked off in one call.
-local MANY = 500
+-- Writes of one registry that a call deletes at most.
+local MOST_WRITES = 500
 local documents, keys, stubs = 0, 0, 0
 
 local function delete(key)
@@ -57,14 +56,14 @@ local function delete(key)
 end
 
 -- The index of a thread; one that another slot of a cluster holds cannot be read.
-local function view_of(its)
-  if its == thread then return view end
-  local there = redis.pcall("ZCARD", index_start .. its)
-  return there ~= 0 and type(there) == "number" and index.stored(index_start .. its) or nil
+local function view_of(owner)
+  if owner == thread then return view end
+  local there = redis.pcall("ZCARD", index_start .. owner)
+  return there ~= 0 and type(there) == "number" and index.stored(index_start .. owner) or nil
 end
 
-local function newest_of(its, ns)
-  local found = view_of(its)
+local function newest_of(owner, ns)
+  local found = view_of(owner)
   return found and (index.newest_id(found, entry.of(entry.INDEPENDENT, ns))
     or index.newest_id(found, entry.of(entry.INVOCATION, ns)))
 end
@@ -78,8 +77,8 @@ end
 -- The same in any reading of a name.
 local function may_arrive_in_any(place, id)
   local found = false
-  local all = layout.each_reading(place, function(its, ns)
-    local newest = newest_of(its, ns)
+  local all = layout.each_reading(place, function(owner, ns)
+    local newest = newest_of(owner, ns)
     found = newest ~= nil and bytes.less(newest, id)
     return found
   end)
@@ -89,8 +88,8 @@ end
 -- Whether a name can only be this thread's; with "" any will do: none of them has a checkpoint.
 local function is_ours(place)
   local ours, readings = false, 0
-  layout.each_reading(place, function(its)
-    ours, readings = its == thread, readings + 1
+  layout.each_reading(place, function(owner)
+    ours, readings = owner == thread, readings + 1
     return readings > 1
   end)
   return thread == "" or ours and readings == 1
@@ -132,14 +131,14 @@ end
 -- Deletes what the registry names and the caller has not seen, and then the registry; the rest of
 -- a very long one is left to the next time.
 local function delete_registered(suffix, seen)
-  local registered, shared, count = layout.writes(starts, suffix, MANY)
+  local registered, shared, count = layout.writes(starts, suffix, MOST_WRITES)
   for _, key in ipairs(registered) do
     if not seen[key] then keys = keys + delete(key) end
-    if (shared or count > MANY) and not counting then
+    if (shared or count > MOST_WRITES) and not counting then
       redis.call("ZREM", starts.registry .. suffix, key)
     end
   end
-  if not shared and count <= MANY then keys = keys + delete(starts.registry .. suffix) end
+  if not shared and count <= MOST_WRITES then keys = keys + delete(starts.registry .. suffix) end
 end
 
 local function delete_group(suffix, writes, stub)
@@ -198,8 +197,8 @@ local function clean_pointer(key)
   local place, id = layout.dangling(key)
   if not place or not is_old(id) or not is_ours(place) then return end
   local used = false
-  local all = layout.each_reading(place, function(its, ns)
-    used = newest_of(its, ns) ~= nil
+  local all = layout.each_reading(place, function(owner, ns)
+    used = newest_of(owner, ns) ~= nil
     return used
   end)
   if all and not used then keys = keys + delete(key) end
@@ -209,11 +208,11 @@ end
 -- is left to look like orphans. False when this is no document of one.
 local function clean_finished(key)
   if not layout.finished then return false end
-  local its, writes, registry = layout.finished(key, MANY)
-  if not its or thread ~= "" and its ~= thread then return false end
+  local owner, writes, registry = layout.finished(key, MOST_WRITES)
+  if not owner or thread ~= "" and owner ~= thread then return false end
   documents, keys = documents + delete(key), keys + 1
   for _, write in ipairs(writes) do keys = keys + delete(write) end
-  if #writes < MANY then keys = keys + delete(registry) end
+  if #writes < MOST_WRITES then keys = keys + delete(registry) end
   return true
 end
 

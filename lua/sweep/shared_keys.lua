@@ -1,12 +1,11 @@
 -- Deletes the shared keys of one thread that no checkpoint needs (include/shared_keys.lua). The
--- caller brings those that no document names (sweep/shared_names.lua), of all that it has found by
--- a look at the database; the look must have begun when what was deleted of the thread was gone.
+-- caller brings those that no document names (sweep/shared_names.lua), of all that a SCAN has found
+-- that began after the last deletion in the thread.
 --
 -- KEYS[1]  zset    the thread's index, which is not read: it says where the thread is
 --
 -- ARGV[1]  the thread, as it stands in the keys
--- ARGV[2]  the saver's checkpoint prefix
--- ARGV[3]  the saver's write prefix
+-- ARGV[2], ARGV[3]  what layout.use takes (layouts/README.md)
 -- ARGV[4]  milliseconds after which a shared key is over whose writer has no document, the
 --          difference of clocks with them
 -- ARGV[5]  1 to count those that are over, 0 to delete them
@@ -28,8 +27,8 @@
 local thread, age, counting = ARGV[1], tonumber(ARGV[4]), ARGV[5] == "1"
 layout.use(ARGV[2], ARGV[3])
 
--- Whether a checkpoint was there and is gone. There may be many of them, and most are old: then
--- nobody asks.
+-- Whether a checkpoint was there and is gone. Most are old, and are not asked about: so the ids, of
+-- which there may be many, are read when the first is.
 local ids_gone
 local function was_there(id)
   if not ids_gone then
@@ -48,9 +47,5 @@ local function sort(key, group)
 end
 local candidates = { unpack(ARGV, 7) }
 local waiting = shared_keys.each_over(thread, candidates, was_there, age, counting, sort)
-local deleted = #over
-if not counting then
-  deleted = 0
-  lists.in_parts(over, function(...) deleted = deleted + redis.call("UNLINK", ...) end)
-end
+local deleted = counting and #over or lists.total("UNLINK", over)
 return { deleted, waiting, left, allowance.used() }

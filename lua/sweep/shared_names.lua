@@ -1,10 +1,9 @@
 -- Says which shared keys some checkpoint documents name. Writes nothing.
 --
 -- KEYS[1]  zset    the thread's index, which is not read: it says where the thread is
--- then     JSON    checkpoint documents; others do no harm
+-- then     any     checkpoint documents; others do no harm
 --
--- ARGV[1]  the saver's checkpoint prefix
--- ARGV[2]  the saver's write prefix
+-- ARGV[1], ARGV[2]  what layout.use takes (layouts/README.md)
 --
 -- Reply    {key…}; nil when one of the documents cannot be understood
 

@@ -14,10 +14,43 @@ from redis_retention.engine.results import Place
 _LEAF_TIME = 13
 _NO_ID = len(b"s\0\0!")
 
+# Ranges of entries, as ZRANGEBYLEX takes them.
+CHECKPOINTS = (b"[s", b"(u")
+UNSUPPORTED = (b"[x", b"(y")
+CHECKPOINTS_TO_UNSUPPORTED = (b"[s", b"(y")
+IDLE_TO_CHECKPOINTS = (b"[e", b"(u")
+
+
+def of_namespace(namespace: bytes) -> tuple[bytes, bytes]:
+    """The range of the checkpoints in an independent namespace."""
+    start = b"s" + namespace
+    return b"[" + start + b"\0", b"(" + start + b"\1"
+
+
+def of_checkpoint(namespace: bytes, checkpoint_id: bytes) -> tuple[bytes, bytes]:
+    """The range of the entries of one checkpoint in an independent namespace."""
+    start = b"s" + namespace + b"\0" + checkpoint_id
+    return b"[" + start, b"(" + start + b"\1"
+
 
 def is_checkpoint(entry: bytes) -> bool:
     """Whether an entry is a checkpoint's, and not what somebody else has put there."""
     return entry[:1] in (b"s", b"t") and b"\0" in entry
+
+
+def is_unsupported(entry: bytes) -> bool:
+    """Whether an entry is of a checkpoint that this version does not understand."""
+    return entry[:1] == b"x"
+
+
+def is_leaf(entry: bytes) -> bool:
+    """Whether an entry is of a leaf."""
+    return entry[:1] == b"l"
+
+
+def is_idle(entry: bytes) -> bool:
+    """Whether an entry says since when its thread is idle."""
+    return entry[:1] == b"e"
 
 
 def place(entry: bytes) -> Place:
@@ -79,7 +112,7 @@ def without_time(leaf: bytes) -> bytes:
 
 def says_without_old_leaves(entry: bytes) -> bool:
     """Whether an entry says that old leaves of a namespace are not noted any more."""
-    return entry[:1] == b"l" and not place(entry).checkpoint_id
+    return is_leaf(entry) and not place(entry).checkpoint_id
 
 
 def _between(entries: Sequence[bytes], start: bytes, end: bytes) -> Sequence[bytes]:

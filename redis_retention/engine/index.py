@@ -197,11 +197,13 @@ class IndexCalls(ScriptCalls):
         """Read what `update_index` would put into the index, without writing anything."""
         found, leaves, parents = ThreadDocuments(), {}, set()
         # Once the index knows checkpoints, it alone knows which are leaves, and since when.
-        entries = yield from command("ZRANGEBYLEX", self.index_key(thread), b"[e", b"(u")
-        since = {entry.without_time(one): one for one in entries if one[:1] == b"l"}
+        entries = yield from command(
+            "ZRANGEBYLEX", self.index_key(thread), *entry.IDLE_TO_CHECKPOINTS
+        )
+        since = {entry.without_time(one): one for one in entries if entry.is_leaf(one)}
         known = {entry.leaf_start(one) for one in entries if entry.is_checkpoint(one)}
         found.entries += [
-            one for one in entries if one[:1] == b"e" or entry.says_without_old_leaves(one)
+            one for one in entries if entry.is_idle(one) or entry.says_without_old_leaves(one)
         ]
         for some in batched(sorted(documents), DOCUMENTS_PER_CALL):
             seen = [documents[key] for key in some]
@@ -239,7 +241,7 @@ class IndexCalls(ScriptCalls):
 
     def indexed_documents(self, thread: bytes) -> Operation[set[bytes]]:
         """The keys of the checkpoint documents that a thread's index knows."""
-        entries = yield from command("ZRANGEBYLEX", self.index_key(thread), b"[s", b"(u")
+        entries = yield from command("ZRANGEBYLEX", self.index_key(thread), *entry.CHECKPOINTS)
         return set(self._documents(thread, filter(entry.is_checkpoint, entries)))
 
     def document(self, thread: bytes, of_checkpoint: bytes) -> bytes:
@@ -304,7 +306,7 @@ class IndexCalls(ScriptCalls):
 
     def forget_unsupported(self, thread: bytes) -> Operation[None]:
         """Forget which checkpoints of a thread are not supported, so that they are read again."""
-        yield from command("ZREMRANGEBYLEX", self.index_key(thread), b"[x", b"(y")
+        yield from command("ZREMRANGEBYLEX", self.index_key(thread), *entry.UNSUPPORTED)
 
     def drop_index(self, thread: bytes) -> Operation[None]:
         """Delete a thread's index, on which the scripts fail; it is built anew when needed."""

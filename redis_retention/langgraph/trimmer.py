@@ -29,6 +29,7 @@ from redis_retention.engine import (
     Rule,
     Tracked,
 )
+from redis_retention.engine import entries as entry
 from redis_retention.errors import RetentionError
 from redis_retention.langgraph.puts import Put, PutCounts
 from redis_retention.layouts import LangGraphRedis
@@ -226,11 +227,11 @@ class Trimmer:
 
     def _questions(self, put: Put) -> tuple[Command, Command]:
         """Whether the index knows the parent of what was put, and how many checkpoints it knows."""
-        index, start = self.engine.index_key(put.thread), b"s" + put.namespace + b"\0"
-        parent = start + put.unseen_parent
+        index = self.engine.index_key(put.thread)
+        parent = entry.of_checkpoint(put.namespace, put.unseen_parent)
         return (
-            Command(("ZRANGEBYLEX", index, b"[" + parent, b"(" + parent + b"\1", "LIMIT", 0, 1)),
-            Command(("ZLEXCOUNT", index, b"[" + start, b"(" + start[:-1] + b"\1")),
+            Command(("ZRANGEBYLEX", index, *parent, "LIMIT", 0, 1)),
+            Command(("ZLEXCOUNT", index, *entry.of_namespace(put.namespace))),
         )
 
     def _trimmed(self, row: Tracked, rules: Sequence[Rule]) -> Operation[None]:

@@ -7,13 +7,14 @@ that it does not find is only retained for too long.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import partial
 from typing import Any
 
 from redis.exceptions import ResponseError
 
 from redis_retention.engine import Engine, OrphanGroup
+from redis_retention.engine import entries as entry
 from redis_retention.layouts import Family
 from redis_retention.policy import Policy
 from redis_retention.results import ThreadResult
@@ -48,8 +49,8 @@ class Search:
         hits, entries = yield from self._look_up(thread, _ALL)
         found = Found(complete=self._search.complete)
         self._sort(thread, hits, found)
-        for entry in entries:
-            key = self.engine.document(thread, entry)
+        for of_checkpoint in entries:
+            key = self.engine.document(thread, of_checkpoint)
             suffix = self._suffix(Family.CHECKPOINT, key)
             found.documents[suffix] = key
             # A missing one may have left a registry, which is in no search index.
@@ -77,45 +78,46 @@ class Search:
         return (yield from self.engine.with_sound_index(thread, trim))
 
     def _trim(self, thread: bytes, policy: Policy) -> Operation[ThreadResult]:
-        before = Found()
         hits, entries = yield from self._look_up(thread, [Family.CHECKPOINT])
-        self._sort(thread, hits, before)
-        known = {self.engine.document(thread, entry) for entry in entries}
-        missing = known - set(before.documents.values())
-        before.documents.update((self._suffix(Family.CHECKPOINT, key), key) for key in known)
-        names = yield from self._update_index(thread, before, entries, missing, policy)
+        known = {self.engine.document(thread, e): e for e in entries}
+        missing = known.keys() - hits[Family.CHECKPOINT]
+        found = Found()
+        # What the index knows has been proved to be the thread's.
+        new = [key for key in hits[Family.CHECKPOINT] if key not in known]
+        self._sort(thread, {Family.CHECKPOINT: new}, found)
+        documents = known.keys() | found.documents.values()
+        names = yield from self._update_index(thread, documents, known, missing, policy)
 
         # A trim of one call is followed by the last search in the same go.
-        pages = self._search.pages(thread, _ALL) if len(before.documents) <= _FEW_DOCUMENTS else []
+        pages = self._search.pages(thread, _ALL) if len(documents) <= _FEW_DOCUMENTS else []
         trimmed = yield from self.engine.trim(
             thread, policy, complete=self._search.complete, names=names or None, afterwards=pages
         )
         result = one_thread.done(trimmed)
         if trimmed.unsupported is not None:
-            read = yield from self.engine.read(thread, before.writes_seen())
+            read = yield from self.engine.read(thread, dict.fromkeys(documents, 0))
             result.left = one_thread.checkpoints(read)
             return result
         after = yield from self._found_after(thread, trimmed.afterwards)
         if after is not None:
-            yield from self._delete_orphans(thread, before, after, missing, result)
+            yield from self._delete_orphans(thread, documents, missing, after, result)
         return result
 
     def _update_index(
         self,
         thread: bytes,
-        found: Found,
-        entries: Sequence[bytes],
+        documents: Set[bytes],
+        known: Mapping[bytes, bytes],
         missing: Iterable[bytes],
         policy: Policy,
     ) -> Operation[list[bytes]]:
         """Update our index, but for the root checkpoints that a trim may add by their names."""
         engine = self.engine
-        unsupported = {engine.document(thread, e) for e in entries if e.startswith(b"x")}
+        unsupported = {key for key, e in known.items() if entry.is_unsupported(e)}
         if unsupported:
             yield from engine.forget_unsupported(thread)
         yield from engine.forget_all(missing)
-        known = {engine.document(thread, e) for e in entries} - unsupported
-        new = sorted(set(found.documents.values()) - known)
+        new = sorted(documents - known.keys() | unsupported)
         # Where runs begin, only documents say.
         roots = {} if policy.keep_runs else engine.roots_by_name(thread, new)
         by_name = {key: name for key, name in roots.items() if key not in unsupported}
@@ -143,16 +145,26 @@ class Search:
     def _delete_orphans(
         self,
         thread: bytes,
-        before: Found,
+        before: Set[bytes],
+        missing: Set[bytes],
         after: Found,
-        missing: Iterable[bytes],
         result: ThreadResult,
     ) -> Operation[None]:
-        """Delete what writers left of checkpoints that are gone."""
+        """Delete what writers left of checkpoints that are gone.
+
+        Args:
+            thread: The thread as it stands in the keys.
+            before: The documents that were known before the trim.
+            missing: Those of them that were not there any more.
+            after: What was found after it.
+            result: What was done so far, to which this is added.
+        """
         lost = {self._suffix(Family.CHECKPOINT, key) for key in missing}
         orphaned = sorted((lost | after.writes.keys()) - after.documents.keys())
+        if not orphaned:
+            return
         # What was there a moment ago was trimmed: whatever is left of it is deleted too.
-        trimmed = before.documents.keys() - lost
+        trimmed = {self._suffix(Family.CHECKPOINT, key) for key in before - missing}
         groups = [
             OrphanGroup(suffix, sorted(after.writes.get(suffix, ())), suffix in trimmed)
             for suffix in orphaned
@@ -187,10 +199,10 @@ class Search:
     ) -> Operation[tuple[dict[Family, list[bytes]], list[bytes]]]:
         """What the search indexes find of a thread, and the entries of checkpoints in our own."""
         key = self.engine.index_key(thread)
-        entries = Command(("ZRANGEBYLEX", key, b"[s", b"(y"))
+        entries = Command(("ZRANGEBYLEX", key, *entry.CHECKPOINTS_TO_UNSUPPORTED))
         search = self._search.search(thread, families, [entries])
         hits, [found] = yield from self._understood(thread, search)
-        return hits, [entry for entry in found if entry[:1] in (b"s", b"t", b"x")]
+        return hits, [e for e in found if entry.is_checkpoint(e) or entry.is_unsupported(e)]
 
     def _understood(self, value: bytes, search: Operation[T]) -> Operation[T]:
         """A search, and what it means if the server refuses it."""

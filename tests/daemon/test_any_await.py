@@ -79,6 +79,7 @@ class Meddled:
         self.daemon = daemon
         self.client = client
         self.saver = Writer(client, []).saver
+        self._writer = Writer(client, [])
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -100,6 +101,13 @@ class Meddled:
     def spoil(self, policies: str) -> None:
         self.client.hset(STORED, "*", policies)
         self.reload()
+
+    def write(self, thread: str) -> str:
+        """Begin a thread, far enough for a trim, and return the id of its newest checkpoint."""
+        self._writer.written[thread] = []
+        for _ in range(TRIGGER + 2):
+            self._writer.step(thread)
+        return self._writer.written[thread][-1]
 
     def document(self, thread: str) -> str:
         """The oldest checkpoint's, if its writer does not touch it again, else of none."""
@@ -176,9 +184,8 @@ async def test_whatever_changes_at_any_await_the_daemon_goes_on(
     async with meddled(redis_stack, meddler) as it:
         for at in itertools.count():
             thread = f"thread-{at}"
-            writer = Writer(redis_stack.client(), [thread])
             meddler.arm(at, lambda name=thread: CHANGES[change](it, name))  # type: ignore[misc]
-            await asyncio.to_thread(writer.write, TRIGGER + 6)
+            await asyncio.to_thread(it.write, thread)
             it.daemon._ask_for_sweep("a test wants it")
             it.reload()
             await until(lambda: meddler.done or (it.idle and meddler.quiet))
@@ -193,12 +200,11 @@ async def test_whatever_changes_at_any_await_the_daemon_goes_on(
 async def assert_works(it: Meddled, thread: str) -> None:
     """The daemon listens and sweeps."""
     swept = it.daemon.activity.sweeps.get("done", 0)
-    writer = Writer(it.client, [thread])
-    await asyncio.to_thread(writer.write, TRIGGER + 6)
+    newest = await asyncio.to_thread(it.write, thread)
     it.daemon._ask_for_sweep("a test wants it")
     await until(lambda: len(ids(it.client, thread)) <= TRIGGER, lambda: it.daemon.activity)
     await until(
         lambda: it.daemon.activity.sweeps.get("done", 0) > swept, lambda: it.daemon.activity
     )
     # A sweep by the policy that was stricter may still have been under way.
-    assert ids(it.client, thread)[-1:] == writer.newest(thread, 1)
+    assert ids(it.client, thread)[-1:] == [newest]

@@ -12,6 +12,7 @@ import pytest
 import redis
 from langgraph.checkpoint.memory import InMemorySaver
 
+from tests.daemon.conftest import POLICY
 from tests.daemon.proxy import Proxy
 from tests.daemon.service import Service, eventually
 from tests.daemon.writers import GraphWriter, Watch, Writer, assert_newest, ids, indexed, shrunk
@@ -32,13 +33,12 @@ def assert_trimmed(client: redis.Redis, writer: Writer) -> None:
     assert_newest(client, writer, KEEP)
 
 
-@pytest.mark.parametrize("threads", [10])
 def test_every_thread_is_trimmed_while_it_grows(
-    server: Server, client: redis.Redis, service: Start, threads: int
+    server: Server, client: redis.Redis, service: Start
 ) -> None:
     running = service(server)
     running.wait_for("ready")
-    writer = burst(server, threads)
+    writer = burst(server, 10)
     watch = Watch(server.client(), writer, KEEP)
     watch.start()
     writer.write(60)
@@ -51,7 +51,7 @@ def test_a_burst_of_many_graphs(server: Server, client: redis.Redis, service: St
     running = service(server)
     running.wait_for("ready")
     writers = [
-        GraphWriter(server.client(), [f"burst-{half}-{number}" for number in range(10)])
+        GraphWriter(server.client(), [f"burst-{half}-{number}" for number in range(6)])
         for half in range(2)
     ]
     watches = [Watch(server.client(), writer, KEEP) for writer in writers]
@@ -107,7 +107,7 @@ def test_it_follows_a_primary_that_was_demoted_and_kept_its_connections(
         promoted.client() as primary,
         Proxy(redis_stack.port) as proxy,
     ):
-        running = service(proxy.url)
+        running = service(proxy.url, *POLICY, "--check-every", "1")
         running.wait_for("swept")
         try:
             primary.replicaof("NO", "ONE")

@@ -110,13 +110,6 @@ def test_the_line_of_cron_sweeps(redis_stack: Server, stack: redis.Redis) -> Non
     assert [minute.isdigit(), hour, day, month, weekday, user] == [True, *"****", "nobody"]
 
 
-def test_the_table_of_options_is_complete() -> None:
-    table = set(
-        re.findall(r"^\| `(--[a-z-]+)", OPERATIONS.read_text(encoding="utf-8"), re.MULTILINE)
-    )
-    assert table == options_of_run() - {"--help", "--json"}
-
-
 def test_everything_that_is_mentioned_is_a_command() -> None:
     text = OPERATIONS.read_text(encoding="utf-8")
     commands = set(re.findall(r"`redis-retention ([a-z]+)", text))

@@ -15,7 +15,7 @@ LAYOUT = (LUA / "layouts/README.md").read_text()
 
 
 def qualified(page: str) -> list[tuple[str, str]]:
-    """Modules and functions, as in `removal.run`."""
+    """Modules and functions, as in `deletion.run`."""
     text = (ROOT / "docs" / page).read_text()
     named = re.findall(r"`(\w+)\.(\w+)`", text)
     known = {*MODULES, "layout"}
@@ -23,7 +23,7 @@ def qualified(page: str) -> list[tuple[str, str]]:
 
 
 def placed(page: str) -> list[tuple[str, str]]:
-    """Functions and their modules, as in `carry_out` in `trimming`."""
+    """Functions and their modules, as in `carry_out` in `batches`."""
     text = (ROOT / "docs" / page).read_text()
     return [(module, name) for name, module in re.findall(r"`(\w+)`\s+in\s+`(\w+)`", text)]
 

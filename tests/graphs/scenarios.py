@@ -595,7 +595,7 @@ def _research() -> Subgraph:
 class ManySubgraphs(Scenario):
     """A subgraph that runs to its end every turn: each time a namespace that nobody reads again."""
 
-    calls: int = 20
+    calls: int = 12
 
     def build(self, saver: Saver) -> Graph:
         return _with_subgraphs(research=_research()).compile(checkpointer=saver)

@@ -169,17 +169,13 @@ def test_an_index_that_knows_only_the_old_half_deletes_none_that_it_should_not(
 LARGE = 11_000
 
 
-@pytest.mark.parametrize("seen", [False, True])
 def test_a_thread_beyond_what_a_search_returns_is_trimmed_entirely(
-    plain_saver: RedisSaver, stack: redis.Redis, seen: bool
+    plain_saver: RedisSaver, stack: redis.Redis
 ) -> None:
     names = fill_fast(stack, "a", LARGE)
     assert searchable(stack, "checkpoint") == LARGE
-    retention = Retention(stack)
-    if seen:
-        retention.trim("a", Policy(keep_last=LARGE))
 
-    result = retention.trim("a", KEEP_10, indexed_only=seen)
+    result = Retention(stack).trim("a", KEEP_10)
 
     assert (result.checkpoints_deleted, result.checkpoints_kept) == (LARGE - 10, 10)
     assert result.keys_deleted == 3 * (LARGE - 10)

@@ -476,7 +476,7 @@ def test_nothing_is_lost_whatever_comes_between_two_commands_of_the_savers(
     """No act deletes what the rules retain; a reader finds what it finds in the control."""
     with Writers(redis_stack.url, WRITERS) as writers:
 
-        @settings(max_examples=100)
+        @settings(max_examples=80)
         @given(examples)
         def check(example: Example) -> None:
             now = time.time()

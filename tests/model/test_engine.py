@@ -177,37 +177,22 @@ def test_after_each_call_alone_the_thread_is_whole(database: redis.Redis, exampl
 
 
 @given(examples(now=NOW))
-def test_a_dry_run_changes_nothing_and_counts_what_a_trim_does(
+def test_a_dry_run_changes_nothing_and_both_count_what_the_trim_deletes(
     database: redis.Redis, example: Example
 ) -> None:
     it = arranged(example, database)
-    pins = read_database(database)
+    before = read_database(database)
 
     dry = it.retention.trim(example.subject.thread_id, it.policy, dry_run=True)
-    assert read_database(database) == pins
+    assert read_database(database) == before
 
     real = it.retention.trim(example.subject.thread_id, it.policy)
-    assert (dry.checkpoints_deleted, dry.checkpoints_kept, dry.keys_deleted) == (
-        real.checkpoints_deleted,
-        real.checkpoints_kept,
-        real.keys_deleted,
-    )
-
-
-@given(examples(now=NOW))
-def test_the_numbers_are_those_of_the_database_before_and_after(
-    database: redis.Redis, example: Example
-) -> None:
-    it = arranged(example, database)
-
-    result = it.retention.trim(example.subject.thread_id, it.policy)
-
-    after = read_database(database)
-    gone = it.before.keys() - after.keys()
+    gone = before.keys() - read_database(database).keys()
     documents = {c.key for c in it.decision.thread.checkpoints.values()}
     documents |= it.decision.thread.stubs.keys()
-    assert result.keys_deleted == len(gone)
-    assert result.checkpoints_deleted == len(gone & documents)
+    assert dry.keys_deleted == real.keys_deleted == len(gone & it.before.keys())
+    assert dry.checkpoints_deleted == real.checkpoints_deleted == len(gone & documents)
+    assert dry.checkpoints_kept == real.checkpoints_kept
 
 
 @given(examples(now=NOW))
@@ -242,18 +227,6 @@ class ByNames(Engine):
                 yield from command("ZREM", key, b"b" + checkpoint_id)
                 yield from self.add_roots(thread, [checkpoint_id])
         return found
-
-
-@given(examples(now=NOW))
-def test_names_alone_lead_to_the_same_trim(database: redis.Redis, example: Example) -> None:
-    it = arranged(example, database)
-    engine = ByNames(it.engine.layout, keys_per_call=it.engine.keys_per_call, grace_ms=0)
-    transport = Transport(database)
-    keys = transport.run(scan.find(engine.layout, [it.thread]))[it.thread]
-
-    transport.run(one_thread.trim(engine, it.thread, keys, it.policy))
-
-    assert complaints(it.before, read_database(database), it.decision) == []
 
 
 @given(examples(now=NOW))

@@ -152,7 +152,7 @@ def database_of(example: Example) -> tuple[redis.Redis, Database]:
 
 
 random_threads = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 
 

@@ -14,8 +14,8 @@ function json_documents.quietly(...)
 end
 
 function json_documents.decoded(text)
-  local fine, value = pcall(cjson.decode, text)
-  if fine and type(value) == "table" then return value end
+  local ok, value = pcall(cjson.decode, text)
+  if ok and type(value) == "table" then return value end
   return nil
 end
 

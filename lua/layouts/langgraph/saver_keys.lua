@@ -139,8 +139,13 @@ function saver_keys.new(root, never)
     return (each_split(rest, function(ns, id) return visit(read_ns(ns), id) end))
   end
 
+  -- Whether a place can only be a root namespace.
+  function self.is_root(place)
+    return sub(place, -#root_end) == root_end
+  end
+
   function self.each_reading(place, visit)
-    if sub(place, -#root_end) == root_end then
+    if self.is_root(place) then
       visit(sub(place, 2, -#root_end - 1), "")
       return true
     end

@@ -44,11 +44,12 @@ function saver_layout.values_in_document(key)
 end
 
 -- A layout of the names that saver_keys.new has made and the headers that checkpoint_headers.new
--- has. `given`:
+-- has. `options`:
 --   channels_at          what checkpoint_headers.new was given
 --   values(thread, id)   where a root checkpoint has the values of its channels, as above
 --   is_own_write(key)    whether a write document is one of this saver, by how it keeps its value
-function saver_layout.new(layout, headers, given)
+--   can_own_registry(suffix)  whether a registry can be this saver's, by its name
+function saver_layout.new(layout, headers, options)
   layout.header = headers.header
   layout.simple_headers = headers.simple_headers
   layout.confirm_roots = headers.confirm_roots
@@ -80,10 +81,9 @@ function saver_layout.new(layout, headers, given)
   end
 
   function layout.all_exist(thread, ns, ids)
-    local start, keys, existing = layout.key_starts(thread, ns).checkpoint, {}, 0
+    local start, keys = layout.key_starts(thread, ns).checkpoint, {}
     for at, id in ipairs(ids) do keys[at] = start .. id end
-    lists.in_parts(keys, function(...) existing = existing + redis.call("EXISTS", ...) end)
-    return existing == #ids
+    return lists.total("EXISTS", keys) == #ids
   end
 
   function layout.parent(thread, ns, id)
@@ -93,7 +93,7 @@ function saver_layout.new(layout, headers, given)
 
   function layout.locate(thread, ns, id, channel)
     local parent = layout.parent(thread, ns, id)
-    local channels = given.channels_at(thread, ns, id)
+    local channels = options.channels_at(thread, ns, id)
     if channels.here[channel] then return "here", parent end
     if channels.unwritten(channel) then return "nowhere", parent end
     return "above", parent
@@ -142,7 +142,7 @@ function saver_layout.new(layout, headers, given)
       failed = failed or string.sub(key, -#FAILURE) == FAILURE
     end
     if failed then return false end
-    for channel, place in pairs(given.values(thread, id)) do
+    for channel, place in pairs(options.values(thread, id)) do
       if is_due(channel, unpack(place)) then return true end
     end
     return false
@@ -161,22 +161,23 @@ function saver_layout.new(layout, headers, given)
   function layout.write_owner(key)
     local thread, ns, id = json_documents.stated_fields(key)
     if not thread or not bytes.starts(key, layout.key_starts(thread, ns).write .. id .. ":")
-      or not given.is_own_write(key) then return nil end
+      or not options.is_own_write(key) then return nil end
     return thread, ns, id
   end
 
-  -- The first writes that say so speak for all.
+  -- The first write that says whose it is speaks for all.
   function layout.registry_owner(suffix)
-    local starts, foreign = layout.bare_key_starts(), nil
+    local starts, can_be_ours = layout.bare_key_starts(), options.can_own_registry(suffix)
     for _, key in ipairs(quietly("ZRANGE", starts.registry .. suffix, 0, 9) or {}) do
       local thread, ns, id = layout.write_owner(key)
       if thread and layout.suffix(thread, ns, id) == suffix then return thread end
       if bytes.starts(key, starts.write .. suffix .. ":") and redis.call("EXISTS", key) == 1
-        and not given.is_own_write(key) then
-        foreign = false
+        and not options.is_own_write(key) then
+        can_be_ours = false
       end
     end
-    return foreign
+    if can_be_ours then return nil end
+    return false
   end
 
   -- LangGraph.js' shallow saver keeps one checkpoint of a namespace, whose id its key does not say.

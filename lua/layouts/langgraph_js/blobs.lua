@@ -49,20 +49,20 @@ end
 
 -- A document that is none of a checkpoint names nothing.
 function blobs.named(documents)
-  local named, places, fine = {}, {}, true
+  local named, places, all_read = {}, {}, true
   json_documents.each_reply("", documents, NAMESPACE, function(key, reply)
     places[key] = reply and json_documents.decoded(reply)
   end)
   json_documents.each_reply("", documents, VERSIONS, function(key, reply)
     local place, found = places[key], reply and json_documents.decoded(reply)
     local versions = found and found[1]
-    fine = fine and (not reply or found ~= nil)
+    all_read = all_read and (not reply or found ~= nil)
     if not place or type(place[1]) ~= "string" or type(place[2]) ~= "string"
       or type(versions) ~= "table" then return end
     local ns = json_documents.read_ns(place[2])
-    fine = add_versions(named, place[1], ns, versions) and fine
+    all_read = add_versions(named, place[1], ns, versions) and all_read
   end)
-  return fine and named or nil
+  return all_read and named or nil
 end
 
 -- The thread, the namespace and the id in what a document states, nil for what is none. Most are

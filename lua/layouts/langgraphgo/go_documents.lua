@@ -20,8 +20,8 @@ local start
 function go_documents.use(prefix) start = prefix .. "checkpoint:" end
 
 local function decoded(text)
-  local fine, value = pcall(cjson.decode, text)
-  return fine and type(value) == "table" and value or nil
+  local ok, value = pcall(cjson.decode, text)
+  return ok and type(value) == "table" and value or nil
 end
 
 -- What stands behind the state, as an object. It is one only if the mark is not within another
