@@ -303,7 +303,7 @@ def test_however_many_threads_are_refused_all_others_are_swept(stack: redis.Redi
 def test_a_server_that_does_not_reply_any_more_ends_a_sweep(
     redis_stack: Server, stack: redis.Redis
 ) -> None:
-    fill(stack, [f"thread-{number}" for number in range(50)], 6)
+    fill(stack, [f"thread-{number}" for number in range(10)], 6)
     with Proxy(redis_stack.port) as proxy:
         once = Retry(NoBackoff(), 0)
         client = redis.Redis(port=proxy.port, socket_timeout=0.05, retry=once)
