@@ -13,7 +13,7 @@
 -- ARGV[8]  1 when an earlier call of the same trim has deleted already, else 0
 -- ARGV[9]  1 when the index is known to have all of the thread's checkpoints, else 0
 -- ARGV[10] milliseconds for which a leaf is retained
--- ARGV[11] where the call before has come to, "" for the first call
+-- ARGV[11] what the call before has replied as next, "" for the first call
 -- ARGV[12]… the policy, five values (include/policy.lua)
 -- then     ids of root checkpoints that the index may not know, in their order, oldest or newest
 --          first: those that are this thread's are added to it unread

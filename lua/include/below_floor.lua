@@ -10,7 +10,7 @@ local AHEAD = 64
 
 -- Follows where runs begin while root checkpoints are deleted, from the id `lowest` on: a run whose
 -- first checkpoint is deleted begins with the next one that is still there.
---   on_retained(id)  is to be told of each of these
+--   on_retained(id)  to be called for each checkpoint that is still there
 --   oldest           the first of these, nil before
 function below_floor.run_starts(batch, lowest)
   local self = { oldest = nil }
@@ -46,7 +46,7 @@ end
 
 -- Deletes what is not retained between two bounds of the index. `retained` has the ids that are;
 -- `collect(ids, first, last)` collects checkpoints in turn and answers how many; `on_retained(id)`
--- is told of those that are still there. False when (a part of) it is left for the next call.
+-- is called for those that are still there. False when (a part of) it is left for the next call.
 function below_floor.between(batch, low, high, prefix, retained, collect, on_retained)
   repeat
     local members = batch.view.up(low, high, AHEAD)

@@ -1,6 +1,6 @@
 -- beside: whether a thread is known in other storage formats, too. `redis_retention/scripts.py`
 -- puts it around a script, which then has more arguments at the end of ARGV: names of keys, and how
--- many these are. Its reply has one more value: {names that exist}, {names not to be looked at}.
+-- many these are. Its reply has one more value: {names that exist}, {names it cannot read}.
 
 local beside = {}
 

@@ -43,7 +43,7 @@ function decide.retain(rules, id, reason)
 end
 
 -- The oldest id that is not older than `oldest_ms`, walking down from `floor`. A checkpoint whose
--- age nobody can tell is retained with its elders: it cannot be proved to be old.
+-- age is unknown cannot be proved to be old: it is retained, and the walk goes on.
 local function floor_within(checkpoints, floor, oldest_ms)
   while true do
     local older = checkpoints.before(floor)
@@ -82,8 +82,8 @@ local function retain_leaves(rules, now, grace)
   end
 end
 
--- Of a crowd of leaves it is not known what descends from what the latest pointer names: that is
--- asked of each checkpoint below the floor about which it matters.
+-- In a crowd of leaves, each checkpoint below the floor that would be deleted is asked whether it
+-- descends from what the latest pointer names.
 local function retain_in_crowd(rules, crowd)
   if crowd.more or crowd.is_too_large then rules.unclear_below = decide.HIGHEST end
   if not crowd.is_ahead then return end
@@ -104,7 +104,7 @@ end
 --   existing_before(id)  the id of the next older one that exists, or nil
 --   run_start(id)        the id of the first checkpoint of its run, or nil; no function at all in a
 --                        namespace in which runs are not told apart
---   hides_runs           nobody can tell where runs begin
+--   hides_runs           whether it is unknown where runs begin
 --   leaves_below(id)     {id =, since = ms, missing = bool, path = ids from what the latest pointer
 --                        names to this leaf, nil when it does not descend from there}; and of very
 --                        many what include/leaves.lua says of a crowd
@@ -183,10 +183,10 @@ function decide.invocation(invocation)
   return not invocation.is_indexed() and { "unclear" } or nil
 end
 
--- Whether a thread is idle: nothing has happened in it for `policy.expire` milliseconds, nobody is
--- waited for, and nothing in it is pinned. `thread` answers:
+-- Whether a thread is idle: nothing has happened in it for `policy.expire` milliseconds, it does
+-- not wait for a human, and nothing in it is pinned. `thread` answers:
 --   has_pins           whether anything in it is pinned
---   made_at()          when its newest checkpoint was made, nil when nobody can tell
+--   made_at()          when its newest checkpoint was made, nil when that is unknown
 --   has_begun_to_expire()  whether it was found idle, and its root checkpoints are gone
 --   waits()            whether the newest checkpoint waits for a human
 function decide.is_idle(thread, policy)

@@ -62,7 +62,7 @@ end
 --   roots(ns)         the root checkpoints that say they have started a namespace, oldest first
 --   retains_root(id)  whether a root checkpoint is retained, or may still arrive
 --   invocation(ns)    why the namespace of an invocation is retained, nil when it is deleted
---   reader            what had to be read (include/headers.lua): to be looked at when all is asked
+--   reader            what had to be read (include/headers.lua); to be checked in the end
 function decisions.of_thread(view, thread, policy, its_pins, options)
   local self = { reader = headers.reader(thread, options.most_unread) }
   self.unsupported = index.unsupported(view)

@@ -16,7 +16,7 @@ function indexing.status(starts, id, writes)
 end
 
 -- Reads the document at `key`. `only` is the thread asked for, "" for any; `writes` how many write
--- documents the caller has seen for it, 0 when it has not looked. Answers a status:
+-- documents the caller has seen for it, 0 when that is unknown. Answers a status:
 --   checkpoint    a checkpoint
 --   unregistered  a checkpoint whose registry does not name all its writes
 --   stub          a write has come before its checkpoint, or after its end

@@ -52,8 +52,8 @@ local function delete_in_crowd(batch, ns, crowd, delete, collect, on_retained)
 end
 
 -- Deletes what is not retained of an independent namespace. `collect(ids, first, last)` collects
--- checkpoints in turn and answers how many, `on_retained(id)` is told of those that are still
--- there; `oldest` is the oldest that the index knows.
+-- checkpoints in turn and answers how many, `on_retained(id)` is called for those that are
+-- still there; `oldest` is the oldest that the index knows.
 local function delete_independent(batch, ns, oldest, collect, on_retained)
   local rules, namespace = batch.decisions.namespace(ns), evidence.namespace(ns)
   local prefix = namespace.prefix

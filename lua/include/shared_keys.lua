@@ -26,7 +26,7 @@ end
 -- would be deleted; for all others an age of `age` milliseconds is the proof.
 function shared_keys.each_over(thread, candidates, was_there, age, counting, visit)
   local keys, groups, writers, count = {}, {}, {}, 0
-  -- Those that have written them, most of them a few: by namespace and id, and in a list.
+  -- The checkpoints that have written them: by namespace and id, and in lists.
   local by_ns, documents, ids = {}, {}, {}
 
   layout.each_shared_key_owner(candidates, function(key, owner, ns, id, group)

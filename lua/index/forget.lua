@@ -2,12 +2,11 @@
 -- expired. Their entries leave the indexes. A thread that is gone loses its index and its pins.
 --
 -- Of a document that is gone only the name is left. A root checkpoint's can be read in one way; in
--- any other, each colon may end the thread, and each the namespace. So the readings are looked up,
--- the first of very many. Whichever finds an entry names this very document, and the entry is out
--- of date.
+-- any other, each colon may end the thread, and each the namespace. So each reading is looked up in
+-- the index, up to a bound. An entry that is found names this very document, and is out of date.
 --
 -- An entry stays in the index while keys of its checkpoint are left, or invocations that it
--- started: it is what remembers them until a trim has deleted them.
+-- started: a trim finds these by it.
 --
 -- KEYS     any     names of checkpoint documents, of any threads; what exists is passed over
 --
@@ -16,8 +15,8 @@
 -- ARGV[4]  what the names of pin hashes begin with; the thread follows
 -- then     threads that may be gone, as they stand in the keys
 --
--- Reply    {checkpoints forgotten, KEYS dealt with}: when it has looked up a great deal, a call
---          leaves the rest of KEYS to the next
+-- Reply    {checkpoints forgotten, KEYS dealt with}: after so many readings, a call leaves the rest
+--          of KEYS to the next
 --
 -- Other keys it touches: for each thread it reads its index (a zset, include/entry.lua) and deletes
 -- from it; it reads whether registries of these checkpoints exist. Before it deletes pins (a hash)
@@ -35,8 +34,8 @@ layout.use(ARGV[2], ARGV[3])
 local MOST_LOOK_UPS = 3000
 local look_ups = 0
 
--- Our own trims are told of as well, hundreds of documents of one thread at a time: what has
--- been looked up once is remembered.
+-- Events report our own trims too, hundreds of documents of one thread at a time: so nothing is
+-- looked up twice.
 local indexes, groups = {}, {}
 
 local function index_of(thread)

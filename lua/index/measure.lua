@@ -28,11 +28,12 @@ local index_start, samples, count_keys = ARGV[1], tonumber(ARGV[4]), ARGV[5] == 
 local measure_newest = ARGV[6] == "1"
 layout.use(ARGV[2], ARGV[3])
 
--- Not every entry is a checkpoint, and none is looked at twice.
+-- Entries drawn for each checkpoint to measure: not every entry is of a checkpoint that exists.
 local TRIES = 4
+-- Writes that are measured of a checkpoint at most.
 local MOST_WRITES = 100
 
--- What a checkpoint takes, nil when it is gone or the server does not tell.
+-- The memory of a checkpoint, nil when it is gone or the server does not tell.
 local function measure(thread, ns, id)
   local bytes_used = memory.of(layout.checkpoint_key(thread, ns, id))
   if not bytes_used or bytes_used == 0 then return nil end
@@ -41,7 +42,7 @@ local function measure(thread, ns, id)
   for _, key in ipairs(writes) do
     of_writes = of_writes + (memory.of(key) or 0)
   end
-  -- Of very many writes the first speak for the rest.
+  -- Of very many writes the first are a sample.
   if #writes == MOST_WRITES then of_writes = of_writes * named / MOST_WRITES end
   return bytes_used + of_writes + (memory.of(layout.registry_key(thread, ns, id)) or 0)
 end

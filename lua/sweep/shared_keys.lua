@@ -1,6 +1,6 @@
 -- Deletes the shared keys of one thread that no checkpoint needs (include/shared_keys.lua). The
--- caller brings those that no document names (sweep/shared_names.lua), of all that it has found by
--- a look at the database; the look must have begun when what was deleted of the thread was gone.
+-- caller brings those that no document names (sweep/shared_names.lua), of all that a SCAN has found
+-- that began after the last deletion in the thread.
 --
 -- KEYS[1]  zset    the thread's index, which is not read: it says where the thread is
 --
@@ -27,8 +27,8 @@
 local thread, age, counting = ARGV[1], tonumber(ARGV[4]), ARGV[5] == "1"
 layout.use(ARGV[2], ARGV[3])
 
--- Whether a checkpoint was there and is gone. There may be many of them, and most are old: then
--- nobody asks.
+-- Whether a checkpoint was there and is gone. Most are old, and are not asked about: so the ids, of
+-- which there may be many, are read when the first is.
 local ids_gone
 local function was_there(id)
   if not ids_gone then
