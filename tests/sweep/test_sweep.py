@@ -96,7 +96,9 @@ def test_a_second_sweep_finds_nothing(stack: redis.Redis) -> None:
     assert read_database(stack) == before
 
 
-async def test_the_same_without_blocking(redis_stack: Server, stack: redis.Redis) -> None:
+async def test_a_backlog_is_worked_off_without_blocking(
+    redis_stack: Server, stack: redis.Redis
+) -> None:
     fill(stack, ["a", "b"], 8)
     async with redis.asyncio.Redis.from_url(redis_stack.url) as client:
         result = await AsyncRetention(client).sweep(KEEP)
