@@ -93,14 +93,14 @@ def test_the_trigger_is_not_less_than_what_the_policy_keeps(retention: Retention
 
 
 @pytest.mark.parametrize("stored", ["[]", "{", '{"keep_last": 0}', '{"keep_sundays": 1}'])
-def test_one_that_cannot_be_read_is_not_passed_over(stored: str) -> None:
+def test_a_policy_that_cannot_be_read_is_not_passed_over(stored: str) -> None:
     client = FakeRedis()
     client.hset(KEY, "a*", stored)
     with pytest.raises(RetentionError, match=r"policy stored for 'a\*'"):
         Retention(client).trim("a")
 
 
-async def test_the_same_without_blocking() -> None:
+async def test_policies_are_stored_found_and_removed_without_blocking() -> None:
     retention = AsyncRetention(FakeAsyncRedis())
     with pytest.raises(NoPolicy):
         await retention.trim("a")

@@ -183,15 +183,13 @@ def test_a_look_at_the_whole_database_is_explained(run: Run, stack: redis.Redis)
     assert done.err.count("\n") == 1
 
 
-def test_asked_for_it_is_not(run: Run, stack: redis.Redis) -> None:
+def test_a_look_that_was_asked_for_is_not_explained(run: Run, stack: redis.Redis) -> None:
     fill(stack, "a", 4)
     for command in ("plan", "trim"):
         assert run(command, "a", "--keep-last", "1", "--scan").err == ""
 
 
-def test_nor_is_there_anything_to_explain_where_it_can_be_searched(
-    run: Run, stack: redis.Redis
-) -> None:
+def test_nothing_is_explained_where_a_search_is_possible(run: Run, stack: redis.Redis) -> None:
     RedisSaver(redis_client=stack).setup()
     fill(stack, "a", 4)
     done = run("trim", "a", "--keep-last", "1", "--json")

@@ -108,7 +108,9 @@ def test_nothing_is_searched_for(
     assert set(sent[1:]) == {"EVALSHA"}
 
 
-async def test_nor_without_blocking(redis_stack: Server, thread: list[str]) -> None:
+async def test_nothing_is_searched_for_without_blocking(
+    redis_stack: Server, thread: list[str]
+) -> None:
     async with redis.asyncio.Redis.from_url(redis_stack.url) as client:
         await client.ping()
         with monitored(redis_stack) as commands:

@@ -62,7 +62,7 @@ def test_an_indexed_thread_is_trimmed_by_one_call_and_nothing_else(
     assert result.checkpoints_deleted == 26
 
 
-async def test_async_too(server: Server, client: redis.Redis) -> None:
+async def test_an_async_trim_is_one_call_too(server: Server, client: redis.Redis) -> None:
     indexed(client, 36)
     async with redis.asyncio.Redis.from_url(server.url) as async_client:
         await async_client.ping()
@@ -72,7 +72,9 @@ async def test_async_too(server: Server, client: redis.Redis) -> None:
     assert result.checkpoints_deleted == 26
 
 
-def test_so_is_it_looked_at(redis_stack: Server, stack: redis.Redis) -> None:
+def test_a_dry_run_of_an_indexed_thread_sends_nothing_but_calls(
+    redis_stack: Server, stack: redis.Redis
+) -> None:
     indexed(stack, 36)
     retention = Retention(stack)
     retention.trim("a", KEEP_10, indexed_only=True, dry_run=True)  # loads the scripts
@@ -163,7 +165,7 @@ def test_calls_delete_what_the_server_deletes_in_the_time_that_each_may_take(
 
 
 @pytest.mark.parametrize("away", AWAY)
-async def test_and_so_they_do_without_blocking(
+async def test_calls_delete_what_they_may_take_the_time_for_without_blocking(
     redis_stack: Server, stack: redis.Redis, away: float
 ) -> None:
     indexed(stack, 400)
@@ -254,7 +256,9 @@ def test_lost_scripts_are_no_matter_inside_a_pipeline(client: redis.Redis) -> No
     assert Transport(client).run(several(names)) == EXPECTED
 
 
-async def test_nor_inside_an_async_one(server: Server, client: redis.Redis) -> None:
+async def test_lost_scripts_are_no_matter_inside_an_async_pipeline(
+    server: Server, client: redis.Redis
+) -> None:
     names = fill_fast(client, "a", 2)
     client.script_flush()
     async with redis.asyncio.Redis.from_url(server.url) as async_client:
@@ -283,7 +287,7 @@ def test_what_is_sent_ahead_arrives_when_it_is_asked_for(server: Server) -> None
             assert Transport(client).run(sent_ahead()) == ARRIVED
 
 
-async def test_it_does_without_blocking(server: Server) -> None:
+async def test_what_is_sent_ahead_arrives_without_blocking(server: Server) -> None:
     async with redis.asyncio.Redis.from_url(server.url) as client:
         assert await AsyncTransport(client).run(sent_ahead()) == ARRIVED
 
@@ -296,11 +300,11 @@ def cut_off() -> Operation[Any]:
     return reply
 
 
-def test_it_is_sent_again_when_its_connection_breaks(client: redis.Redis) -> None:
+def test_what_is_sent_ahead_is_sent_again_when_its_connection_breaks(client: redis.Redis) -> None:
     assert Transport(client).run(cut_off()) is None
 
 
-async def test_and_so_it_is_without_blocking(server: Server) -> None:
+async def test_what_is_sent_ahead_is_sent_again_without_blocking(server: Server) -> None:
     async with redis.asyncio.Redis.from_url(server.url) as client:
         assert await AsyncTransport(client).run(cut_off()) is None
 
@@ -321,7 +325,9 @@ def test_a_reply_that_nobody_has_asked_for_is_not_taken_for_another(server: Serv
     assert replies == [b"0", b"1", b"2", b"3"]
 
 
-async def test_nor_is_it_without_blocking(server: Server) -> None:
+async def test_a_reply_that_nobody_has_asked_for_is_not_taken_without_blocking(
+    server: Server,
+) -> None:
     async with redis.asyncio.Redis.from_url(server.url, max_connections=2) as client:
         for _ in range(3):
             with pytest.raises(ZeroDivisionError):

@@ -85,7 +85,7 @@ def test_a_trimmed_graph_runs_like_one_that_is_never_trimmed(
 
 
 @pytest.mark.parametrize(("server", "scenario"), in_turn(1), indirect=["server"])
-async def test_so_does_an_async_one(
+async def test_a_trimmed_async_graph_runs_like_one_that_is_never_trimmed(
     async_saver: AsyncOrderedSaver, client: redis.Redis, scenario: Scenario
 ) -> None:
     if not scenario.can_arun:
@@ -102,7 +102,7 @@ async def test_so_does_an_async_one(
 
 
 @pytest.mark.parametrize(("server", "scenario"), in_turn(2), indirect=["server"])
-def test_so_does_one_that_is_trimmed_by_the_index_alone(
+def test_a_graph_trimmed_by_the_index_alone_runs_like_one_that_is_never_trimmed(
     saver: OrderedSaver, client: redis.Redis, scenario: Scenario
 ) -> None:
     graph = scenario.build(saver)

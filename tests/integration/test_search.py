@@ -112,7 +112,9 @@ def test_no_more_is_sent_than_the_thread_takes(
     assert result.keys_deleted == len(doomed)
 
 
-async def test_nor_without_blocking(server: Server, client: redis.Redis, warm: Retention) -> None:
+async def test_no_more_is_sent_than_the_thread_takes_without_blocking(
+    server: Server, client: redis.Redis, warm: Retention
+) -> None:
     fill_fast(client, "a", 36, writes=2)
     async with redis.asyncio.Redis.from_url(server.url) as async_client:
         await async_client.ping()

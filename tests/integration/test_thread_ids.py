@@ -142,7 +142,7 @@ del SEARCHABLE["spaces"]
 
 @pytest.mark.parametrize("seen", [False, True])
 @pytest.mark.parametrize("thread", SEARCHABLE.values(), ids=SEARCHABLE)
-def test_and_so_by_a_search_where_a_query_can_name_it(
+def test_a_search_deletes_exactly_the_same_where_a_query_can_name_the_thread(
     plain_saver: RedisSaver, stack: redis.Redis, thread: str, seen: bool
 ) -> None:
     doomed = arrange(plain_saver, thread)(stack)
@@ -159,7 +159,7 @@ def test_and_so_by_a_search_where_a_query_can_name_it(
 
 
 @pytest.mark.parametrize("thread", NASTY.values(), ids=NASTY)
-def test_and_so_by_the_index_alone(plain_json: redis.Redis, thread: str) -> None:
+def test_the_index_alone_deletes_exactly_the_same(plain_json: redis.Redis, thread: str) -> None:
     doomed = arrange(without_search(plain_json), thread)(plain_json)
     retention = Retention(plain_json)
     retention.trim(thread, Policy(keep_last=100))  # makes the index

@@ -137,7 +137,7 @@ def python_trim(client: redis.Redis) -> object:
 
 
 @pytest.mark.parametrize("clean", [python_trim, python_sweep])
-def test_nor_does_pythons_touch_a_key_of_this_one(
+def test_a_trim_of_pythons_saver_touches_no_key_of_this_one(
     python_saver: RedisSaver, stack: redis.Redis, clean: Callable[[redis.Redis], object]
 ) -> None:
     python = of_both(python_saver, stack)

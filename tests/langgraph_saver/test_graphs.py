@@ -81,7 +81,7 @@ def test_a_graph_runs_as_if_nothing_were_trimmed(
 
 @pytest.mark.parametrize(("server", "scenario"), in_turn(2), indirect=["server"])
 @pytest.mark.parametrize("mode", MODES)
-async def test_so_does_an_async_one(
+async def test_an_async_graph_runs_as_if_nothing_were_trimmed(
     async_saver: AsyncOrderedSaver, scenario: Scenario, mode: Mode
 ) -> None:
     if not scenario.can_arun:

@@ -63,7 +63,7 @@ def test_a_thread_is_cut_down_to_what_its_policy_keeps_when_it_crosses_the_trigg
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_and_so_with_the_async_saver(
+async def test_the_async_saver_cuts_a_thread_down_when_it_crosses_the_trigger(
     make_async_saver: Callable[..., Awaitable[AsyncRetentionRedisSaver]],
     client: redis.Redis,
     mode: Mode,
@@ -118,7 +118,7 @@ def test_a_thread_never_has_more_than_the_trigger_when_its_trims_are_done(
 
 @ONE
 @pytest.mark.parametrize("mode", MODES)
-def test_nor_when_several_processes_write_it_in_turn(
+def test_a_thread_that_several_processes_write_in_turn_never_has_more_than_the_trigger(
     make_saver: MakeSaver, client: redis.Redis, mode: Mode
 ) -> None:
     savers = [make_saver(retention=KEEP, trigger=TRIGGER, mode=mode) for _ in range(3)]

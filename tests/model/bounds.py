@@ -7,7 +7,7 @@ from functools import cache
 from redis_retention.scripts import Script, load
 
 SMALLER = {
-    "MOST_LOOKS, OF_NAMESPACE = 60, 3": "MOST_LOOKS, OF_NAMESPACE = 1, 1",
+    "MOST_RETAINED, OF_NAMESPACE = 60, 3": "MOST_RETAINED, OF_NAMESPACE = 1, 1",
     "FEW, MOST_RECENT, MOST_OLD = 200, 200, 1000": "FEW, MOST_RECENT, MOST_OLD = 0, 200, 2",
 }
 

@@ -247,7 +247,9 @@ class LooksAtLittle(Engine):
 
 
 @given(examples(now=NOW))
-def test_so_does_each_call_that_looks_at_little(database: redis.Redis, example: Example) -> None:
+def test_each_call_that_looks_at_little_leaves_the_thread_whole(
+    database: redis.Redis, example: Example
+) -> None:
     assert_in_order_after_each_call(LooksAtLittle, database, example)
 
 

@@ -19,10 +19,10 @@ class TestPendingSends:
         write = Prefixes().write_document("t", "", c2, TASK, 0)
         assert decision.keys[write].must is Must.RETAIN
 
-    def test_from_format_4_on_it_does_not(self, fake: redis.Redis) -> None:
+    def test_from_format_4_on_the_parent_is_deleted(self, fake: redis.Redis) -> None:
         assert retained(decided(fake, chain(c1, c2, c3, v=4), 1)) == [c3]
 
-    def test_nor_does_a_parent_that_has_sent_nothing(self, fake: redis.Redis) -> None:
+    def test_a_parent_that_has_sent_nothing_is_deleted(self, fake: redis.Redis) -> None:
         others = PutWrites("", c2, TASK, ("messages", "__interrupt__"))
         assert retained(decided(fake, [*chain(c1, c2, c3, v=3), others], 1)) == [c3]
 
