@@ -181,6 +181,11 @@ function entry.shared_keys_left(ms)
   return entry.SHARED_KEYS_LEFT .. string.format("%013d", ms)
 end
 
+-- When an entry says that shared keys may be left.
+function entry.read_shared_keys_left(member)
+  return tonumber((string.sub(member, #entry.SHARED_KEYS_LEFT + 1)))
+end
+
 -- The members that one checkpoint puts into the index. `header` is what the layout read.
 function entry.members(header)
   local id, ns = header.id, header.ns

@@ -6,13 +6,41 @@
 
 local marks = {}
 
+-- The mark that shared keys may be left, nil without one.
+local function of_shared_keys(key)
+  local low, high = entry.range(entry.SHARED_KEYS_LEFT)
+  return redis.call("ZRANGEBYLEX", key, low, high, "LIMIT", 0, 1)[1]
+end
+
+-- Sets another mark than there was before, `mark`, and answers it. At `maxmemory` a script may only
+-- add once it has deleted.
+local function set_after(key, mark)
+  local now = clock.now_ms()
+  if mark then now = math.max(now, entry.read_shared_keys_left(mark) + 1) end
+  redis.call("ZREMRANGEBYLEX", key, entry.range(entry.SHARED_KEYS_LEFT))
+  local new = entry.shared_keys_left(now)
+  redis.call("ZADD", key, "0", new)
+  return new
+end
+
 -- Marks the index at `key`, from which checkpoints were deleted, if the format has shared keys:
 -- those of these checkpoints may be left. A search for them removes the mark
 -- (sweep/shared_keys.lua).
 function marks.shared_keys_left(key)
-  if not layout.shared_keys_named then return end
-  redis.call("ZREMRANGEBYLEX", key, entry.range(entry.SHARED_KEYS_LEFT))
-  redis.call("ZADD", key, "0", entry.shared_keys_left(clock.now_ms()))
+  if layout.shared_keys_named then set_after(key, of_shared_keys(key)) end
+end
+
+-- The mark of an index, and whether it has none before and gets this one: as long as it has that,
+-- no checkpoint has been deleted.
+function marks.begin_look(key)
+  local mark = of_shared_keys(key)
+  if mark then return mark, false end
+  return set_after(key, nil), true
+end
+
+-- Whether an index still has a mark.
+function marks.still_has(key, mark)
+  return redis.call("ZSCORE", key, mark) ~= false
 end
 
 -- Lets an index say since when its thread has been idle, until the last call that deletes it.

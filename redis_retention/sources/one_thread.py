@@ -161,9 +161,7 @@ def dry_run(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Oper
     if found.shared:
         documents = [key for suffix, key in found.documents.items() if suffix not in suffixes]
         ids = {place.checkpoint_id for place in to_delete}
-        shared, _ = yield from engine.delete_shared_keys(
-            thread, documents, found.shared, ids, counting=True
-        )
+        shared, _ = yield from engine.delete_shared_keys(thread, documents, found.shared, ids)
         result.deleted.add(0, shared.keys)
     return result
 

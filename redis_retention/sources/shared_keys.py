@@ -1,9 +1,9 @@
 """Deletes what checkpoints share, such as LangGraph.js' blobs, when none of them needs it any more.
 
 A shared key may go when no checkpoint that exists names it. Which exist, no index can prove: it may
-be behind, or lost. So the proof is a look at the database that begins when the trim is over: what
-exists then is found by it, and what is written later is made from that. ``docs/guarantees.md`` has
-the whole argument.
+be behind, or lost. So the proof is a look at the database that begins when the trim is over, and
+during which no checkpoint is deleted: what exists then is found by it, and what is written later is
+made from that. ``docs/guarantees.md`` has the whole argument.
 """
 
 from __future__ import annotations
@@ -52,14 +52,18 @@ class Trims:
         result = yield from one_thread.trim(self._engine, thread, found, policy)
         if not self._shares or result.left_alone is not None:
             return result
-        if result.deleted.checkpoints or found.has_more_shared:
+        if (
+            result.deleted.checkpoints
+            or found.has_more_shared
+            or (yield from self._unneeded(thread, found))
+        ):
             self._trimmed[thread] = _ids(found.documents)
-            return result
-        # Nothing has gone since the look.
-        documents = list(found.documents.values())
-        deleted, _ = yield from self._engine.delete_shared_keys(thread, documents, found.shared)
-        result.deleted.add(0, deleted.keys, deleted.bytes)
         return result
+
+    def _unneeded(self, thread: bytes, found: Found) -> Operation[bool]:
+        """Whether shared keys were found that no document names, as far as was found."""
+        documents = list(found.documents.values())
+        return bool((yield from self._engine.unnamed(thread, documents, found.shared)))
 
     def finish(self) -> Operation[dict[bytes, Deleted]]:
         """Delete the shared keys of the trimmed threads that no checkpoint needs now."""
@@ -98,7 +102,7 @@ def delete_unneeded(
     Returns:
         What was deleted of each thread.
     """
-    marks = yield from engine.shared_marks(list(threads))
+    marks = yield from engine.begin_look(list(threads))
     found = yield from scan.find(
         engine.layout, threads, looked_at, families=_LOOKED_FOR, most_shared=most_held
     )
@@ -106,9 +110,11 @@ def delete_unneeded(
     waiting: defaultdict[bytes, int] = defaultdict(int)
 
     def delete(thread: bytes, shared: Collection[bytes]) -> Operation[None]:
-        documents = list(found[thread].documents.values())
+        if thread not in marks:
+            return
+        documents, mark = list(found[thread].documents.values()), marks[thread].entry
         its, young = yield from engine.delete_shared_keys(
-            thread, documents, shared, threads[thread], older_than_ms=older_than_ms
+            thread, documents, shared, threads[thread], mark=mark, older_than_ms=older_than_ms
         )
         deleted[thread].add(0, its.keys, its.bytes)
         waiting[thread] += young
@@ -121,8 +127,8 @@ def delete_unneeded(
     if more:
         yield from _each_part(engine.layout, more, most_held, delete)
     for thread, mark in marks.items():
-        if not waiting[thread]:
-            yield from engine.unmark_shared(thread, mark)
+        if mark.is_new or not waiting[thread]:
+            yield from engine.unmark(thread, mark)
     return deleted
 
 

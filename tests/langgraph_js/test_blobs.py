@@ -224,6 +224,68 @@ def test_the_proof_does_not_rest_on_an_index(stack: redis.Redis) -> None:
     assert channel_values(stack, "a", "", made[-1]) == before
 
 
+def look_for_blobs(client: redis.Redis, looked_at: Callable[[], None]) -> None:
+    """As a sweep does at its end."""
+    threads: dict[bytes, tuple[()]] = {b"a": ()}
+    looking = shared_keys.delete_unneeded(engine(), threads, looked_at=lambda _: looked_at())
+    Transport(client).run(looking)
+
+
+def trim_nothing(client: redis.Redis, looked_at: Callable[[], None]) -> None:
+    """A trim that is to look for orphans, and has no checkpoint to delete."""
+    retention = Retention(client, layout="langgraph-js", grace=timedelta(0))
+    keep_all = Policy(keep_last=250)
+    retention.trim("a", keep_all, on_scan=lambda so_far: looked_at() if so_far.keys else None)
+
+
+@pytest.mark.parametrize("look", [look_for_blobs, trim_nothing])
+def test_a_trim_in_the_middle_of_a_look_leaves_the_blobs_to_the_next_one(
+    stack: redis.Redis, look: Callable[[redis.Redis, Callable[[], None]], None]
+) -> None:
+    made = ids(3, newest_age=OLD)
+    its = Line(stack, "a")
+    its.add(made[0], ("profile",))
+    its.add(made[1])
+    sweep(stack)
+
+    def once() -> None:
+        if its.newest == made[1]:
+            # The look has found its parent, and does not find it any more.
+            its.add(made[2])
+            Transport(stack).run(engine().add([checkpoint_key("a", "", made[2]).encode()]))
+            trim_by_index(stack, KEEP_1)
+
+    look(stack, once)
+
+    assert documents(stack) == {f"a::{made[2]}"}
+    assert channel_values(stack, "a", "", made[2]) == {
+        "profile": f"profile@{made[0]}",
+        "log": f"log@{made[2]}",
+    }
+    sweep(stack, KEEP_1)
+    assert blobs(stack) == {"a::profile:1", "a::log:3"}
+
+
+def test_two_trims_in_one_millisecond_leave_different_marks(stack: redis.Redis) -> None:
+    made = ids(4, newest_age=OLD)
+    line(stack, made)
+    sweep(stack, Policy(keep_last=250))
+    index = engine().index_key(b"a")
+    # As if the clock had been an hour ahead.
+    stack.zadd(index, {b"a9000000000000": 0})
+
+    trim_by_index(stack, KEEP_2)
+
+    assert stack.zrange(index, 0, 0) == [b"a9000000000001"]
+
+
+def test_a_look_leaves_no_index_of_a_thread_that_has_none(stack: redis.Redis) -> None:
+    put_blobs(stack, "a", ids(1)[0], {"log": "on its way"}, {"log": 1})
+    sweep(stack)
+    assert blobs(stack) == {"a::log:1"}
+    assert not stack.exists(engine().index_key(b"a"))
+
+
 def test_a_second_sweep_finds_nothing_to_do(stack: redis.Redis) -> None:
     line(stack, ids(6, newest_age=OLD))
     sweep(stack)

@@ -41,6 +41,17 @@ def saver(bare: redis.Redis) -> RedisSaver:
     return RedisSaver(bare)
 
 
+def delete_blobs(
+    doing: Doing, documents: Sequence[bytes], shared: Sequence[bytes]
+) -> tuple[int, int]:
+    """As at the end of a look that has met these; how many are deleted, and how many wait."""
+    thread = THREAD.encode()
+    mark = doing.run(doing.engine.begin_look([thread]))[thread].entry
+    delete = doing.engine.delete_shared_keys(thread, documents, shared, mark=mark)
+    deleted, waiting = doing.run(delete)
+    return deleted.keys, waiting
+
+
 @pytest.fixture
 def doing(bare: redis.Redis) -> Doing:
     return Doing(bare, PlainRedis())
@@ -253,9 +264,7 @@ def test_what_a_look_at_the_database_has_missed_keeps_its_blobs(
     shared = [name.encode() for name in blobs(saver.client)]
 
     # As if it had met none of the documents.
-    deleted, _ = doing.run(doing.engine.delete_shared_keys(THREAD.encode(), [], shared))
-
-    assert deleted.keys == 1
+    assert delete_blobs(doing, [], shared) == (1, 0)
     assert blobs(saver.client) == blobs_named(saver)
 
 
@@ -264,7 +273,7 @@ def test_more_than_one_call_reads_keep_theirs_while_they_are_young(
 ) -> None:
     fill(saver, THREAD, 70, age=0)
     shared = [name.encode() for name in blobs(saver.client)]
-    doing.run(doing.engine.delete_shared_keys(THREAD.encode(), [], shared))
+    delete_blobs(doing, [], shared)
     assert blobs(saver.client) == blobs_named(saver)
 
 
@@ -307,7 +316,6 @@ def test_what_cannot_be_read_is_left_alone_and_reported(bare: redis.Redis, doing
 
 
 def test_blobs_stay_where_one_document_cannot_be_read(saver: RedisSaver, doing: Doing) -> None:
-    thread = THREAD.encode()
     fill(saver, THREAD, 4)
     doing.trim(THREAD, KEEP_2)
     saver.client.set(f"lg:blob:{THREAD}::each:7", "over")
@@ -316,10 +324,8 @@ def test_blobs_stay_where_one_document_cannot_be_read(saver: RedisSaver, doing: 
     saver.client.set(f"lg:cp:{THREAD}:sub:another", '{"t": "msgpack", "d": "kA=="}')
     unread = [*documents, f"lg:cp:{THREAD}:sub:another".encode()]
 
-    deleted, left = doing.run(doing.engine.delete_shared_keys(thread, unread, shared))
-    assert (deleted.keys, left) == (0, len(shared))
-    deleted, _ = doing.run(doing.engine.delete_shared_keys(thread, documents, shared))
-    assert deleted.keys == 1
+    assert delete_blobs(doing, unread, shared) == (0, len(shared))
+    assert delete_blobs(doing, documents, shared) == (1, 0)
 
 
 # --- what is served by itself ---------------------------------------------------------------------
