@@ -1,4 +1,4 @@
-"""Policies that are kept in Redis, so that everybody who trims a database does it alike.
+"""Policies that are stored in Redis, so that everybody who trims a database does it alike.
 
 One hash, ``{prefix}policies:{checkpoint prefix}``: a field is a glob pattern for thread ids, as
 for Redis' KEYS (``*``, ``?``, ``[a-z]``, a backslash before what is meant literally); its value is

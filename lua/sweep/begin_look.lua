@@ -4,6 +4,8 @@
 --
 -- KEYS     zset    indexes of threads (include/entry.lua)
 --
+-- ARGV     none
+--
 -- Reply    {{mark, 1 if it has just been set, else 0}…}, one for each of KEYS; {} for one that is
 --          something else
 --

@@ -23,6 +23,7 @@ from redis_retention.cli.connection import Settings, pass_settings
 from redis_retention.cli.options import global_options
 from redis_retention.cli.output import new_table, sentence, show_json
 from redis_retention.cli.plan import legend, table, totals
+from redis_retention.layouts import LangGraphRedis
 from redis_retention.operations.plan import Plan
 from redis_retention.policy import Policy
 from redis_retention.results import TrimResult
@@ -207,8 +208,9 @@ def _stock(client: redis.Redis) -> Stock:
 
 def _with_sizes(plan: Plan, sizes: dict[str, int]) -> Plan:
     """The plan with the size of each checkpoint's document, which the server does not tell."""
+    key = LangGraphRedis().checkpoint_key
     measured = [
-        replace(one, size=sizes[f"checkpoint:{THREAD}:__empty__:{one.checkpoint_id}"])
+        replace(one, size=sizes[key(THREAD.encode(), b"", one.checkpoint_id.encode()).decode()])
         for one in plan.checkpoints
     ]
     return replace(plan, checkpoints=measured)

@@ -89,8 +89,8 @@ def sentence(result: TrimResult) -> Text:
     looked_at = f"{counted(result.threads, 'thread')} in {result.elapsed_ms:,.0f} ms"
     begin = f"Dry run, {looked_at}:" if result.dry_run else f"{looked_at}:"
     if not result.keys_deleted:
-        kept = counted(result.checkpoints_kept, "checkpoint")
-        found = f"{kept} retained" if result.checkpoints_kept else "there are no checkpoints"
+        retained = counted(result.checkpoints_kept, "checkpoint")
+        found = f"{retained} retained" if result.checkpoints_kept else "there are no checkpoints"
         return Text(f"{begin} nothing to delete, {found}.")
     would = "would be " if result.dry_run else ""
     some = counted(result.checkpoints_deleted, "checkpoint")

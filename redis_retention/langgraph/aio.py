@@ -22,7 +22,7 @@ from redis.asyncio import Redis, RedisCluster
 from redis_retention.langgraph import listing, threads
 from redis_retention.langgraph.background import AsyncInline, AsyncWorker
 from redis_retention.langgraph.last import AsyncLast
-from redis_retention.langgraph.pruning import PruneOptions, prunes, warn_left_alone
+from redis_retention.langgraph.pruning import PruneOptions, pruning_policy, warn_left_alone
 from redis_retention.langgraph.threads import KeptCheckpoint
 from redis_retention.langgraph.trimmer import (
     RetentionOptions,
@@ -151,11 +151,11 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
         listed = listing.Listing(engine, wanted, limit)
         while (some := await self._transport.run(listed.next())) is not None:
             for one in some:
-                yield listing.as_tuple(self, one, hidden=True)
+                yield listing.as_tuple(self, one, unannounced=True)
 
     async def aprune(self, thread_ids: Sequence[str], **options: Unpack[PruneOptions]) -> None:
         """Prune threads now; see `RetentionRedisSaver.prune`."""
-        keep = prunes(**options)
+        keep = pruning_policy(**options)
         if keep is None:
             for thread_id in thread_ids:
                 await self.adelete_thread(thread_id)

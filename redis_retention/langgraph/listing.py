@@ -19,6 +19,7 @@ from langgraph.constants import TASKS
 
 from redis_retention.engine import Engine
 from redis_retention.langgraph.threads import all_documents, decoded
+from redis_retention.layouts import Family, start_of
 from redis_retention.sans_io import Command, Operation
 from redis_retention.sources import scan
 from redis_retention.sources.search import Search
@@ -146,7 +147,7 @@ def _names(engine: Engine, wanted: Wanted) -> Operation[list[bytes]]:
         keys = yield from all_documents(engine)
     else:
         keys = yield from _documents_of(engine, wanted.thread)
-    return sorted(keys, key=lambda key: key.rpartition(b":")[2], reverse=True)
+    return sorted(keys, key=lambda key: engine.layout.split(key)[1], reverse=True)
 
 
 def _documents_of(engine: Engine, thread: bytes) -> Operation[list[bytes]]:
@@ -240,9 +241,10 @@ def _load(engine: Engine, heads: Sequence[_Head]) -> Operation[list[Listed]]:
     if not heads:
         return []
     layout = engine.layout
-    registries = [_registry(layout.checkpoint_suffix(*_place(head))) for head in heads]
+    registry = start_of(layout, Family.REGISTRY)[:-1]
+    registries = [registry + layout.checkpoint_suffix(*_place(head)) for head in heads]
     parents = {
-        head.key: _registry(layout.checkpoint_suffix(head.thread, head.namespace, head.sends_from))
+        head.key: registry + layout.checkpoint_suffix(head.thread, head.namespace, head.sends_from)
         for head in heads
         if head.sends_from is not None
     }
@@ -285,10 +287,6 @@ def _place(head: _Head) -> tuple[bytes, bytes, bytes]:
     return head.thread, head.namespace, head.checkpoint_id
 
 
-def _registry(suffix: bytes) -> bytes:
-    return b"write_keys_zset" + suffix
-
-
 def _texts(keys: Sequence[bytes]) -> Operation[dict[bytes, dict[str, Any]]]:
     found: dict[bytes, dict[str, Any]] = {}
     for first in range(0, len(keys), _HEADS):
@@ -299,13 +297,16 @@ def _texts(keys: Sequence[bytes]) -> Operation[dict[bytes, dict[str, Any]]]:
     return found
 
 
-def as_tuple(saver: BaseRedisSaver[Any, Any], listed: Listed, *, hidden: bool) -> CheckpointTuple:
+def as_tuple(
+    saver: BaseRedisSaver[Any, Any], listed: Listed, *, unannounced: bool
+) -> CheckpointTuple:
     """A checkpoint as the saver's `get_tuple` reads it.
 
     Args:
         saver: Whose serializer is to be used.
         listed: What is stored.
-        hidden: Give also writes that the checkpoint denies to have.
+        unannounced: Give writes also where the checkpoint's document does not say that it has some,
+            as the asynchronous saver does.
     """
     inner = listed.document.get("checkpoint") or {}
     metadata = listed.document.get("metadata") or "{}"
@@ -314,7 +315,7 @@ def as_tuple(saver: BaseRedisSaver[Any, Any], listed: Listed, *, hidden: bool) -
         (write for write in listed.parents_writes if write.get("channel") == TASKS),
         key=lambda write: (write.get("task_path"), write.get("task_id"), write.get("idx")),
     )
-    shown = hidden or listed.document.get("has_writes")
+    shown = unannounced or listed.document.get("has_writes")
 
     def config(checkpoint_id: str) -> RunnableConfig:
         place = {

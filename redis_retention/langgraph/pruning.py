@@ -19,7 +19,7 @@ class PruneOptions(TypedDict, total=False):
     policy: Policy | None
 
 
-def prunes(
+def pruning_policy(
     strategy: str = "keep_latest",
     keep_last: int | None = None,
     max_results: int = 0,

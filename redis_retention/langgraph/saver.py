@@ -22,7 +22,7 @@ from redis import Redis, RedisCluster
 from redis_retention.langgraph import listing, threads
 from redis_retention.langgraph.background import Inline, Worker
 from redis_retention.langgraph.last import Last
-from redis_retention.langgraph.pruning import PruneOptions, prunes, warn_left_alone
+from redis_retention.langgraph.pruning import PruneOptions, pruning_policy, warn_left_alone
 from redis_retention.langgraph.threads import KeptCheckpoint
 from redis_retention.langgraph.trimmer import (
     RetentionOptions,
@@ -65,7 +65,7 @@ class RetentionRedisSaver(RedisSaver):
         grace: How long a checkpoint is retained that no other has as its parent yet.
 
     Raises:
-        InvalidPolicy: The trigger is less than what is kept.
+        InvalidPolicy: The trigger is less than what is retained.
         ValueError: An argument means nothing, or the client has but one connection.
     """
 
@@ -177,7 +177,7 @@ class RetentionRedisSaver(RedisSaver):
         listed = listing.Listing(engine, wanted, limit)
         while (some := self._transport.run(listed.next())) is not None:
             for one in some:
-                yield listing.as_tuple(self, one, hidden=False)
+                yield listing.as_tuple(self, one, unannounced=False)
 
     def prune(self, thread_ids: Sequence[str], **options: Unpack[PruneOptions]) -> None:
         """Prune threads now, and delete nothing that LangGraph needs of them.
@@ -197,7 +197,7 @@ class RetentionRedisSaver(RedisSaver):
         Raises:
             ValueError: The strategy is another one, or contradicts the policy.
         """
-        keep = prunes(**options)
+        keep = pruning_policy(**options)
         if keep is None:
             for thread_id in thread_ids:
                 self.delete_thread(thread_id)

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from langgraph.checkpoint.redis.util import from_storage_safe_str
+
 from redis_retention.batches import batched
 from redis_retention.engine import (
     DOCUMENTS_PER_CALL,
@@ -16,7 +18,7 @@ from redis_retention.engine import (
     unsupported_reason,
 )
 from redis_retention.errors import RetentionError
-from redis_retention.layouts import Family
+from redis_retention.layouts import Family, start_of
 from redis_retention.sans_io import Argument, Command, Operation
 from redis_retention.sources import scan
 from redis_retention.sources.one_thread import Found
@@ -120,8 +122,7 @@ def _documents_of(engine: Engine, run: bytes) -> Operation[list[bytes]]:
 def all_documents(engine: Engine) -> Operation[list[bytes]]:
     """The keys that may be those of checkpoint documents, of all threads."""
     keys: list[bytes] = []
-    families = engine.layout.families()
-    [start] = [start for start, family in families.items() if family is Family.CHECKPOINT]
+    start = start_of(engine.layout, Family.CHECKPOINT)
     yield from scan.each_key(scan.escape_glob(start) + b"*", keys.append)
     return keys
 
@@ -136,8 +137,7 @@ def _places(documents: Iterable[bytes], runs: set[bytes]) -> Operation[dict[byte
                 continue
             thread, namespace, name, run = (_bytes(value) for value in owner)
             if run in runs:
-                root = namespace == b"__empty__"
-                place = Place(b"" if root else namespace, name)
+                place = Place(from_storage_safe_str(namespace.decode()).encode(), name)
                 places.setdefault(thread, []).append(place)
     return places
 

@@ -86,7 +86,7 @@ def parted(options: SaverOptions) -> tuple[dict[str, Any], dict[str, Any]]:
     return plain, ours
 
 
-# The default trigger is so many times what is kept.
+# The default trigger is so many times what is retained.
 _TRIGGER_FACTOR = 3
 _RULES_SECONDS = 5.0
 
@@ -120,7 +120,7 @@ class Trimmer:
         engine: Trims.
         retention: What to keep; None for what the policies say that are stored in Redis.
         trigger: A thread is trimmed when one of its namespaces has more checkpoints than this. By
-            default three times what is kept, or what the stored policy says.
+            default three times what is retained, or what the stored policy says.
         on_error: Is notified of what goes wrong.
         one_thread_per_call: Hand the server the checkpoints of one thread at a time, as a cluster
             wants it.
@@ -130,7 +130,7 @@ class Trimmer:
         counts: What was trimmed.
 
     Raises:
-        InvalidPolicy: The trigger is less than what is kept.
+        InvalidPolicy: The trigger is less than what is retained.
     """
 
     def __init__(

@@ -15,6 +15,7 @@ from redis_retention.layouts.layout import (
     Requirement,
     RootKey,
     SearchIndex,
+    start_of,
     too_long,
     too_long_id,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "RootKey",
     "SearchIndex",
     "SortedSets",
+    "start_of",
     "too_long",
     "too_long_id",
 ]

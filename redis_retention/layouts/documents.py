@@ -43,6 +43,11 @@ class Documents:
             rest = rest.rsplit(b":", self.write_parts)[0]
         return b":" + rest
 
+    def split(self, name: bytes) -> tuple[bytes, bytes]:
+        """A checkpoint's key or suffix without the id, which has no colon, and the id."""
+        place, _, checkpoint_id = name.rpartition(b":")
+        return place, checkpoint_id
+
     def lists_of(self, _thread: bytes) -> list[bytes]:
         """There are no lists."""
         return []

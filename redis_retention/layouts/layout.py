@@ -180,6 +180,13 @@ class Layout(Protocol):
             rest: The key without what its family's names begin with.
         """
 
+    def split(self, name: bytes) -> tuple[bytes, bytes]:
+        """A checkpoint's key or suffix without the id, and the id.
+
+        What comes first is the same for all checkpoints of a thread in one namespace. The name of
+        a list is all of that, and ``b""`` the id.
+        """
+
     def latest_key(self, suffix: bytes) -> bytes | None:
         """The latest pointer of a checkpoint's namespace, None where the format has none."""
 
@@ -195,6 +202,12 @@ class Layout(Protocol):
         A sweep asks this of every key of a new thread. Of what is not certain only documents of
         checkpoints are answered; None for all else.
         """
+
+
+def start_of(layout: Layout, family: Family) -> bytes:
+    """What the names of a family's keys begin with, where they all begin alike."""
+    [start] = [start for start, its in layout.families().items() if its is family]
+    return start
 
 
 def all_events(layouts: Sequence[Layout]) -> Events:

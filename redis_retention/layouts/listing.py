@@ -57,12 +57,16 @@ class Listing:
         return self.prefix.encode() + self.checkpoint_suffix(thread, namespace, checkpoint_id)
 
     def checkpoint_suffix(self, thread: bytes, namespace: bytes, checkpoint_id: bytes) -> bytes:
-        """The same without the prefix."""
+        """What tells a checkpoint from all others of the saver."""
         return b"\0".join((thread, namespace, checkpoint_id))
 
     def suffix(self, _family: Family, rest: bytes) -> bytes:
         """A list is not of one checkpoint."""
         return rest
+
+    def split(self, name: bytes) -> tuple[bytes, bytes]:
+        """The name of a list."""
+        return name, b""
 
     def latest_key(self, _suffix: bytes) -> None:
         """There are no pointers."""

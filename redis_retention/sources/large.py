@@ -8,6 +8,7 @@ from time import monotonic
 from redis.exceptions import ResponseError
 
 from redis_retention.activity import Activity
+from redis_retention.layouts import Layout
 from redis_retention.logs import fields, logger
 from redis_retention.sans_io import Command, Operation
 
@@ -22,14 +23,18 @@ class LargeCheckpoints:
     """Measures checkpoint documents with MEMORY USAGE, while there is a threshold.
 
     Args:
+        layout: What the documents are called.
         activity: Where to count them.
-        clock: Answers seconds; they only matter to each other.
+        clock: Answers seconds, since any point in time.
 
     Attributes:
         threshold: Bytes above which a document is large; None measures nothing.
     """
 
-    def __init__(self, activity: Activity, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, layout: Layout, activity: Activity, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._layout = layout
         self.threshold: int | None = None
         self._activity = activity
         self._clock = clock
@@ -49,7 +54,9 @@ class LargeCheckpoints:
             sizes = yield [Command(("MEMORY USAGE", key)) for key in documents]
         except ResponseError as error:
             self._refused = True
-            log.warning("large checkpoints cannot be told, the server refuses: %s", error)
+            log.warning(
+                "large checkpoints are not reported, the server refuses to measure them: %s", error
+            )
             return
         for key, size in zip(documents, sizes, strict=True):
             if size is not None and size > self.threshold:
@@ -58,7 +65,7 @@ class LargeCheckpoints:
 
     def _say(self, key: bytes, size: int) -> None:
         """Log one line for a thread and namespace, and no more for a while."""
-        place, now = key.rpartition(b":")[0], self._clock()
+        place, now = self._layout.split(key)[0], self._clock()
         if self._silent_until.get(place, now) > now:
             return
         if len(self._silent_until) >= _REMEMBERED_PLACES:

@@ -71,7 +71,7 @@ class Found:
         """For each document key the number of write documents that bear its name."""
         return {key: len(self.writes.get(s, ())) for s, key in self.documents.items()}
 
-    def possible_leftovers(self, statuses: dict[bytes, str]) -> list[bytes]:
+    def possible_orphans(self, statuses: dict[bytes, str]) -> list[bytes]:
         """Pointers, and documents that no saver with many checkpoints has put.
 
         Args:
@@ -122,7 +122,7 @@ def _trim(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Operat
         result.left = checkpoints(read)
         return result
     orphans, stubs = yield from engine.delete_orphans(
-        thread, found.orphan_groups(read.statuses), found.possible_leftovers(read.statuses)
+        thread, found.orphan_groups(read.statuses), found.possible_orphans(read.statuses)
     )
     result.left = checkpoints(read) - trimmed.deleted.checkpoints + stubs
     result.deleted.add(orphans.checkpoints, orphans.keys)
@@ -153,7 +153,7 @@ def dry_run(engine: Engine, thread: bytes, found: Found, policy: Policy) -> Oper
     orphans, stubs = yield from engine.delete_orphans(
         thread,
         found.orphan_groups(read.statuses, suffixes),
-        found.possible_leftovers(read.statuses),
+        found.possible_orphans(read.statuses),
         entries=newest_of_each_namespace(read.entries, to_delete),
     )
     result.left += stubs - result.deleted.checkpoints

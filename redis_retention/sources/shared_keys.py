@@ -9,7 +9,7 @@ made from that. ``docs/guarantees.md`` has the whole argument.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from redis_retention.batches import batched
 from redis_retention.engine import ORPHAN_AGE_MS, Deleted, Engine
@@ -27,11 +27,6 @@ _LOOKED_FOR = frozenset({Family.CHECKPOINT, Family.SHARED})
 def has_shared_keys(layout: Layout) -> bool:
     """Whether checkpoints of a storage format share keys."""
     return Family.SHARED in layout.families().values()
-
-
-def _ids(suffixes: Iterable[bytes]) -> set[bytes]:
-    """The ids of checkpoints from what their keys have in common."""
-    return {suffix.rpartition(b":")[2] for suffix in suffixes}
 
 
 class Trims:
@@ -57,7 +52,8 @@ class Trims:
             or found.has_more_shared
             or (yield from self._unneeded(thread, found))
         ):
-            self._trimmed[thread] = _ids(found.documents)
+            split = self._engine.layout.split
+            self._trimmed[thread] = {split(suffix)[1] for suffix in found.documents}
         return result
 
     def _unneeded(self, thread: bytes, found: Found) -> Operation[bool]:
@@ -164,7 +160,7 @@ def _each_part(
     yield from flush()
 
 
-class Unsettled:
+class SharedKeysLeft:
     """The threads of which a sweep may find shared keys that nobody needs.
 
     Args:
@@ -191,7 +187,7 @@ class Unsettled:
         if len(self._named) < self._MOST:
             self._named.add(thread)
 
-    def settle(
+    def delete_unneeded(
         self,
         is_known: Callable[[bytes], bool],
         is_wanted: Callable[[bytes], bool],

@@ -19,6 +19,7 @@ from redis_retention import Policy, Retention
 from redis_retention.activity import Activity
 from redis_retention.cli import main
 from redis_retention.engine import Engine
+from redis_retention.layouts import LangGraphRedis
 from redis_retention.sources.keyspace import Listener
 from redis_retention.sources.large import LargeCheckpoints
 from redis_retention.transport import Transport
@@ -131,7 +132,7 @@ def test_a_thread_is_named_again_after_a_while(
 ) -> None:
     now = [0.0]
     activity = Activity()
-    large = LargeCheckpoints(activity, clock=lambda: now[0])
+    large = LargeCheckpoints(LangGraphRedis(), activity, clock=lambda: now[0])
     large.threshold = SMALL
     Writer(redis_stack.client(), ["a"]).write(1)
     key = f"checkpoint:a:__empty__:{ids(stack, 'a')[0]}".encode()

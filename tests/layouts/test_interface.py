@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,15 @@ from typing import Any
 import pytest
 from lupa.lua51 import LuaRuntime
 
-from redis_retention.layouts import LangGraphGo, LangGraphRedis, Layout, PlainRedis, SortedSets
+import redis_retention
+from redis_retention.layouts import (
+    LangGraphGo,
+    LangGraphJs,
+    LangGraphRedis,
+    Layout,
+    PlainRedis,
+    SortedSets,
+)
 from redis_retention.scripts import lua_folder, module_source
 from tests.layouts.tiny import Tiny
 
@@ -29,8 +38,19 @@ LAYOUTS: list[tuple[str, Layout]] = [
     ("layouts/plainredis.lua", PlainRedis()),
     (Tiny.name, Tiny()),
 ]
+PACKAGE = Path(redis_retention.__file__).parent
+PYTHON = sorted(set(PACKAGE.rglob("*.py")) - set(PACKAGE.glob("layouts/*.py")))
 LISTING = README.partition("## Formats that list their checkpoints")[2].partition("\n## ")[0]
 WITH_LISTS: list[Layout] = [LangGraphGo(), SortedSets()]
+
+
+def constants(path: Path) -> list[str]:
+    """The texts in a Python file, docstrings left out."""
+    tree = ast.parse(path.read_text())
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    values = [node.value for node in nodes if id(node) not in docstrings]
+    return [v.decode() if isinstance(v, bytes) else v for v in values if isinstance(v, str | bytes)]
 
 
 def functions_of(path: str, layout: Layout) -> set[str]:
@@ -65,6 +85,26 @@ def test_nothing_outside_a_layout_knows_how_the_saver_stores(path: Path) -> None
     code = re.sub(r"--.*", "", path.read_text())
     for secret in ("JSON.", "__empty__", "write_keys_zset", "_latest:", "checkpoint_id", "cjson"):
         assert secret not in code
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=lambda path: path.name)
+def test_nothing_in_python_outside_the_layouts_knows_either(path: Path) -> None:
+    for text in constants(path):
+        for secret in ("__empty__", "write_keys_zset", "_latest:", "checkpoint_blob"):
+            assert secret not in text
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [*(layout for _, layout in LAYOUTS), LangGraphJs(), *WITH_LISTS],
+    ids=lambda layout: layout.name,
+)
+def test_checkpoints_of_two_threads_are_not_in_one_place(layout: Layout) -> None:
+    def place(thread: bytes) -> bytes:
+        lists = layout.lists_of(thread)
+        return layout.split(lists[0] if lists else layout.checkpoint_key(thread, b"", b"1"))[0]
+
+    assert place(b"a") != place(b"b")
 
 
 def test_each_question_is_asked() -> None:

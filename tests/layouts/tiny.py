@@ -49,6 +49,10 @@ class Tiny:
     def suffix(self, family: Family, rest: bytes) -> bytes:
         return b":" + (rest.rpartition(b":")[0] if family is Family.WRITE else rest)
 
+    def split(self, name: bytes) -> tuple[bytes, bytes]:
+        place, _, checkpoint_id = name.rpartition(b":")
+        return place, checkpoint_id
+
     def latest_key(self, suffix: bytes) -> None:
         return None
 

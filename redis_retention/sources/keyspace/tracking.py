@@ -91,7 +91,7 @@ class Tracker:
         on_refusal: Callable[[], None],
     ) -> None:
         self.rules = rules
-        self.large = LargeCheckpoints(activity)
+        self.large = LargeCheckpoints(engine.layout, activity)
         self.unfinished: dict[bytes, int] = {}
         self._client = client
         self._transport = transport
@@ -170,7 +170,7 @@ class Tracker:
         """Find out which thread it is that the server refuses or is too slow for."""
         apart: dict[bytes, list[Changed]] = {}
         for one in changes:
-            apart.setdefault(_place(one.key), []).append(one)
+            apart.setdefault(self._place(one), []).append(one)
         while apart and not self._stopping.is_set():
             name, some = apart.popitem()
             try:
@@ -205,7 +205,11 @@ class Tracker:
         """The documents without those that are left to the sweeps for now."""
         now = monotonic()
         self._slow_until = {name: end for name, end in self._slow_until.items() if end > now}
-        return [one for one in changes if _place(one.key) not in self._slow_until]
+        return [one for one in changes if self._place(one) not in self._slow_until]
+
+    def _place(self, change: Changed) -> bytes:
+        """What the documents of one thread and namespace have in common."""
+        return self._engine.layout.split(change.key)[0]
 
     async def _track(self, changes: Sequence[Changed]) -> None:
         """Track documents in as few calls as the server allows."""
@@ -298,8 +302,3 @@ class Tracker:
             return
         self._warned[thread] = None
         log.warning("left alone: %s", reason, extra=fields(thread=thread))
-
-
-def _place(key: bytes) -> bytes:
-    """What the documents of one thread and namespace have in common."""
-    return key.rpartition(b":")[0]

@@ -60,9 +60,9 @@ class IndexedThreads:
         shared.result.threads += sum(map(bool, indexes.values()))
         for thread, entries in indexes.items():
             if not entries or is_shared_mark(entries):
-                shared.unsettled.add(thread)
+                shared.shared_keys_left.add(thread)
         for thread in (yield from self._outdated(indexes)):
-            shared.unsettled.add(thread)
+            shared.shared_keys_left.add(thread)
             yield from shared.attempt(thread, self._forget_missing(thread), None)
             indexes |= yield from self._read([thread])
         indexed = [thread for thread, entries in indexes.items() if entries]

@@ -43,7 +43,7 @@ class Orphans:
         self._groups.extend(inspection.orphans)
         self._pointers.extend(inspection.pointers)
         for thread in inspection.sharing:
-            self._shared.unsettled.add(thread)
+            self._shared.shared_keys_left.add(thread)
         if len(self._groups) + len(self._pointers) > _MOST_WAITING:
             yield from self.delete()
 

@@ -13,7 +13,7 @@ from redis_retention.errors import Refusals, RetentionError, is_of_one_thread, i
 from redis_retention.policies import rule_for
 from redis_retention.policy import Policy
 from redis_retention.sans_io import Operation, T
-from redis_retention.sources.shared_keys import Unsettled
+from redis_retention.sources.shared_keys import SharedKeysLeft
 from redis_retention.sources.sweep.known import Known, State
 from redis_retention.sources.sweep.progress import SweepResult
 
@@ -27,7 +27,7 @@ class Shared:
         match: A glob for the threads to look at.
 
     Attributes:
-        unsettled: The threads of which shared keys may be left.
+        shared_keys_left: The threads of which shared keys may be left.
         second_pass: This is the second pass.
         needs_second_pass: Something was met that only a second pass can bring to an end.
     """
@@ -39,7 +39,7 @@ class Shared:
         self.known = Known()
         self.refusals = Refusals()
         self.result = SweepResult(refused=self.refusals.reasons)
-        self.unsettled = Unsettled(engine)
+        self.shared_keys_left = SharedKeysLeft(engine)
         self.second_pass = False
         self.needs_second_pass = False
         self._rules = rules
@@ -111,7 +111,7 @@ class Shared:
         self.result.keys_deleted += trimmed.deleted.keys
         self.result.bytes_deleted += trimmed.deleted.bytes
         if trimmed.deleted.checkpoints:
-            self.unsettled.add(thread)
+            self.shared_keys_left.add(thread)
         if trimmed.deleted.keys and thread not in self._trimmed:
             self.result.threads_trimmed += 1
             if not self.second_pass:

@@ -74,7 +74,7 @@ class Sweeper:
         if self._shared.needs_second_pass:
             self._shared.second_pass = True
             yield from self._pass()
-        yield from self._settle()
+        yield from self._delete_unneeded()
         result = self._shared.result
         if not result.refused:
             result.indexed.add(self._engine)
@@ -121,7 +121,7 @@ class Sweeper:
         yield from self._indexed.meet(page)
         for thread in page.sharing:
             if thread not in known.states:
-                self._shared.unsettled.add_named(thread)
+                self._shared.shared_keys_left.add_named(thread)
         inspected = page.others
         for root, key in page.roots:
             state = known.state(root.thread)
@@ -139,10 +139,10 @@ class Sweeper:
         yield from self._orphans.inspect(inspected)
         yield from self._new.index_if_too_many()
 
-    def _settle(self) -> Operation[None]:
+    def _delete_unneeded(self) -> Operation[None]:
         """Delete the shared keys that no checkpoint needs any more, by a look of its own."""
         total = self._total
-        deleted = yield from self._shared.unsettled.settle(
+        deleted = yield from self._shared.shared_keys_left.delete_unneeded(
             self._shared.known.states.__contains__,
             self._shared.wanted,
             self._older_than_ms,
