@@ -6,47 +6,18 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from redis_retention.layouts.ids import as_bytes
-from redis_retention.layouts.layout import Family, RootKey, SearchIndex
+from redis_retention.layouts.layout import Family, RootKey
+from redis_retention.layouts.prefixed import Prefixed
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
-    """A format without namespaces, pending writes and pointers, whose lists say it all.
+class Listing(Prefixed):
+    """A format without namespaces, pending writes and pointers, whose lists say it all."""
 
-    Attributes:
-        prefix: What all keys of the saver begin with.
-    """
-
-    prefix: str
-
-    name: ClassVar[str]
     lists_itself: ClassVar[bool] = True
     write_parts: ClassVar[int] = 0
     documents_per_call: ClassVar[int] = 0
     requirement: ClassVar[None] = None
-
-    def __post_init__(self) -> None:
-        """Make sure that it can be told which keys are the saver's.
-
-        Raises:
-            ValueError: The prefix is empty.
-        """
-        if not self.prefix:
-            raise ValueError("the prefix must not be empty: it tells the saver's keys from others")
-
-    @property
-    def tag(self) -> str:
-        """The prefix as one part of our own keys, with what tells this format from others."""
-        escaped = self.prefix.replace("%", "%25").replace(":", "%3A")
-        return f"{self.name}-{escaped}"
-
-    def arguments(self) -> list[str]:
-        """The prefix."""
-        return [self.prefix, ""]
-
-    def search_indexes(self) -> dict[Family, SearchIndex]:
-        """There are none."""
-        return {}
 
     def stored_thread(self, thread: str | bytes) -> bytes:
         """A thread id as it stands in keys."""

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from redis_retention.layouts.documents import Documents, read_root, read_shared
-from redis_retention.layouts.layout import Events, Family, RootKey, SearchIndex
+from redis_retention.layouts.layout import Events, Family, RootKey
+from redis_retention.layouts.prefixed import Prefixed
 
 
 @dataclass(frozen=True, slots=True)
-class PlainRedis(Documents):
+class PlainRedis(Prefixed, Documents):
     """The format of `RedisSaver` and `AsyncRedisSaver` of langgraph-checkpoint-plainredis.
 
     Attributes:
@@ -28,16 +29,6 @@ class PlainRedis(Documents):
     documents_per_call: ClassVar[int] = 20
     requirement: ClassVar[None] = None
 
-    @property
-    def tag(self) -> str:
-        """The prefix as one part of our own keys, with what tells this format from others."""
-        escaped = self.prefix.replace("%", "%25").replace(":", "%3A")
-        return f"{self.name}-{escaped}"
-
-    def arguments(self) -> list[str]:
-        """The prefix."""
-        return [self.prefix, ""]
-
     def families(self) -> dict[bytes, Family]:
         """What the names of each family's keys begin with; a hash of writes is a registry."""
         return {
@@ -49,10 +40,6 @@ class PlainRedis(Documents):
 
     def _start(self, kind: str) -> bytes:
         return f"{self.prefix}:{kind}:".encode()
-
-    def search_indexes(self) -> dict[Family, SearchIndex]:
-        """There are none."""
-        return {}
 
     def checkpoint_key(self, thread: bytes, namespace: bytes, checkpoint_id: bytes) -> bytes:
         """The key of a checkpoint's document; the root namespace is ``b""``."""
