@@ -11,8 +11,8 @@ TRIGGER = 30
 WITHOUT_SEARCH = "redis-7.0"
 """The server that has RedisJSON and no RediSearch: trims are measured on it, nothing else."""
 
-# The most checkpoints of a thread, and the most threads of a sweep, on all servers but the first.
-_ELSEWHERE, _THREADS_ELSEWHERE = 10_000, 1_000
+# The most threads of a sweep on all servers but the first.
+_THREADS_ELSEWHERE = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,6 @@ class Scale:
             return self
         return replace(
             self,
-            stalls={size: n for size, n in self.stalls.items() if size <= _ELSEWHERE},
             sweep_threads=min(self.sweep_threads, _THREADS_ELSEWHERE),
             weighed=self.weighed[:1],
         )
@@ -84,9 +83,9 @@ FULL = Scale(
     name="full",
     servers=("redis-stack", "redis-8", "valkey-8", WITHOUT_SEARCH),
     populations=(1_000, 10_000),
-    trims={36: 15, 200: 9, 1_000: 7, 10_000: 3},
-    stalls={36: 9, 200: 9, 1_000: 9, 10_000: 5, 100_000: 3},
-    documents={5_000: 9, 500_000: 9, 5_000_000: 5},
+    trims={36: 11, 200: 7, 1_000: 5, 10_000: 2},
+    stalls={36: 7, 200: 7, 1_000: 7, 10_000: 3},
+    documents={5_000: 7, 500_000: 7, 5_000_000: 3},
     sweep_threads=10_000,
     sweep_repeats=3,
     weighed=(1_000, 10_000, 30_000),

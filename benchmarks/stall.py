@@ -18,8 +18,6 @@ from benchmarks.trim import warm_up
 from benchmarks.ways import DEFAULT, FLOOR, INDEXED, PLAN, PRUNE, SCAN, UNSEEN, WAYS
 
 LIMIT_MS = 2.0
-# `prune` gets no more than this from RediSearch.
-_MOST_FOR_PRUNE = 10_000
 _SHORTEST_SECONDS = 0.02
 
 BY_THREAD = (DEFAULT, UNSEEN, INDEXED, SCAN, PLAN, PRUNE, FLOOR)
@@ -60,8 +58,7 @@ def measure(server: str, scale: Scale, say: Say) -> Section:
             add(section, title, interleaved(ways, repeats), (DEFAULT, PLAN))
 
         for size, repeats in scale.stalls.items():
-            names = [name for name in BY_THREAD if size <= _MOST_FOR_PRUNE or name != PRUNE]
-            several(f"{size:,} → {KEEP}", names, repeats, size, SIZES)
+            several(f"{size:,} → {KEEP}", BY_THREAD, repeats, size, SIZES)
         for length, repeats in scale.documents.items():
             title = f"{THREAD} → {KEEP}, documents of {shown(length)}"
             several(title, BY_DOCUMENT, repeats, THREAD, (length, length))

@@ -32,7 +32,9 @@ _FAILED = 1
 @global_options()
 @pass_settings
 def doctor(settings: Settings, /) -> int:
-    """Look at server, modules, notifications, permissions, memory; say how to mend what is wrong.
+    """Check the server, and say how to mend what is wrong.
+
+    It looks at modules, notifications, permissions, memory and the savers' data.
 
     It tries what can be tried without harm, and changes nothing. The exit code is 1 when
     something is broken.

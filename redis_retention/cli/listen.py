@@ -27,7 +27,7 @@ def listen(
     warn_checkpoint_bytes: int | None,
     **rest: Any,
 ) -> Service:
-    """Trim each thread the moment it crosses its trigger, until told to stop.
+    """Trim each thread the moment it crosses its trigger.
 
     It does not trim what was there before, or what is written while it does not run: that takes
     `redis-retention sweep`. `redis-retention run` does both.

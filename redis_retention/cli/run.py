@@ -94,7 +94,7 @@ def run(
     allow_host: str | None,
     **rest: Any,
 ) -> Service:
-    """Keep all threads trimmed: the listener and the sweeper, as a service.
+    """Keep all threads trimmed: listener and sweeper, as a service.
 
     SIGTERM ends it within a second. SIGHUP reads the configuration again. Several may run on one
     database: one of them sweeps.

@@ -28,7 +28,7 @@ from redis_retention.wording import counted, size
 @global_options()
 @pass_settings
 def stats(settings: Settings, /, top: int, warn_checkpoint_bytes: int | None) -> None:
-    """Show how many threads and checkpoints there are, how large they are, and which the most.
+    """Show how many threads and checkpoints there are, and how large.
 
     It is read from the indexes, which a sweep completes; sizes are estimated from samples.
     """

@@ -83,6 +83,7 @@ class IndexCalls(ScriptCalls):
             yield from self.add(some, thread)
 
     def _trimming_by(self, rules: Sequence[Rule]) -> list[Argument]:
+        """The arguments of scripts that trim what crosses the trigger of one of these rules."""
         return [
             self._index_start,
             self._pins_start,
