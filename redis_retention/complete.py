@@ -118,7 +118,7 @@ class Completeness:
 
 
 class EachCompleteness:
-    """The same of several formats; those with lists of their own need none.
+    """What is said of the indexes of several formats; those with lists of their own have none.
 
     Args:
         engines: The engines of the formats.

@@ -80,7 +80,7 @@ _UNREACHABLE = {
         "see its log"
     ),
 }
-"""The same when there is no connection."""
+"""What a failed connection means, by what its error says."""
 
 # How hiredis names the first byte of a TLS alert.
 _TLS_ALERT = r'got "\x15"'

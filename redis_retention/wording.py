@@ -11,7 +11,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 _SPAN = re.compile(r"(\d+)([smhdw])", re.ASCII)
 
 SPAN_PATTERN = r"^[0-9]+[smhdw]$"
-"""The same for those who describe it to programs."""
+"""The pattern of a time span, for those who describe it to programs."""
 
 
 def read_span(text: str) -> timedelta:

@@ -78,7 +78,7 @@ class IndexCalls(ScriptCalls):
         return Added(list(words(reply[0])), refused)
 
     def add_all(self, documents: Iterable[bytes], thread: bytes) -> Operation[None]:
-        """The same for any number of documents of one thread."""
+        """Add any number of documents to the index of one thread."""
         for some in batched(documents, DOCUMENTS_PER_CALL):
             yield from self.add(some, thread)
 
@@ -258,7 +258,7 @@ class IndexCalls(ScriptCalls):
         return [row[0] for row in (yield from self._measured(threads, count_keys=False))]
 
     def count_with_keys(self, thread: bytes) -> Operation[tuple[int, int]]:
-        """The same of one thread, and how many keys, counted as in `Trimmed.keys_left`."""
+        """How many checkpoints and keys are known of a thread, as `Trimmed.keys_left` has them."""
         [row] = yield from self._measured([thread], count_keys=True)
         return row[0], row[1]
 
@@ -294,7 +294,7 @@ class IndexCalls(ScriptCalls):
         return forgotten
 
     def forget_all(self, documents: Iterable[bytes]) -> Operation[None]:
-        """The same for any number of documents."""
+        """Remove any number of checkpoints from their indexes, as `forget` does."""
         for some in batched(documents, DOCUMENTS_PER_CALL):
             yield from self.forget(some)
 

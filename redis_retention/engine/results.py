@@ -213,6 +213,6 @@ UNSUPPORTED = "a checkpoint says something that this version does not understand
 
 
 def unsupported_reason(place: Place) -> str:
-    """The same, for a checkpoint that is known."""
+    """Why a thread is left alone that has this checkpoint."""
     shown = place.checkpoint_id.decode("utf-8", "replace")
     return UNSUPPORTED.replace("a checkpoint", f"checkpoint {shown}", 1)

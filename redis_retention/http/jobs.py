@@ -55,7 +55,7 @@ class Job:
     cancelled: bool = False
 
     def body(self) -> Body:
-        """The same for programs."""
+        """The job as JSON has it."""
         now = self.progress
         return {
             "id": self.id,

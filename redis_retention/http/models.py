@@ -53,7 +53,7 @@ class Trimmed(_Answered):
     threads_refused: int
     """How many of these have failed."""
     layouts: dict[str, LayoutTrimmed]
-    """The same for each storage format in which there was something."""
+    """What was done in each storage format in which there was something."""
     bytes_deleted: int | None
     """Memory that was freed, estimated; null where the server does not tell."""
 
@@ -162,7 +162,7 @@ class PastTrim(_Answered):
     thread: str | None
     """The thread; null for a sweep."""
     encoded: str | None
-    """The same as it goes into a path: percent-encoded byte for byte."""
+    """The thread as it goes into a path: percent-encoded byte for byte."""
     checkpoints: int
     keys: int
     bytes: int | None

@@ -42,7 +42,7 @@ def endpoints(observed: Observed) -> dict[str, Endpoint]:
 
 
 def routes(observed: Observed) -> list[Route]:
-    """The same as routes."""
+    """The endpoints as routes of Starlette."""
     return [Route(path, endpoint) for path, endpoint in endpoints(observed).items()]
 
 

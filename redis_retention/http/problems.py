@@ -99,7 +99,7 @@ def _retry() -> dict[str, str]:
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The same for OpenAPI: statuses with which a route answers a problem."""
+    """What OpenAPI is to say of the statuses with which a route answers a problem."""
     return {
         status: {
             "description": HTTPStatus(status).phrase,

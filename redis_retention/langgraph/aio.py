@@ -99,7 +99,7 @@ class AsyncRetentionRedisSaver(AsyncRedisSaver):
         await super().__aexit__(_exc_type, _exc_val, _exc_tb)
 
     async def aclose(self) -> None:
-        """The same, for a saver that is used without a context."""
+        """Finish the trims that wait, as leaving the context does."""
         await self.__aexit__(None, None, None)
 
     @property

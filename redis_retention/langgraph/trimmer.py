@@ -64,13 +64,13 @@ class TrimOptions(TypedDict, total=False):
 
 
 class RetentionOptions(TrimOptions, total=False):
-    """The same, and what to keep."""
+    """How a saver trims, and what it retains."""
 
     retention: Policy | None
 
 
 class SaverOptions(RetentionOptions, total=False):
-    """The same, and what the savers of `langgraph.checkpoint.redis` take beside a client."""
+    """All that a saver takes; some of it `langgraph.checkpoint.redis` takes beside a client."""
 
     connection_args: dict[str, Any] | None
     ttl: dict[str, Any] | None

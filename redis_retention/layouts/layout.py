@@ -173,7 +173,7 @@ class Layout(Protocol):
         """What all keys of a checkpoint have in common."""
 
     def suffix(self, family: Family, rest: bytes) -> bytes:
-        """The same from one of the keys.
+        """The suffix, from one of the keys.
 
         Args:
             family: CHECKPOINT, WRITE or REGISTRY.
