@@ -15,6 +15,10 @@ from typing import Any
 
 from benchmarks.fill import THREAD
 from benchmarks.lab import KEEP
+from benchmarks.langgraph_js import LEAST as LEAST_SCRIPTS
+from benchmarks.langgraph_js import LOOP as JS_LOOP
+from benchmarks.langgraph_js import SWEEP as JS_SWEEP
+from benchmarks.langgraph_js import TRIM as JS_TRIM
 from benchmarks.measure import TIMES
 from benchmarks.profile import BOUNDS, bound_row
 from benchmarks.saver import BACKGROUND, INLINE
@@ -113,6 +117,7 @@ def quotes() -> Iterator[Quote]:
         cells = [Cell("profile redis-stack", table, name, *column) for column in columns]
         yield Quote(PERFORMANCE, "`--keys-per-call`", f"{bound}", cells)
     yield from _sweeps()
+    yield from _langgraph_js()
     yield from _writers()
     yield from _savers()
 
@@ -189,6 +194,17 @@ def _sweeps() -> Iterator[Quote]:
             "sweep redis-stack", "Memory", f"{threads:,} threads", "memory of the sweep", MB
         )
         yield Quote(PERFORMANCE, "memory of a sweep", f"{threads:,} threads", [cell])
+
+
+def _langgraph_js() -> Iterator[Quote]:
+    rows = ("`trim`", JS_TRIM), ("`sweep`", JS_SWEEP), (JS_LOOP, JS_LOOP), (LEAST_SCRIPTS,) * 2
+    for start, name in rows:
+        cells = [
+            Cell("langgraph-js redis-stack", f"1,000 → {KEEP}", name, *column)
+            for column in ((CPU, TIMES), (TRIPS, PLAIN))
+        ]
+        table = f"1,000 checkpoints of LangGraph.js, cut down to {KEEP}"
+        yield Quote(PERFORMANCE, table, start, cells)
 
 
 def _writers() -> Iterator[Quote]:
