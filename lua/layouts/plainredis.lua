@@ -41,10 +41,7 @@ end
 
 local function index_start() return prefix .. ":idx" end
 
--- The thread and the namespace of a place, nil when nothing is put there.
-local function owner_of(place)
-  return plain_blobs.owner_of(place)
-end
+local owner_of = plain_blobs.owner_of
 
 local function is_its(thread, ns)
   local owner, its_ns = owner_of(sub(keys.suffix(thread, ns, ""), 1, -2))

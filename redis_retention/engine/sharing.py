@@ -95,6 +95,8 @@ class SharedKeyCalls(IndexCalls):
     ) -> Operation[list[bytes] | None]:
         """Those of some shared keys that no document names; None when one cannot be understood."""
         unnamed = set(shared)
+        if not unnamed:
+            return []
         for some in batched(documents, self.layout.documents_per_call):
             keys = [self.index_key(thread), *some]
             named = yield from self.call("sweep/shared_names", keys, self.layout.arguments())

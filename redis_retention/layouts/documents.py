@@ -43,6 +43,10 @@ class Documents:
             rest = rest.rsplit(b":", self.write_parts)[0]
         return b":" + rest
 
+    def checkpoint_suffix(self, thread: bytes, namespace: bytes, checkpoint_id: bytes) -> bytes:
+        """What all keys of a checkpoint have in common, ``:{thread}:{ns}:{id}``."""
+        return b":" + b":".join((thread, namespace, checkpoint_id))
+
     def split(self, name: bytes) -> tuple[bytes, bytes]:
         """A checkpoint's key or suffix without the id, which has no colon, and the id."""
         place, _, checkpoint_id = name.rpartition(b":")

@@ -45,10 +45,6 @@ class LangGraphJs(Documents):
         """The key of a checkpoint's document; the root namespace is ``b""``."""
         return _CHECKPOINT[:-1] + self.checkpoint_suffix(thread, namespace, checkpoint_id)
 
-    def checkpoint_suffix(self, thread: bytes, namespace: bytes, checkpoint_id: bytes) -> bytes:
-        """What all keys of a checkpoint have in common, ``:{thread}:{ns}:{id}``."""
-        return b":" + b":".join((thread, namespace, checkpoint_id))
-
     def latest_key(self, suffix: bytes) -> None:
         """There are no latest pointers."""
 

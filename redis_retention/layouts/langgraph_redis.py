@@ -85,7 +85,7 @@ class LangGraphRedis(Documents):
 
     def latest_key(self, suffix: bytes) -> bytes:
         """The latest pointer of the namespace in which a checkpoint is."""
-        return f"{self.checkpoint_prefix}_latest".encode() + suffix.rpartition(b":")[0]
+        return f"{self.checkpoint_prefix}_latest".encode() + self.split(suffix)[0]
 
     def root_key(self, key: bytes) -> RootKey | None:
         """What the name of a root checkpoint's key says, or that of the root's latest pointer.

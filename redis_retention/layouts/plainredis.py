@@ -46,13 +46,9 @@ class PlainRedis(Prefixed, Documents):
         suffix = self.checkpoint_suffix(thread, namespace, checkpoint_id)
         return self._start("cp")[:-1] + suffix
 
-    def checkpoint_suffix(self, thread: bytes, namespace: bytes, checkpoint_id: bytes) -> bytes:
-        """What all keys of a checkpoint have in common, ``:{thread}:{ns}:{id}``."""
-        return b":" + b":".join((thread, namespace, checkpoint_id))
-
     def latest_key(self, suffix: bytes) -> bytes:
         """The sorted set of a namespace, whose last member is the newest checkpoint."""
-        return self._start("idx")[:-1] + suffix.rpartition(b":")[0]
+        return self._start("idx")[:-1] + self.split(suffix)[0]
 
     def root_key(self, key: bytes) -> RootKey | None:
         """What the name of a root checkpoint's key says, or whose a blob is likely to be."""

@@ -181,9 +181,9 @@ class Search:
         beside = self.engine.beside
         for family, keys in hits.items():
             start = self._indexes[family].start
+            own = start + thread + b":"
             for key in keys:
-                own = key.startswith(start + thread + b":")
-                if own and not (beside and beside.claims(thread, key)):
+                if key.startswith(own) and not (beside and beside.claims(thread, key)):
                     found.add(self._layout, family, key, key[len(start) :])
 
     def _suffix(self, family: Family, key: bytes) -> bytes:

@@ -3,6 +3,7 @@
 -- All is told by names here: whatever reading of a name is right, the same documents name the same
 -- blobs.
 
+--@include include/bytes.lua
 --@include include/clock.lua
 --@include layouts/langgraph/saver_keys.lua
 --@include layouts/plainredis/plain_documents.lua
@@ -45,7 +46,7 @@ function plain_blobs.key(suffix, version)
 end
 
 function plain_blobs.is_blob(key)
-  return sub(key, 1, #blob_start + 1) == blob_start .. ":"
+  return bytes.starts(key, blob_start .. ":")
 end
 
 -- Adds the blobs that a document names; false when it cannot be read.
@@ -61,7 +62,7 @@ end
 function plain_blobs.named(documents)
   local named, start = {}, checkpoint_start .. ":"
   for _, document in ipairs(documents) do
-    local place = sub(document, 1, #start) == start
+    local place = bytes.starts(document, start)
       and string.match(document, "^(:.*):[^:]*$", #checkpoint_start + 1)
     if place and not add_named(named, document, place, true) then return nil end
   end
